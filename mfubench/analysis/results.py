@@ -1,0 +1,60 @@
+"""Reading result files: this suite's, and plain pytest-benchmark's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAX_FILE_BYTES = 512 * 2**20
+"""A file above this is refused: a run is a few hundred kilobytes."""
+
+
+class ResultError(ValueError):
+    """A file that is no result, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One saved run."""
+
+    path: Path
+    data: dict[str, Any]
+
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """Every case's `extra_info`, those that were not measured included."""
+        ours = self.data.get("mfubench", {})
+        measured = [b["extra_info"] for b in self.data["benchmarks"] if is_case(b)]
+        return [*measured, *ours.get("other_outcomes", [])]
+
+
+def is_case(benchmark: dict[str, Any]) -> bool:
+    """Whether a benchmark entry is one of this suite's (any pytest-benchmark file may be read)."""
+    return isinstance(benchmark.get("extra_info"), dict) and "case_id" in benchmark["extra_info"]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises ResultError with a sentence."""
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_FILE_BYTES:
+            raise ResultError(f"{path} has {size_bytes / 2**20:.0f} MiB; no result is that large")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"{path} is not whole JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise ResultError(f"{path} is JSON, but not an object as pytest-benchmark writes it")
+    return data
+
+
+def read_result(path: Path) -> Result:
+    """A saved run; raises ResultError when the file is none."""
+    data = read_json(path)
+    benchmarks = data.get("benchmarks")
+    if not isinstance(benchmarks, list) or not all(isinstance(b, dict) for b in benchmarks):
+        raise ResultError(f"{path} has no list of benchmarks; is it a pytest-benchmark file?")
+    return Result(path, data)

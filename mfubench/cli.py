@@ -1,0 +1,165 @@
+"""The commands that are not a pytest run: flops, device, show, validate.
+
+Nothing heavy is imported before a command needs it; `mfubench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mfubench import __version__
+from model.config import ConfigError, GPTConfig
+from model.presets import PRESETS
+
+EXIT_BAD_INPUT = 2
+
+
+class UserError(Exception):
+    """Bad input: the message is the whole answer."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
+    try:
+        status: int = arguments.run(arguments)
+    except (UserError, ConfigError) as error:
+        print(f"mfubench {arguments.command}: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:  # `mfubench … | head`
+        sys.stderr.close()
+        return 0
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line. docs/commands.md describes it; a test holds the two together."""
+    parser = argparse.ArgumentParser(
+        prog="mfubench",
+        description="What share of this machine does GPT training use? To measure, type: "
+        "pytest benchmarks/",
+    )
+    parser.add_argument("--version", action="version", version=f"mfubench {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    flops = commands.add_parser(
+        "flops", help="count the FLOPs of a training step, per component and per convention"
+    )
+    flops.add_argument("--preset", choices=tuple(PRESETS), default=None, help="a named set-up")
+    for name, what in SIZES.items():
+        option = "--" + name.replace("_", "-")
+        flops.add_argument(option, type=int, default=None, metavar="N", help=what)
+    flops.add_argument("--bias", action="store_true", default=None, help="with biases, as GPT-2")
+    flops.add_argument("--json", action="store_true", help="machine-readable")
+    flops.set_defaults(run=run_flops)
+
+    device = commands.add_parser(
+        "device", help="what this machine is, and where its peaks come from"
+    )
+    device.add_argument("--json", action="store_true", help="machine-readable")
+    device.set_defaults(run=run_device)
+
+    show = commands.add_parser("show", help="print the table of a saved run again")
+    show.add_argument("result", type=Path, help="a result file")
+    show.set_defaults(run=run_show)
+
+    validate = commands.add_parser("validate", help="check result files against the schema")
+    validate.add_argument("results", type=Path, nargs="+", help="result files")
+    validate.set_defaults(run=run_validate)
+    return parser
+
+
+SIZES = {
+    "n_layer": "layers",
+    "n_head": "attention heads",
+    "n_embd": "embedding width",
+    "block_size": "context length in tokens",
+    "vocab_size": "vocabulary",
+    "batch_size": "sequences per step",
+}
+
+
+def run_flops(arguments: argparse.Namespace) -> int:
+    """`mfubench flops`: a preset, explicit sizes, or a preset with some sizes changed."""
+    from mfubench.report.flops import flops_as_json, flops_as_text
+
+    given = {name: value for name in SIZES if (value := getattr(arguments, name)) is not None}
+    batch_size = given.pop("batch_size", None)
+    if arguments.preset is not None:
+        preset = PRESETS[arguments.preset]
+        base: dict[str, Any] = {name: getattr(preset.config, name) for name in CONFIG_FIELDS}
+        batch_size = preset.batch_size if batch_size is None else batch_size
+        name = preset.name if not given else f"{preset.name}, changed"
+    else:
+        if not given:
+            raise UserError(
+                f"give --preset ({', '.join(PRESETS)}) or explicit sizes, for instance "
+                "--n-layer 12 --n-head 12 --n-embd 768 --block-size 1024 --vocab-size 50304"
+            )
+        missing = [n for n in SIZES if n != "batch_size" and n not in given]
+        if missing:
+            options = " ".join("--" + n.replace("_", "-") for n in missing)
+            raise UserError(f"without --preset every size is needed; missing: {options}")
+        base = {"bias": False}
+        batch_size = 1 if batch_size is None else batch_size
+        name = "explicit sizes"
+    if arguments.bias:
+        base["bias"] = True
+    config = GPTConfig(**{**base, **given})
+    as_what = flops_as_json if arguments.json else flops_as_text
+    print(as_what(name, config, batch_size))
+    return 0
+
+
+CONFIG_FIELDS = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd", "dropout", "bias")
+
+
+def run_device(arguments: argparse.Namespace) -> int:
+    """`mfubench device`."""
+    from mfubench.hardware.describe import describe_machine
+    from mfubench.report.machine import machine_as_text
+
+    machine = describe_machine()
+    print(json.dumps(machine, indent=1) if arguments.json else machine_as_text(machine))
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """`mfubench show FILE`."""
+    from mfubench.analysis.results import ResultError, read_result
+    from mfubench.report.table import render
+
+    try:
+        result = read_result(arguments.result)
+    except ResultError as error:
+        raise UserError(str(error)) from None
+    print(render(result.infos, color=sys.stdout.isatty()), end="")
+    return 0
+
+
+def run_validate(arguments: argparse.Namespace) -> int:
+    """`mfubench validate FILE…`: exit status 1 when a file breaks the schema."""
+    from mfubench.analysis.results import ResultError, read_json
+    from mfubench.analysis.schema import problems
+
+    status = 0
+    for path in arguments.results:
+        try:
+            found = problems(read_json(path))
+        except ResultError as error:
+            found = [str(error)]
+        for problem in found:
+            print(f"{path}: {problem}", file=sys.stderr)
+        if not found:
+            print(f"{path}: valid")
+        status |= bool(found)
+    return status

@@ -1,0 +1,206 @@
+"""What this machine can sustain, measured: matrix multiplication, memory bandwidth, dispatch.
+
+A ceiling is the best that was sustained, not the best instant: the highest mean rate over any
+stretch of at least `WINDOW_S` seconds of back-to-back rounds. The kernels are torch's own, so that
+a ceiling is what a torch program could reach here, library and thread count included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from mfubench.hardware.devices import Device
+
+WINDOW_S = 0.2
+ROUND_S = 0.02
+"""A round repeats its kernel until it lasts about this long, so that one synchronisation at the
+end of a round weighs little."""
+
+GEMM_SIZES_CPU = (256, 384, 512, 768, 1024, 1536, 2048)
+GEMM_SIZES_ACCELERATOR = (1024, 2048, 4096, 6144, 8192)
+GEMM_ASPECTS = ((1, 1, 1), (4, 1, 1), (1, 4, 1))
+"""Square, tall and wide: (m, n, k) as multiples of the size; a GPT's own shapes are tall or wide."""
+
+BANDWIDTH_BYTES = 256 * 2**20
+"""Size of each array: several times any last-level cache known to 2026 desktop processors."""
+
+TORCH_DTYPES = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Something to run over and over, and how much of what it does per call."""
+
+    kind: str
+    """gemm, copy, triad or dispatch."""
+    unit: str
+    """FLOP, B or op: what `work` counts."""
+    run: Callable[[], None]
+    """Runs the kernel `repeats` times and returns when the device has finished."""
+    work: float
+    """Units done by one call of `run`."""
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """A sustained rate, and how far below it the machine usually is."""
+
+    rate_per_s: float
+    """FLOP/s, bytes/s or operations/s."""
+    noise_ratio: float
+    """(best window − median window) / median window: the machine's own unsteadiness."""
+    windows: int
+
+
+def sustained(rounds_s: Sequence[float], work: float, *, window_s: float = WINDOW_S) -> Ceiling:
+    """The best mean rate over consecutive rounds lasting at least `window_s` together.
+
+    Ten rounds of 0.1 s with 1e9 FLOPs each, one of them disturbed:
+
+    >>> sustained([0.1] * 5 + [0.3] + [0.1] * 4, 1e9).rate_per_s
+    10000000000.0
+
+    Raises ValueError without rounds, or when a round took no time.
+    """
+    if not rounds_s or min(rounds_s) <= 0:
+        raise ValueError(f"a ceiling needs rounds that took time, got {list(rounds_s)[:5]}")
+    rates = []
+    taken_s, count = 0.0, 0
+    for round_s in rounds_s:
+        taken_s, count = taken_s + round_s, count + 1
+        if taken_s >= window_s * (1 - 1e-9):
+            rates.append(work * count / taken_s)
+            taken_s, count = 0.0, 0
+    if not rates:  # fewer rounds than one window: their mean is all there is
+        rates = [work * count / taken_s]
+    best, middle = max(rates), statistics.median(rates)
+    return Ceiling(rate_per_s=best, noise_ratio=best / middle - 1, windows=len(rates))
+
+
+def repeated(device: Device, once: Callable[[], object], repeats: int) -> Callable[[], None]:
+    """Run `once` `repeats` times, then wait for the device."""
+
+    def run() -> None:
+        for _ in itertools.repeat(None, repeats):
+            once()
+        device.synchronise()
+
+    return run
+
+
+def time_once(run: Callable[[], None]) -> float:
+    """Seconds that one call took."""
+    start_s = time.perf_counter()
+    run()
+    return time.perf_counter() - start_s
+
+
+def _repeats_for_a_round(device: Device, once: Callable[[], object]) -> int:
+    single = repeated(device, once, 1)
+    single()
+    once_s = min(time_once(single) for _ in range(3))
+    return max(1, round(ROUND_S / max(once_s, 1e-7)))
+
+
+def gemm_kernel(device: Device, dtype: str, shape: tuple[int, int, int]) -> Kernel:
+    """C[m,n] = A[m,k] B[k,n] on random numbers (zeros can run faster than data does)."""
+    m, n, k = shape
+    torch_dtype = TORCH_DTYPES[dtype]
+    a = torch.randn(m, k, device=device.torch_device).to(torch_dtype)
+    b = torch.randn(k, n, device=device.torch_device).to(torch_dtype)
+    c = torch.empty(m, n, device=device.torch_device, dtype=torch_dtype)
+
+    def once() -> None:
+        torch.mm(a, b, out=c)
+
+    repeats = _repeats_for_a_round(device, once)
+    work = 2.0 * m * n * k * repeats
+    detail = {"shape_mnk": [m, n, k], "repeats": repeats}
+    return Kernel("gemm", "FLOP", repeated(device, once, repeats), work, detail)
+
+
+def best_gemm(device: Device, dtype: str, *, budget_s: float) -> tuple[Kernel, list[dict[str, Any]]]:
+    """Search shapes within the budget; the fastest, and every rate that was seen on the way."""
+    sizes = GEMM_SIZES_CPU if device.kind == "cpu" else GEMM_SIZES_ACCELERATOR
+    shapes = [(a * s, b * s, c * s) for a, b, c in GEMM_ASPECTS for s in sizes]
+    deadline_s = time.perf_counter() + budget_s
+    tried: list[dict[str, Any]] = []
+    best: Kernel | None = None
+    best_rate = 0.0
+    for shape in shapes:
+        # A slow dtype (bfloat16 without instructions for it) spends the budget on small shapes.
+        if best is not None and time.perf_counter() > deadline_s:
+            break
+        kernel = gemm_kernel(device, dtype, shape)
+        rate = kernel.work / min(time_once(kernel.run) for _ in range(3))
+        tried.append({"shape_mnk": list(shape), "flops_per_s": rate})
+        if rate > best_rate:
+            best, best_rate = kernel, rate
+    assert best is not None
+    return best, tried
+
+
+def copy_kernel(device: Device) -> Kernel:
+    """b = a: one read and one write per element (the write-allocate read is not counted)."""
+    a = torch.ones(BANDWIDTH_BYTES // 4, device=device.torch_device)
+    b = torch.zeros_like(a)
+
+    def once() -> None:
+        b.copy_(a)
+
+    repeats = _repeats_for_a_round(device, once)
+    work = 2.0 * BANDWIDTH_BYTES * repeats
+    return Kernel("copy", "B", repeated(device, once, repeats), work, {"repeats": repeats})
+
+
+def triad_kernel(device: Device) -> Kernel:
+    """c = a + 3 b (STREAM's triad): two reads and one write per element."""
+    a = torch.ones(BANDWIDTH_BYTES // 4, device=device.torch_device)
+    b = torch.ones_like(a)
+    c = torch.zeros_like(a)
+
+    def once() -> None:
+        torch.add(a, b, alpha=3.0, out=c)
+
+    repeats = _repeats_for_a_round(device, once)
+    work = 3.0 * BANDWIDTH_BYTES * repeats
+    return Kernel("triad", "B", repeated(device, once, repeats), work, {"repeats": repeats})
+
+
+def dispatch_kernel(device: Device) -> Kernel:
+    """Additions of one element: all overhead, no work. On a GPU this is the launch rate."""
+    a = torch.ones(1, device=device.torch_device)
+    b = torch.ones_like(a)
+    c = torch.zeros_like(a)
+
+    def once() -> None:
+        torch.add(a, b, out=c)
+
+    repeats = _repeats_for_a_round(device, once)
+    run = repeated(device, once, repeats)
+    return Kernel("dispatch", "op", run, float(repeats), {"repeats": repeats})
+
+
+BANDWIDTH_KERNELS = {"copy": copy_kernel, "triad": triad_kernel}
+
+
+def measure(kernel: Kernel, *, budget_s: float) -> Ceiling:
+    """Run a kernel for about `budget_s` outside any benchmark and give its ceiling."""
+    kernel.run()
+    rounds_s: list[float] = []
+    while sum(rounds_s) < budget_s:
+        rounds_s.append(time_once(kernel.run))
+    return sustained(rounds_s, kernel.work)

@@ -1,0 +1,28 @@
+"""The arithmetic formats in which a step can be measured, by the names used everywhere here."""
+
+from __future__ import annotations
+
+import difflib
+
+#: ``tf32`` is not a storage type: tensors are float32 and the matrix units round the factors to 19
+#: bits. It has a peak of its own and is therefore a format of its own here.
+DTYPES: tuple[str, ...] = ("float32", "tf32", "bfloat16", "float16")
+
+
+def check_dtype(dtype: str) -> str:
+    """Return ``dtype`` if it is one of `DTYPES`, otherwise raise ValueError naming them.
+
+    >>> check_dtype("tf32")
+    'tf32'
+    >>> check_dtype("bf16")
+    Traceback (most recent call last):
+        ...
+    ValueError: 'bf16' is no known dtype; did you mean 'bfloat16'? allowed: float32, tf32,
+    bfloat16, float16
+    """
+    if dtype in DTYPES:
+        return dtype
+    close = difflib.get_close_matches(dtype, DTYPES, n=1, cutoff=0.5)
+    hint = f" did you mean {close[0]!r}?" if close else ""
+    allowed = ", ".join(DTYPES)
+    raise ValueError(f"{dtype!r} is no known dtype;{hint} allowed: {allowed}")

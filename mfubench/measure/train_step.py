@@ -1,0 +1,90 @@
+"""The training step that is timed: forward, backward, clip, optimizer, one synchronisation."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mfubench.hardware.devices import Device
+from mfubench.measure.workload import Batch, Workload, fixed_batches
+
+SEED = 1337
+"""nanoGPT's."""
+
+FIXED_BATCHES = 8
+"""Batches sampled before timing and taken in turn; one alone would soon be learnt by heart."""
+
+AUTOCAST_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TrainStep:
+    """One optimizer step per call, on data that is already on the device.
+
+    `dtype` is the type the matmuls run in: float32 (strict), tf32 (float32 storage, NVIDIA's
+    tensor cores), bfloat16 or float16 (autocast; float16 with a gradient scaler, as nanoGPT does).
+    A call returns when the device has finished it.
+    """
+
+    def __init__(self, workload: Workload, device: Device, *, dtype: str, compile: bool) -> None:
+        torch.manual_seed(SEED)
+        self.workload = workload
+        self.device = device
+        self._torch_device = device.torch_device
+        model = workload.make_model().to(self._torch_device)
+        self._parameters = list(model.parameters())  # walking the modules every step costs 0.3 %
+        self.optimizer = workload.make_optimizer(model, self._torch_device.type)
+        self.model = model
+        self._forward_model = torch.compile(model) if compile else model
+        self._autocast = self._make_autocast(dtype)
+        self._scaler = (
+            torch.amp.GradScaler(self._torch_device.type) if dtype == "float16" else None
+        )
+        self._batches = itertools.cycle(
+            fixed_batches(workload, self._torch_device, FIXED_BATCHES)
+        )
+        self._grad_clip = workload.loop.grad_clip
+        self.last_loss: Tensor = torch.full((), float("nan"))
+
+    def _make_autocast(self, dtype: str) -> contextlib.AbstractContextManager[Any]:
+        if dtype in AUTOCAST_DTYPES:
+            return torch.autocast(self._torch_device.type, dtype=AUTOCAST_DTYPES[dtype])
+        return contextlib.nullcontext()
+
+    def __call__(self) -> None:
+        self._update(self._forward(next(self._batches)))
+        self.device.synchronise()
+
+    def _forward(self, batch: Batch) -> Tensor:
+        with self._autocast:
+            return self.workload.loss(self._forward_model, batch)
+
+    def _update(self, loss: Tensor) -> None:
+        """Backward, clip, optimizer step, gradients dropped."""
+        scaler, optimizer = self._scaler, self.optimizer
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        if self._grad_clip:
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        self.last_loss = loss.detach()
+
+
+@contextlib.contextmanager
+def matmul_precision(dtype: str) -> Any:
+    """Let float32 matmuls use TF32 inside, or forbid it; the caller's setting comes back after."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

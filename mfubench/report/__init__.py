@@ -1,0 +1,1 @@
+"""What people see: units, tables and sentences. Never imports torch."""

@@ -1,0 +1,113 @@
+"""The table at the end of a run: at most 100 columns, every case in it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mfubench.report.answer import answers
+from mfubench.report.lines import Info, ceiling_rate, harness_ratio
+from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
+
+WIDTH = 100
+QUESTIONS = {"train-step": "train step", "train-loop": "train loop (one iteration)"}
+
+
+def render(
+    infos: Sequence[Info], *, color: bool = False, notes: Sequence[str] = (), width: int = WIDTH
+) -> str:
+    """The tables, the sentences and the notes as text, `width` columns wide at most."""
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=min(width, WIDTH),
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+    console.print(Group(*_parts(infos, notes)))
+    lines = (line.rstrip() for line in out.getvalue().splitlines())
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _parts(infos: Sequence[Info], notes: Sequence[str]) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    ok = [i for i in infos if i["outcome"] == "ok"]
+    ceilings = [i for i in ok if i["question"] == "ceiling"]
+    training = [i for i in ok if i["question"] in QUESTIONS]
+    if ceilings:
+        parts.append(_ceiling_table(ceilings))
+    if training:
+        parts.append(_training_table(training))
+    for info in ok:
+        if info["question"] == "harness":
+            parts.append(Text(f"harness: {harness_ratio(info)}\n"))
+    others = [i for i in infos if i["outcome"] != "ok"]
+    if others:
+        parts.append(_outcome_table(others))
+    parts.extend(Text(paragraph + "\n") for paragraph in answers(infos))
+    parts.extend(Text(note) for note in notes)
+    return parts
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False, show_edge=False, padding=(0, 1))
+
+
+def _ceiling_table(ceilings: Sequence[Info]) -> Table:
+    table = _table()
+    table.add_column("measured ceiling", overflow="fold")
+    table.add_column("best sustained", justify="right")
+    table.add_column("median below it by", justify="right")
+    table.add_column("how")
+    for info in ceilings:
+        shape = info.get("shape_mnk")
+        how = "m×n×k = " + "×".join(map(str, shape)) if shape else ""
+        if info.get("peak_flops_per_s"):
+            peak = format_si(info["peak_flops_per_s"], "FLOP/s")
+            how += f", peak {peak}"
+        noise = format_share(info["ceiling_noise_ratio"], digits=2)
+        label = info["case_id"].removeprefix("ceiling/")
+        table.add_row(label, ceiling_rate(info), noise, how)
+    return table
+
+
+def _training_table(training: Sequence[Info]) -> Table:
+    table = _table()
+    table.add_column("case", overflow="fold", min_width=24)
+    for name in ("ms/step", "spread", "tokens/s", "GFLOP/s", "of ceiling", "MFU", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    section = ""
+    for info in sorted(training, key=lambda i: (i["question"] != "train-step", i["preset"])):
+        title = f"{QUESTIONS[info['question']]}, {info['preset']}"
+        if title != section:
+            table.add_row(Text(title, style="bold"))
+            section = title
+        table.add_row(
+            "  " + info["case_id"].rsplit("/", 1)[-1],
+            f"{info['step_s'] * 1e3:.2f}",
+            format_share(info["step_spread_ratio"], digits=2),
+            f"{info['tokens_per_s']:,.0f}",
+            f"{info['achieved_flops_per_s'] / 1e9:,.1f}",
+            format_share(info["ceiling_utilisation"]),
+            format_share(info["mfu"]),
+            format_bytes(info["peak_memory_bytes"]),
+        )
+    return table
+
+
+def _outcome_table(others: Sequence[Info]) -> Table:
+    table = _table()
+    table.add_column("not measured", overflow="fold", min_width=30)
+    table.add_column("outcome")
+    table.add_column("reason", overflow="fold")
+    for info in others:
+        table.add_row(info["case_id"], info["outcome"], info["outcome_reason"] or UNKNOWN)
+    return table

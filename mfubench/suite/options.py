@@ -1,0 +1,212 @@
+"""The suite's options on the pytest command line: declared, parsed and refused in one place.
+
+Parsing needs no torch, so that a wrong value is refused at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from mfubench.suite.sweep import DTYPES, SWEEPS, SweepOptions
+from model.presets import PRESETS
+
+
+DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
+MAX_BATCH_SIZE = 2**20
+DEFAULT_RESULTS_DIR = "results"
+
+
+def one_of(what: str, allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """A parser of a comma-separated list whose items must be among `allowed`."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        return tuple(_known(what, item, allowed) for item in _items(what, text))
+
+    return parse
+
+
+def _items(what: str, text: str) -> list[str]:
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has an empty {what} in it; give one or more, separated by commas"
+        )
+    return list(dict.fromkeys(items))
+
+
+def _known(what: str, item: str, allowed: Sequence[str]) -> str:
+    if item in allowed:
+        return item
+    near = difflib.get_close_matches(item, allowed, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise argparse.ArgumentTypeError(
+        f"unknown {what} {item!r}; allowed: {', '.join(allowed)}{hint}"
+    )
+
+
+def parse_devices(text: str) -> tuple[str, ...] | None:
+    """`auto`, or kinds with an optional index: cpu, cuda, cuda:1, xpu, mps."""
+    if text == "auto":
+        return None
+    names = []
+    for item in _items("device", text):
+        kind, _, index = item.partition(":")
+        _known("device", kind, (*DEVICE_KINDS, "auto"))
+        if kind == "auto" or (":" in item and (kind == "cpu" or not index.isdecimal())):
+            raise argparse.ArgumentTypeError(
+                f"device {item!r} is not one; allowed: auto alone, or {', '.join(DEVICE_KINDS)}, "
+                "with an index where there are several (cuda:1)"
+            )
+        names.append(item)
+    return tuple(names)
+
+
+def parse_dtypes(text: str) -> tuple[str, ...] | None:
+    """`auto`, or a list of dtypes."""
+    return None if text == "auto" else one_of("dtype", DTYPES)(text)
+
+
+def parse_batch_sizes(text: str) -> tuple[int, ...] | None:
+    """`auto`, or a list of whole numbers from 1."""
+    if text == "auto":
+        return None
+    sizes = []
+    for item in _items("batch size", text):
+        if not item.isdecimal() or not 1 <= int(item) <= MAX_BATCH_SIZE:
+            raise argparse.ArgumentTypeError(
+                f"batch size {item!r} is not a whole number from 1 to {MAX_BATCH_SIZE}; "
+                "give for instance --batch-sizes 12,48"
+            )
+        sizes.append(int(item))
+    return tuple(sizes)
+
+
+def parse_threads(text: str) -> int:
+    """A whole number of intra-operator threads."""
+    if not text.isdecimal() or not 1 <= int(text) <= 4096:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of threads; allowed: 1 to 4096, for instance --threads 2"
+        )
+    return int(text)
+
+
+def parse_age(text: str) -> float:
+    """Days, zero included."""
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 1e6:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an age in days; give 0 (measure again) or more"
+        )
+    return days
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options. Each is documented in docs/options.md, which a test holds to this."""
+    group = parser.getgroup("mfubench", "mfubench: what share of this machine training uses")
+    group.addoption(
+        "--sweep",
+        choices=SWEEPS,
+        default="default",
+        help="How much to measure: smoke (seconds), default (minutes), full (every dtype, "
+        "batch size and compile mode). Default: %(default)s.",
+    )
+    group.addoption(
+        "--preset",
+        type=one_of("preset", tuple(PRESETS)),
+        default=("nanogpt-cpu",),
+        metavar="NAMES",
+        help=f"Model presets, separated by commas: {', '.join(PRESETS)}. Default: nanogpt-cpu.",
+    )
+    group.addoption(
+        "--devices",
+        type=parse_devices,
+        default=None,
+        metavar="NAMES",
+        help="Devices, separated by commas: cpu, cuda (ROCm too), xpu, mps, cuda:1. "
+        "Default: auto, all that are present.",
+    )
+    group.addoption(
+        "--dtypes",
+        type=parse_dtypes,
+        default=None,
+        metavar="NAMES",
+        help=f"What matmuls run in, separated by commas: {', '.join(DTYPES)}. "
+        "Default: auto, those the device has instructions for.",
+    )
+    group.addoption(
+        "--batch-sizes",
+        type=parse_batch_sizes,
+        default=None,
+        metavar="SIZES",
+        help="Sequences per step, separated by commas. Default: auto, the preset's and multiples.",
+    )
+    group.addoption(
+        "--compile",
+        choices=("auto", "no", "yes", "both"),
+        default="auto",
+        help="Without torch.compile, with it, or both. Default: auto, as the sweep has it.",
+    )
+    group.addoption(
+        "--corpus",
+        type=Path,
+        default=None,
+        metavar="PATH",
+        help="A text file, or a directory with nanoGPT's train.bin. Default: Python's own "
+        "language reference, which needs no download.",
+    )
+    group.addoption(
+        "--threads",
+        type=parse_threads,
+        default=None,
+        metavar="N",
+        help="CPU threads for one operator. Default: the usable cores.",
+    )
+    group.addoption(
+        "--results-dir",
+        type=Path,
+        default=Path(DEFAULT_RESULTS_DIR),
+        metavar="DIR",
+        help="Where results are saved, one folder per machine fingerprint. Default: %(default)s.",
+    )
+    group.addoption(
+        "--ceiling-max-age",
+        type=parse_age,
+        default=7.0,
+        metavar="DAYS",
+        help="Measure a ceiling again when the stored one is older. Default: %(default)s.",
+    )
+
+
+COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
+
+
+def read_options(config: pytest.Config) -> SweepOptions:
+    """The parsed options of this run, with paths made absolute from where pytest was typed."""
+    get = config.getoption
+    corpus: Path | None = get("corpus")
+    base = config.invocation_params.dir
+    results_dir: Path = get("results_dir")
+    if results_dir == Path(DEFAULT_RESULTS_DIR):
+        base_of_results = config.rootpath  # the default belongs to the project, wherever one stands
+    else:
+        base_of_results = base
+    return SweepOptions(
+        sweep=get("sweep"),
+        presets=get("preset"),
+        devices=get("devices"),
+        dtypes=get("dtypes"),
+        batch_sizes=get("batch_sizes"),
+        compile=COMPILE_MODES[get("compile")],
+        corpus=None if corpus is None else base / corpus.expanduser(),
+        threads=get("threads"),
+        results_dir=base_of_results / results_dir.expanduser(),
+        ceiling_max_age_s=get("ceiling_max_age") * 86400.0,
+    )

@@ -1,0 +1,75 @@
+"""Progress of a run: a line per case, and on a terminal what is happening now and for how long."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from mfubench.report.units import format_duration
+
+EXPECTED_EAGER_S = 7.0
+EXPECTED_COMPILED_S = 35.0
+"""First guesses of a case's duration on a small machine, corrected by every case that ends."""
+
+
+class Screen(Protocol):
+    """Where progress is written."""
+
+    is_terminal: bool
+
+    def line(self, text: str) -> None:
+        """Write a lasting line."""
+
+    def transient(self, text: str) -> None:
+        """Show a text that the next output replaces. Only called on a terminal."""
+
+
+class Progress:
+    """Counts cases and guesses the time left. Never writes while a round is being timed."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._expected_s: dict[str, float] = {}
+        self._total = 0
+        self._done = 0
+        self._current: str | None = None
+        self._case_start_s = 0.0
+        self._expected_spent_s = 0.0
+        self._spent_s = 0.0
+
+    def plan(self, cases: dict[str, bool]) -> None:
+        """Say which cases will run: test id to whether it compiles."""
+        self._expected_s = {
+            name: EXPECTED_COMPILED_S if compiled else EXPECTED_EAGER_S
+            for name, compiled in cases.items()
+        }
+        self._total = len(cases)
+
+    def start(self, name: str) -> None:
+        self._current = name
+        self._case_start_s = time.perf_counter()
+        self.phase("starting")
+
+    def phase(self, what: str) -> None:
+        """Show what the current case is doing; on anything but a terminal, nothing."""
+        if self._screen.is_terminal and self._current is not None:
+            left = self.time_left_s()
+            self._screen.transient(
+                f"  [{self._done + 1}/{self._total}] {what} · about {format_duration(left)} left"
+            )
+
+    def finish(self, name: str, summary: str) -> None:
+        """A case ended: one lasting line."""
+        self._done += 1
+        self._spent_s += time.perf_counter() - self._case_start_s
+        self._expected_spent_s += self._expected_s.pop(name, 0.0)
+        self._current = None
+        left_s = self.time_left_s()
+        tail = f" · about {format_duration(left_s)} left" if self._expected_s else ""
+        self._screen.line(f"  [{self._done}/{self._total}] {summary}{tail}")
+
+    def time_left_s(self) -> float:
+        """Expected seconds of the cases to come, scaled by how wrong the guesses were so far."""
+        scale = self._spent_s / self._expected_spent_s if self._expected_spent_s else 1.0
+        running_s = time.perf_counter() - self._case_start_s if self._current else 0.0
+        return max(0.0, scale * sum(self._expected_s.values()) - running_s)

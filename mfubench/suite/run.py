@@ -1,0 +1,340 @@
+"""One pytest run of the suite, from its options to its saved file and its last sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from mfubench import __version__
+from mfubench.hardware import provenance
+from mfubench.hardware.fingerprint import fingerprint
+from mfubench.record import SCHEMA_VERSION, Outcome
+from mfubench.report.units import format_duration
+from mfubench.suite.options import read_options
+from mfubench.suite.progress import Progress
+from mfubench.suite.screen import PytestScreen
+from mfubench.suite.storage import ResultStorage
+from mfubench.suite.sweep import SWEEPS, TrainCase
+
+if TYPE_CHECKING:
+    from mfubench.suite.runner import CaseRunner
+    from mfubench.suite.session import BenchSession
+
+STORAGE_DEFAULT = "file://./.benchmarks"
+"""pytest-benchmark's own default: any other value was chosen by the user and is left alone."""
+
+TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
+
+
+def measures(config: pytest.Config) -> bool:
+    """Whether this pytest run is to measure: it was given a path under `benchmarks`.
+
+    Plain `pytest` proves things right and times nothing.
+    """
+    if config.option.collectonly or hasattr(config, "workerinput"):
+        return False
+    folder = config.rootpath / "benchmarks"
+    base = config.invocation_params.dir
+    for argument in config.args:
+        path = (base / str(argument).split("::")[0]).resolve()
+        if path == folder or folder in path.parents:
+            return True
+    return False
+
+
+class SuiteRun:
+    """The suite's side of one pytest session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.options = read_options(config)
+        self.fingerprint = fingerprint()
+        self.machine_dir = self.options.results_dir / self.fingerprint.id
+        self._session: BenchSession | None = None
+        self._settings_before: dict[str, Any] = {}
+        self._refuse_unwritable(self.machine_dir)
+        option = config.option
+        if option.benchmark_storage == STORAGE_DEFAULT:
+            option.benchmark_storage = f"file://{self.machine_dir}"
+        if not option.benchmark_save and not option.benchmark_autosave:
+            from pytest_benchmark.utils import get_commit_info, get_current_time
+
+            commit = get_commit_info(self.config.getoption("benchmark_project_name", None))["id"][:12]
+            option.benchmark_autosave = f"{commit}_{get_current_time()}"
+        option.benchmark_save_data = True
+        self._compare = option.benchmark_compare
+        self._compare_fail = option.benchmark_compare_fail
+        if not (self._compare or option.benchmark_verbose or option.benchmark_columns):
+            option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
+
+    # --- before anything is timed --------------------------------------------------------------
+
+    @staticmethod
+    def _refuse_unwritable(folder: Path) -> None:
+        """Results that cannot be kept are refused before they are measured."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".writable-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise pytest.UsageError(
+                f"results cannot be saved in {folder}: {error.strerror or error}. Choose another "
+                "folder with --results-dir DIR, or make this one writable."
+            ) from None
+
+    @property
+    def _bench(self) -> Any:
+        """pytest-benchmark's session, which has no public name."""
+        return self.config._benchmarksession  # type: ignore[attr-defined]
+
+    @property
+    def session(self) -> BenchSession:
+        assert self._session is not None, "open() comes first"
+        return self._session
+
+    def open(self) -> None:
+        """Bring up torch, and take over saving."""
+        from mfubench.suite.session import BenchSession
+
+        bench = self._bench
+        if isinstance(bench.storage.path, Path):
+            bench.storage = ResultStorage(
+                bench.storage.path, bench.logger, default_machine_id=bench.machine_id
+            )
+        self._refuse_missing_baseline()
+        screen = PytestScreen(self.config)
+        self._session = BenchSession(
+            self.options, Progress(screen), machine_dir=self.machine_dir
+        )
+        if threading.current_thread() is threading.main_thread():
+            # A cancelled CI job is asked to end by SIGTERM: save and report as for Ctrl-C.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def _refuse_missing_baseline(self) -> None:
+        """Say before the first timing, not after the last, that there is nothing to compare with."""
+        if not self._compare or self._bench.compared_mapping:
+            return
+        which = "" if self._compare is True else f" that matches {self._compare!r}"
+        where = self._bench.storage.path
+        missing = f"--benchmark-compare: no saved run{which} of this machine under {where}"
+        if self._compare_fail:
+            raise pytest.UsageError(
+                f"{missing}, and --benchmark-compare-fail needs one. Run once without it: that "
+                "run is saved and becomes the baseline."
+            )
+        PytestScreen(self.config).line(
+            f"{missing}. This run is saved and can be the baseline of the next."
+        )
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """Give a benchmark the cases of the sweep, by the parameters it names."""
+        names = metafunc.fixturenames
+        if "measure_case" not in names:
+            return
+        if all(name in names for name in TRAIN_PARAMETERS):
+            is_loop = metafunc.function.__name__ == "test_train_loop"
+            plan = self.options.plan
+            cases = self.session.train_cases(
+                plan.loop_compile if is_loop else plan.compile, sweep_batch=not is_loop
+            )
+            metafunc.parametrize(TRAIN_PARAMETERS, cases, ids=[case.id for case in cases])
+        elif "device" in names:
+            devices = self.session.device_names
+            if "dtype" in names:
+                pairs = [
+                    (device, dtype)
+                    for device in devices
+                    for dtype in self.options.dtypes or self.session.dtypes_of(device)
+                ]
+                metafunc.parametrize(("device", "dtype"), pairs, ids=[f"{d}-{t}" for d, t in pairs])
+            else:
+                metafunc.parametrize("device", devices, ids=list(devices))
+            if "preset" in names:
+                presets = self.options.presets
+                metafunc.parametrize("preset", presets, ids=list(presets))
+
+    def choose(self, items: list[pytest.Item]) -> None:
+        """Drop the questions that this sweep does not ask."""
+        rank = SWEEPS.index(self.options.sweep)
+        kept, dropped = [], []
+        for item in items:
+            marker = item.get_closest_marker("mfubench")
+            least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
+            (kept if SWEEPS.index(least) <= rank else dropped).append(item)
+        if dropped:
+            self.config.hook.pytest_deselected(items=dropped)
+            items[:] = kept
+
+    def announce(self, session: pytest.Session) -> None:
+        """Read every corpus that will be needed, plan the progress, say what is about to happen."""
+        from model.corpus import CorpusError
+
+        cases = {}
+        presets = {}
+        for item in session.items:
+            if "measure_case" in getattr(item, "fixturenames", ()):
+                params = item.callspec.params if hasattr(item, "callspec") else {}
+                cases[item.nodeid] = bool(params.get("compile"))
+                if "preset" in params:
+                    presets[params["preset"]] = None
+        try:
+            for preset in presets:
+                self.session.corpus(preset)
+        except CorpusError as error:
+            raise pytest.UsageError(str(error)) from None
+        self.session.progress.plan(cases)
+        if cases:
+            left = format_duration(self.session.progress.time_left_s())
+            PytestScreen(self.config).line(
+                f"mfubench {__version__}: {len(cases)} cases on {self.fingerprint.id}, "
+                f"{self.session.threads} threads; about {left}"
+            )
+
+    # --- while it runs -------------------------------------------------------------------------
+
+    def runner(self, benchmark: Any, node: pytest.Item) -> CaseRunner:
+        from mfubench.suite.runner import CaseRunner
+
+        return CaseRunner(self.session, benchmark, node.nodeid)
+
+    def start_case(self, item: pytest.Item) -> None:
+        self.session.progress.start(item.nodeid)
+
+    def letter(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, str] | None:
+        """No dot for a case that has its own line; failures keep pytest's letter."""
+        if report.failed or self.config.option.verbose > 0 or report.when != "call":
+            return None
+        category = "skipped" if report.skipped else "passed"
+        return category, "", ""
+
+    # --- when it ends --------------------------------------------------------------------------
+
+    def machine_info(self) -> dict[str, Any]:
+        """The stable facts that pytest-benchmark compares between runs, and nothing that drifts.
+
+        Its own version carries the host name, the kernel and the momentary clock, and warns at
+        every container start; those are in the provenance of the run instead.
+        """
+        import platform
+
+        parts = self.fingerprint.parts
+        return {
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "processor": platform.processor(),
+            "python_implementation": platform.python_implementation(),
+            "python_version": platform.python_version(),
+            "cpu": {"brand_raw": parts.get("cpu_model")},
+            "fingerprint": self.fingerprint.id,
+        }
+
+    def complete_json(self, output_json: dict[str, Any]) -> None:
+        """Add what pytest-benchmark drops or never knew: other outcomes, provenance, the sweep."""
+        session = self.session
+        output_json["mfubench"] = {
+            "schema_version": SCHEMA_VERSION,
+            "mfubench_version": __version__,
+            "fingerprint": {"id": self.fingerprint.id, "parts": self.fingerprint.parts},
+            "sweep": {
+                "name": self.options.sweep,
+                "presets": list(self.options.presets),
+                "devices": list(session.device_names),
+                "corpus": str(self.options.corpus) if self.options.corpus else None,
+                "threads": session.threads,
+            },
+            "devices": {
+                name: session.device(name).description() for name in session.device_names
+            },
+            "software": provenance.software(),
+            "settings": provenance.settings(),
+            "started_at_s": session.started_at_s,
+            "finished_at_s": time.time(),
+            "complete": not session.interrupted,
+            "other_outcomes": [
+                record.as_extra_info()
+                for record in session.records
+                if record.outcome is not Outcome.OK
+            ],
+        }
+
+    def rescue(self, error: OSError) -> None:
+        """pytest-benchmark could not write where it was told to: save where results belong."""
+        PytestScreen(self.config).line(
+            f"could not write {error.filename or 'the results'}: {error.strerror or error}"
+        )
+        if not self._storage_saved():
+            self._save()
+
+    def finish(self, session: pytest.Session) -> None:
+        """Save a run in which nothing was timed, and say by the exit status that nothing was."""
+        self.session.interrupted |= session.exitstatus == pytest.ExitCode.INTERRUPTED
+        records = self.session.records
+        if records and not self._storage_saved():
+            self._save()
+        nothing = records and all(record.outcome is not Outcome.OK for record in records)
+        if nothing and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _storage_saved(self) -> bool:
+        return getattr(self._bench.storage, "saved", None) is not None
+
+    def _save(self) -> None:
+        bench, hook = self._bench, self.config.hook
+        commit_info = hook.pytest_benchmark_generate_commit_info(config=self.config)
+        output_json = hook.pytest_benchmark_generate_json(
+            config=self.config,
+            benchmarks=bench.benchmarks,
+            include_data=True,
+            machine_info=self.machine_info(),
+            commit_info=commit_info,
+        )
+        hook.pytest_benchmark_update_json(
+            config=self.config, benchmarks=bench.benchmarks, output_json=output_json
+        )
+        bench.storage.save(output_json, bench.save or bench.autosave)
+
+    def summarize(self, terminalreporter: Any) -> None:
+        """The table, the sentences, and where the run was saved."""
+        if self._session is None or not self.session.records:
+            return
+        from mfubench.report.table import render
+
+        storage = self._bench.storage
+        notes = []
+        if saved := getattr(storage, "saved", None):
+            notes.append(f"saved in {_short(saved)}")
+        for trouble in (getattr(storage, "trouble", None), self.session.ceilings.problem):
+            if trouble:
+                notes.append(trouble)
+        if self.session.interrupted:
+            notes.append("interrupted: what was measured until then is above, and saved")
+        infos = [record.as_extra_info() for record in self.session.records]
+        writer = terminalreporter._tw
+        terminalreporter.section("mfubench")
+        width = cast(int, writer.fullwidth) if sys.stdout.isatty() else 100
+        text = render(infos, color=writer.hasmarkup, notes=notes, width=width)
+        writer.write(text)
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+__all__ = ["SuiteRun", "TrainCase", "measures"]

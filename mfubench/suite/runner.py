@@ -1,0 +1,384 @@
+"""From one case to one record: prepare, warm, time through pytest-benchmark, guard, account.
+
+This is the only place that turns failures into outcomes. Whatever happens, the case leaves a
+record behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+import torch
+
+from mfubench.analysis import rates
+from mfubench.analysis.paired import paired_ratio
+from mfubench.hardware.memory import memory_available_bytes
+from mfubench.hardware.devices import Device, is_out_of_memory
+from mfubench.measure.bare import bare_step
+from mfubench.measure.train_loop import TrainLoop
+from mfubench.measure.train_step import TrainStep, matmul_precision
+from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
+from mfubench.measure.workload import StepCost, Workload
+from mfubench.record import CaseRecord, Outcome, case_id
+from mfubench.report.lines import case_line
+from mfubench.suite.session import BenchSession
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+Step = TypeVar("Step", bound=TrainStep)
+
+HARNESS_TOLERANCE = 0.01
+LOSS_STEP = 10
+"""The training loss is recorded after this many steps from the seed, so that runs compare."""
+
+
+class CaseEnded(Exception):
+    """A case that ends without a result, for a reason that is a result."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+
+
+class CaseRunner:
+    """Runs cases for one test function."""
+
+    def __init__(self, session: BenchSession, benchmark: BenchmarkFixture, name: str) -> None:
+        self.session = session
+        self.benchmark = benchmark
+        self.name = name
+
+    # --- the questions -------------------------------------------------------------------------
+
+    def train_step(self, workload: Workload, *, device: str, dtype: str, compile: bool) -> None:
+        """Time one optimizer step per round, on data that is already on the device."""
+        record = self._train_record("train-step", workload, device, dtype, compile)
+        with self._recorded(record), matmul_precision(dtype):
+            step = self._prepare(record, workload, TrainStep)
+            warm = self._warm(record, step)
+            self._time(record, step, warm)
+            self._account(record, step, workload.cost(dtype))
+
+    def train_loop(self, workload: Workload, *, device: str, dtype: str, compile: bool) -> None:
+        """Time one iteration of nanoGPT's loop per round; evaluation and checkpoint apart."""
+        record = self._train_record("train-loop", workload, device, dtype, compile)
+        with self._recorded(record), matmul_precision(dtype):
+            loop = self._prepare(record, workload, TrainLoop)
+            with contextlib.closing(loop):
+                warm = self._warm(record, loop)
+                self._time(record, loop, warm)
+                self.session.progress.phase("timing evaluation and checkpoint")
+                budget_s = self.session.options.plan.rounds_budget_s / 2
+                amortised = loop.time_evaluation_and_checkpoint(budget_s=budget_s)
+                self._account(record, loop, workload.cost(dtype))
+            if record.outcome is Outcome.OK and record.step_s is not None:
+                iteration_s = amortised.iteration_s(record.step_s)
+                settings = workload.loop
+                record.extra |= {
+                    "max_iters": settings.max_iters,
+                    "eval_interval": settings.eval_interval,
+                    "eval_iters": settings.eval_iters,
+                    "log_interval": settings.log_interval,
+                    "evaluation_s": amortised.evaluation_s,
+                    "evaluation_batches_timed": amortised.evaluation_batches_timed,
+                    "checkpoint_s": amortised.checkpoint_s,
+                    "iteration_amortised_s": iteration_s,
+                    "predicted_training_s": settings.max_iters * iteration_s + warm.start_up_s,
+                }
+
+    def ceiling(
+        self, kind: str, *, device: str, dtype: str | None, make: Callable[[Device], Any]
+    ) -> None:
+        """Time a ceiling kernel and keep its best sustained rate.
+
+        `make(device)` builds the kernel, and may search for the best one.
+        """
+        record = CaseRecord(
+            case_id=case_id(f"ceiling/{kind}", device=device, dtype=dtype),
+            question="ceiling",
+            device=device,
+            dtype=dtype,
+            threads=self.session.threads,
+        )
+        with self._recorded(record), matmul_precision(dtype or "float32"):
+            target = self._present(record)
+            self._refuse_dtype(target, dtype)
+            self.session.progress.phase(f"searching the best {kind} of {device}")
+            kernel, *search = make(target)
+            kernel.run()
+            budget_s = self.session.options.plan.ceiling_budget_s
+            rounds = rounds_for(_time_s(kernel.run), budget_s, least=10)
+            rounds_s = self._rounds(record, kernel.run, rounds)
+            stored = self.session.keep_ceiling(kernel, target, dtype, rounds_s)
+            record.outcome = Outcome.OK
+            record.step_s = self.benchmark.stats["median"]
+            record.extra |= {
+                "ceiling_kind": kind,
+                "ceiling_unit": kernel.unit,
+                "ceiling_rate_per_s": stored.rate_per_s,
+                "work_per_round": kernel.work,
+                **kernel.detail,
+            }
+            if search:
+                record.extra["search"] = search[0]
+            record.ceiling_noise_ratio = stored.noise_ratio
+            record.ceiling_age_s = stored.age_s()
+            if kind == "gemm" and dtype is not None:
+                record.achieved_flops_per_s = kernel.work / record.step_s
+                record.peak_flops_per_s, record.peak_source = target.peak(dtype)
+                record.ceiling_flops_per_s = stored.rate_per_s
+                record.mfu = rates.ratio(record.achieved_flops_per_s, record.peak_flops_per_s)
+                record.ceiling_utilisation = rates.ratio(
+                    record.achieved_flops_per_s, record.ceiling_flops_per_s
+                )
+
+    def harness(self, workload: Workload, *, device: str) -> None:
+        """Time the step through the benchmark and in a bare loop, in turn, in one run."""
+        record = self._train_record("harness", workload, device, "float32", False)
+        with self._recorded(record), matmul_precision("float32"):
+            step = self._prepare(record, workload, TrainStep)
+            warm = self._warm(record, step)
+            bare = bare_step(step)
+            bare_s: list[float] = []
+            pairs = rounds_for(2 * warm.steady_s, 3 * self.session.options.plan.rounds_budget_s)
+            rounds_s = self._rounds(record, step, pairs, before=lambda: bare_s.append(_time_s(bare)))
+            self._refuse(rates.refuse_times(rounds_s))
+            record.step_s = self.benchmark.stats["median"]
+            record.step_spread_ratio = rates.spread_ratio(rounds_s)
+            self._account(record, step, workload.cost("float32"))
+            paired = paired_ratio(rounds_s, bare_s)
+            record.extra |= {
+                "harness_ratio": paired.ratio,
+                "harness_ratio_low": paired.low,
+                "harness_ratio_high": paired.high,
+                "harness_pairs": paired.pairs,
+                "bare_rounds_s": bare_s,
+            }
+            if paired.low > 1 + HARNESS_TOLERANCE:
+                self._refuse(
+                    f"the harness slows the step by {paired.ratio - 1:.1%} "
+                    f"(95 % interval from {paired.low - 1:.1%}; allowed: {HARNESS_TOLERANCE:.0%})"
+                )
+
+    # --- the stages of one case ----------------------------------------------------------------
+
+    def _train_record(
+        self, question: str, workload: Workload, device: str, dtype: str, compile: bool
+    ) -> CaseRecord:
+        setting = {"device": device, "dtype": dtype, "compile": compile}
+        return CaseRecord(
+            case_id=case_id(
+                question,
+                preset=workload.name,
+                device=device,
+                dtype=dtype,
+                batch_size=workload.batch_size,
+                compile=compile,
+            ),
+            question=question,
+            preset=workload.name,
+            batch_size=workload.batch_size,
+            block_size=workload.block_size,
+            threads=self.session.threads,
+            **setting,  # type: ignore[arg-type]
+        )
+
+    def _present(self, record: CaseRecord) -> Device:
+        device = self.session.device(record.device)
+        reason = device.unavailable_reason()
+        if reason is not None:
+            raise CaseEnded(Outcome.UNAVAILABLE, reason)
+        return device
+
+    def _refuse_dtype(self, device: Device, dtype: str | None) -> None:
+        reason = device.unsupported_reason(dtype) if dtype is not None else None
+        if reason is not None:
+            raise CaseEnded(Outcome.UNSUPPORTED, reason)
+
+    def _prepare(self, record: CaseRecord, workload: Workload, make: type[Step]) -> Step:
+        """Build the step, unless the device, the dtype or the memory says no."""
+        assert record.dtype is not None
+        device = self._present(record)
+        self._refuse_dtype(device, record.dtype)
+        record.predicted_memory_bytes = workload.cost(record.dtype).memory_bytes
+        self._refuse_memory(record, device)
+        if record.compile:
+            # Else torch takes the second batch size as a sign that sizes vary, and compiles
+            # slower kernels for any size; every case is to be compiled as if it were alone.
+            torch._dynamo.reset()  # type: ignore[no-untyped-call]
+        device.empty_cache()
+        device.reset_peak_memory()
+        self.session.progress.phase(f"building {record.case_id}")
+        return make(workload, device, dtype=record.dtype, compile=bool(record.compile))
+
+    def _refuse_memory(self, record: CaseRecord, device: Device) -> None:
+        """On a CPU the system kills a process that takes too much: refuse before, by prediction."""
+        need = record.predicted_memory_bytes
+        if device.kind != "cpu" or need is None:
+            return
+        free = memory_available_bytes()
+        if free is not None and need > 0.95 * free:
+            raise CaseEnded(
+                Outcome.OUT_OF_MEMORY,
+                f"batch {record.batch_size} needs about {need / 2**30:.1f} GiB (predicted) and "
+                f"{free / 2**30:.1f} GiB are free; choose a smaller one with --batch-sizes",
+            )
+
+    def _warm(self, record: CaseRecord, step: TrainStep) -> WarmUp:
+        """Warm until steady; note the loss at the agreed step; guard that time grows with work."""
+        what = "compiling and warming up" if record.compile else "warming up"
+        self.session.progress.phase(f"{what} {record.case_id}")
+
+        def note_loss(steps: int) -> None:
+            if steps <= LOSS_STEP:
+                record.loss, record.loss_step = float(step.last_loss), steps
+
+        warm = warm_until_steady(
+            step,
+            budget_s=self.session.options.plan.warmup_budget_s,
+            min_steps=LOSS_STEP,
+            after_step=note_loss,
+        )
+        record.warmup_s, record.warmup_steps = warm.total_s, len(warm.times_s)
+        record.steady = warm.steady
+        record.compile_s = warm.start_up_s if record.compile else None
+        if warm.steady_s < 1.0:  # a longer step has shown that it takes time
+            several_s = sum(_time_s(step) for _ in range(rates.GROWTH_STEPS))
+            self._refuse(rates.refuse_growth(warm.steady_s, several_s))
+        return warm
+
+    def _time(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
+        rounds = rounds_for(warm.steady_s, self.session.options.plan.rounds_budget_s)
+        rounds_s = self._rounds(record, step, rounds)
+        self._refuse(rates.refuse_times(rounds_s))
+        self._refuse(rates.refuse_loss(float(step.last_loss)))
+        self._refuse(rates.refuse_loss(record.loss))
+        record.step_s = self.benchmark.stats["median"]
+        record.step_spread_ratio = rates.spread_ratio(rounds_s)
+        record.peak_memory_bytes = step.device.peak_memory_bytes()
+
+    def _rounds(
+        self,
+        record: CaseRecord,
+        run: Callable[[], None],
+        rounds: int,
+        *,
+        before: Callable[[], None] | None = None,
+    ) -> list[float]:
+        """Time through pytest-benchmark; every round is kept. `before` runs untimed before each."""
+        self.session.progress.phase(f"timing {rounds} rounds of {record.case_id}")
+        self.benchmark.group = record.question
+        self.benchmark.pedantic(run, rounds=rounds, iterations=1, setup=before)
+        if self.benchmark.stats is None:
+            raise CaseEnded(Outcome.UNAVAILABLE, "timing is switched off (--benchmark-disable)")
+        rounds_s = list(self.benchmark.stats.stats.data)
+        record.rounds = len(rounds_s)
+        return rounds_s
+
+    def _account(self, record: CaseRecord, step: TrainStep, cost: StepCost) -> None:
+        """Rates and shares from the median round, unless the ceiling says that it cannot be."""
+        assert record.step_s is not None and record.dtype is not None
+        device = step.device
+        record.peak_flops_per_s, record.peak_source = device.peak(record.dtype)
+        ceiling = self.session.gemm_ceiling(device, record.dtype)
+        achieved = cost.model_flops / record.step_s
+        for renew in (True, False):
+            if ceiling is None:
+                break
+            reason = rates.refuse_rate(achieved, ceiling.rate_per_s, ceiling.noise_ratio)
+            if reason is None:
+                break
+            if renew:  # perhaps the ceiling was measured in a slow moment: look again once
+                ceiling = self.session.gemm_ceiling(device, record.dtype, renew=True)
+            else:
+                self._refuse(reason)
+        if ceiling is not None:
+            record.ceiling_flops_per_s = ceiling.rate_per_s
+            record.ceiling_noise_ratio = ceiling.noise_ratio
+            record.ceiling_age_s = ceiling.age_s()
+        rates.fill_rates(
+            record,
+            tokens=cost.tokens,
+            model_flops=cost.model_flops,
+            hardware_flops=cost.hardware_flops,
+            palm_flops=cost.palm_flops,
+            nanogpt_flops=cost.nanogpt_flops,
+            flops_source=cost.source,
+        )
+        record.outcome = Outcome.OK
+
+    @staticmethod
+    def _refuse(reason: str | None) -> None:
+        if reason is not None:
+            raise CaseEnded(Outcome.INVALID, reason)
+
+    # --- outcomes ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _recorded(self, record: CaseRecord) -> Iterator[None]:
+        """Whatever happens inside ends as an outcome of the record, and the record is kept."""
+        try:
+            yield
+        except CaseEnded as end:
+            record.outcome, record.outcome_reason = end.outcome, end.reason
+        except KeyboardInterrupt:
+            record.outcome = Outcome.INTERRUPTED
+            record.outcome_reason = "interrupted before its last round"
+            self._keep(record)
+            raise
+        except Exception as error:
+            record.outcome, record.outcome_reason = classify(error, compiled=bool(record.compile))
+            if record.outcome is Outcome.ERROR:
+                self._keep(record)
+                raise
+        self._keep(record)
+        reason = f"{record.outcome}: {record.outcome_reason}"
+        if record.outcome.is_a_limit:
+            pytest.skip(reason)
+        if record.outcome is not Outcome.OK and not self.benchmark.disabled:
+            pytest.fail(reason, pytrace=False)
+
+    def _keep(self, record: CaseRecord) -> None:
+        if record.outcome is not Outcome.OK:
+            # Out of pytest-benchmark's tables and comparisons; the rounds stay with the record.
+            stats = self.benchmark.stats
+            if stats is not None:
+                record.extra["rounds_s"] = list(stats.stats.data)
+            self.benchmark.has_error = True
+            rates.withhold(record)
+        self.benchmark.extra_info.update(record.as_extra_info())
+        self.session.records.append(record)
+        self.session.progress.finish(self.name, case_line(record.as_extra_info()))
+
+
+def classify(error: BaseException, *, compiled: bool) -> tuple[Outcome, str]:
+    """The outcome and the reason behind an exception."""
+    text = f"{type(error).__name__}: {error}".strip()
+    first_lines = " ".join(text.split("\n")[:2])[:300]
+    if is_out_of_memory(error):
+        return Outcome.OUT_OF_MEMORY, first_lines
+    if compiled and _from_compiler(error):
+        return Outcome.COMPILE_FAILED, first_lines
+    if isinstance(error, NotImplementedError):
+        return Outcome.UNSUPPORTED, first_lines
+    return Outcome.ERROR, first_lines
+
+
+def _from_compiler(error: BaseException) -> bool:
+    """Whether torch.compile's own stack raised it, by the module of the exception's class."""
+    return any(
+        base.__module__.startswith(("torch._dynamo", "torch._inductor", "torch._functorch"))
+        for base in type(error).__mro__
+    )
+
+
+def _time_s(run: Callable[[], None]) -> float:
+    start_s = time.perf_counter()
+    run()
+    return time.perf_counter() - start_s

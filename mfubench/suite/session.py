@@ -1,0 +1,167 @@
+"""One run of the suite: its options, devices, ceilings, corpora and the records it collects."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from mfubench.hardware import ceilings
+from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling, ceiling_key
+from mfubench.hardware.cpu import usable_cores
+from mfubench.hardware.devices import Device, available_devices, parse_device
+from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.measure.train_step import matmul_precision
+from mfubench.record import CaseRecord
+from mfubench.suite.progress import Progress
+from mfubench.suite.sweep import DTYPES, SweepOptions, TrainCase, train_cases
+from model.corpus import Corpus, open_corpus
+from model.presets import PRESETS
+
+
+class BenchSession:
+    """What the cases of one run share."""
+
+    def __init__(self, options: SweepOptions, progress: Progress, *, machine_dir: Path) -> None:
+        self.options = options
+        self.progress = progress
+        self.records: list[CaseRecord] = []
+        self.interrupted = False
+        self.started_at_s = time.time()
+        self.machine_dir = machine_dir
+        self.threads = self._set_threads()
+        self.ceilings = CeilingCache(machine_dir / "ceilings.json")
+        self._scratch = tempfile.TemporaryDirectory(prefix="mfubench-corpus-")
+        self._corpora: dict[tuple[int, int], Corpus] = {}
+        self._devices: dict[str, Device] = {}
+
+    def _set_threads(self) -> int:
+        """The asked number of threads, or torch's own choice cut to the usable cores.
+
+        torch sees every core of the host; under a container's CPU quota its default would have
+        dozens of threads fight for two.
+        """
+        threads = self.options.threads
+        if threads is None:
+            threads = max(1, min(torch.get_num_threads(), int(usable_cores().count)))
+        torch.set_num_threads(threads)
+        return threads
+
+    def device(self, name: str) -> Device:
+        """The device of that name, present or not."""
+        if name not in self._devices:
+            self._devices[name] = parse_device(name)
+        return self._devices[name]
+
+    @cached_property
+    def device_names(self) -> tuple[str, ...]:
+        """The devices asked for, or every one that is here."""
+        if self.options.devices is not None:
+            return self.options.devices
+        return tuple(device.kind for device in available_devices())
+
+    def dtypes_of(self, name: str) -> tuple[str, ...]:
+        """The dtypes to sweep on a device where none were asked for."""
+        device = self.device(name)
+        if device.unavailable_reason() is not None:
+            return ("float32",)  # one case, to say that the device is absent
+        if self.options.plan.all_dtypes:
+            return tuple(d for d in DTYPES if device.unsupported_reason(d) is None)
+        return tuple(device.native_dtypes())
+
+    def train_cases(self, compile_modes: tuple[bool, ...], *, sweep_batch: bool) -> list[TrainCase]:
+        """The cases of a training question, in the order in which they run."""
+        return list(
+            train_cases(
+                self.options,
+                devices=self.device_names,
+                dtypes_of=self.dtypes_of,
+                batch_size_of=lambda preset: PRESETS[preset].batch_size,
+                compile_modes=compile_modes,
+                batch_multiples=self.options.plan.batch_multiples if sweep_batch else (1,),
+            )
+        )
+
+    def corpus(self, preset: str) -> Corpus:
+        """The corpus, encoded for a preset; raises CorpusError with a sentence for the user."""
+        config = PRESETS[preset].config
+        key = (config.vocab_size, config.block_size)
+        if key not in self._corpora:
+            folder = Path(self._scratch.name) / f"v{key[0]}-t{key[1]}"
+            folder.mkdir()
+            self._corpora[key] = open_corpus(
+                self.options.corpus,
+                vocab_size=config.vocab_size,
+                block_size=config.block_size,
+                cache_dir=folder,
+            )
+        return self._corpora[key]
+
+    def gpt_workload(self, preset: str, batch_size: int) -> GPTWorkload:
+        """The GPT of a preset at a batch size."""
+        return GPTWorkload(PRESETS[preset], batch_size, self.corpus(preset))
+
+    def ceiling_key(self, kind: str, device: Device, dtype: str | None) -> str:
+        return ceiling_key(
+            kind, device_key(device), dtype, self.threads, torch.__version__
+        )
+
+    def keep_ceiling(
+        self, kernel: ceilings.Kernel, device: Device, dtype: str | None, rounds_s: list[float]
+    ) -> StoredCeiling:
+        """Turn the rounds of a ceiling kernel into a ceiling that later cases are held against."""
+        ceiling = ceilings.sustained(rounds_s, kernel.work)
+        measured = StoredCeiling(
+            kind=kernel.kind,
+            device=device_key(device),
+            dtype=dtype,
+            threads=self.threads,
+            torch_version=torch.__version__,
+            rate_per_s=ceiling.rate_per_s,
+            noise_ratio=ceiling.noise_ratio,
+            measured_at_s=time.time(),
+            detail=kernel.detail,
+        )
+        return self.ceilings.put(measured, max_age_s=self.options.ceiling_max_age_s)
+
+    def gemm_ceiling(
+        self, device: Device, dtype: str, *, renew: bool = False
+    ) -> StoredCeiling | None:
+        """The GEMM ceiling of a dtype: from the cache, or measured now; None where it cannot be."""
+        key = self.ceiling_key("gemm", device, dtype)
+        run_age_s = time.time() - self.started_at_s  # what this run measured is never too old
+        max_age_s = max(self.options.ceiling_max_age_s, run_age_s)
+        stored = self.ceilings.get(key, max_age_s=max_age_s)
+        if stored is not None and not renew:
+            return stored
+        budget_s = self.options.plan.ceiling_budget_s
+        self.progress.phase(f"measuring the {dtype} GEMM ceiling of {device.kind}")
+        try:
+            with matmul_precision(dtype):
+                kernel, _ = ceilings.best_gemm(device, dtype, budget_s=budget_s)
+                rounds_s = timed_rounds(kernel.run, budget_s)
+        except (RuntimeError, NotImplementedError):
+            return None  # no such matmul on this device: the case says so itself
+        return self.keep_ceiling(kernel, device, dtype, rounds_s)
+
+    def close(self) -> None:
+        """Remove the encoded corpora."""
+        self._scratch.cleanup()
+
+
+def device_key(device: Device) -> str:
+    """What tells one device of a machine from another in a ceiling's key."""
+    return f"cuda:{device.index}" if device.kind == "cuda" and device.index else device.kind
+
+
+def timed_rounds(run: Callable[[], None], budget_s: float) -> list[float]:
+    """Time rounds until they add up to the budget."""
+    run()
+    rounds_s: list[float] = []
+    while sum(rounds_s) < budget_s:
+        rounds_s.append(ceilings.time_once(run))
+    return rounds_s

@@ -1,0 +1,88 @@
+"""Saving a run so that nothing measured is lost: whole files only, never over another one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pytest_benchmark.storage.file import FileStorage
+from pytest_benchmark.utils import SafeJSONEncoder
+
+
+class ResultStorage(FileStorage):  # type: ignore[misc]
+    """pytest-benchmark's folder of numbered files, written atomically.
+
+    Two sessions that save at once get two numbers; a full disk leaves no half file behind, and the
+    run goes to the system's temporary folder instead.
+    """
+
+    saved: Path | None = None
+    trouble: str | None = None
+
+    def save(self, output_json: dict[str, Any], save: str) -> None:
+        text = json_text(output_json)
+        try:
+            self.saved = self._save_in(self.get("").parent / self.get("").name, text, save)
+        except OSError as error:
+            folder = Path(tempfile.mkdtemp(prefix="mfubench-results-"))
+            self.saved = write_whole(folder / f"0001_{save}.json", text)
+            self.trouble = (
+                f"results could not be saved under {self.path} ({error.strerror or error}); "
+                f"they are in {self.saved}: copy them there when there is room"
+            )
+        self.logger.info(f"Saved benchmark data in: {self.saved}")
+
+    def _save_in(self, folder: Path, text: str, save: str) -> Path:
+        while True:
+            path = folder / f"{self._next_num}_{save}.json"
+            try:
+                return write_whole(path, text)
+            except FileExistsError:  # another session took the number meanwhile
+                continue
+
+
+def json_text(data: object) -> str:
+    """JSON as every parser reads it: a NaN or an infinity becomes null.
+
+    >>> json_text({"a": float("nan"), "b": (1, 2)})
+    '{\\n "a": null,\\n "b": [\\n  1,\\n  2\\n ]\\n}'
+    """
+    return json.dumps(_finite(data), cls=SafeJSONEncoder, indent=1, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a new file in one piece; raises FileExistsError rather than replace another.
+
+    A hard link appears whole or not at all, and fails where the name is taken. Where the file
+    system has no hard links, an exclusive open keeps the second promise.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
