@@ -66,6 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
         "device", help="what this machine is, and where its peaks come from"
     )
     device.add_argument("--json", action="store_true", help="machine-readable")
+    device.add_argument(
+        "--results-dir",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="where runs were saved, to show the ceilings they measured (default: %(default)s)",
+    )
     device.set_defaults(run=run_device)
 
     show = commands.add_parser("show", help="print the table of a saved run again")
@@ -128,7 +135,7 @@ def run_device(arguments: argparse.Namespace) -> int:
     from mfubench.hardware.describe import describe_machine
     from mfubench.report.machine import machine_as_text
 
-    machine = describe_machine()
+    machine = describe_machine(arguments.results_dir)
     print(json.dumps(machine, indent=1) if arguments.json else machine_as_text(machine))
     return 0
 

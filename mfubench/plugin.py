@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,22 +73,28 @@ def pytest_report_teststatus(
     return run.letter(report) if run is not None else None
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any] | None:
     run = config.stash.get(RUN, None)
     return run.machine_info() if run is not None else None
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     if run := config.stash.get(RUN, None):
         run.complete_json(output_json)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Around pytest-benchmark's own: what it does not save, or fails to, is saved here."""
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Around pytest-benchmark's own: what it does not save, or fails to, is saved here.
+
+    Neither tryfirst nor trylast: inside the terminal's wrapper, whose summary tells what was saved.
+    """
     run = session.config.stash.get(RUN, None)
     if run is None:
         return (yield)
+    run.before_saving()
     try:
         result = yield
     except OSError as error:

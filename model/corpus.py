@@ -76,9 +76,17 @@ def open_corpus(path: Path | None, *, vocab_size: int, block_size: int, cache_di
 
 
 def _default_text() -> str:
-    """The language reference that `help()` shows, about 465,000 characters in a fixed order."""
-    from pydoc_data.topics import topics
+    """The language reference that `help()` shows, about 465,000 characters in a fixed order.
 
+    It differs a little from one Python version to the next, and with it the corpus's hash.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:  # some distributions ship Python without its documentation
+        raise CorpusError(
+            "This Python lacks pydoc_data, the default corpus; give a text file or a folder that "
+            "holds train.bin."
+        ) from error
     return "".join(topics[key] for key in sorted(topics))
 
 

@@ -86,6 +86,10 @@ class CeilingCache:
             return None
         return ceiling
 
+    def stored(self) -> list[StoredCeiling]:
+        """Every ceiling, whatever its age, in the order of their keys."""
+        return [ceiling for _, ceiling in sorted(self._ceilings.items())]
+
     def put(self, ceiling: StoredCeiling, *, max_age_s: float) -> StoredCeiling:
         """Keep the higher of this ceiling and a stored one not older than `max_age_s`; return it.
 
@@ -99,7 +103,7 @@ class CeilingCache:
         self._ceilings[ceiling.key] = ceiling
         data = {
             "format_version": FORMAT_VERSION,
-            "ceilings": [asdict(c) for _, c in sorted(self._ceilings.items())],
+            "ceilings": [asdict(ceiling) for ceiling in self.stored()],
         }
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
         try:

@@ -8,6 +8,7 @@ ceiling. The parts are in `cpu_identity`, `cpu_isa` and `cpu_clock`; they are of
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,9 +132,23 @@ def derived_peak(
 
 
 def _affinity() -> frozenset[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))  # macOS and Windows have no such mask to read
+    """The CPUs that any thread of this process may run on.
+
+    Of all threads, because a mask belongs to a thread: under OMP_PROC_BIND the OpenMP runtime ties
+    the main thread to one CPU and its workers to others, and the main thread's mask alone would
+    say 1.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return frozenset(range(os.cpu_count() or 1))  # macOS and Windows have no mask to read
+    allowed = set(os.sched_getaffinity(0))
+    try:
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+    except (OSError, ValueError):
+        threads = []
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            allowed |= os.sched_getaffinity(thread)
+    return frozenset(allowed)
 
 
 def _physical_cores(cpus: frozenset[int], sysfs: Path) -> int:

@@ -16,12 +16,14 @@ import mmap
 import platform
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfubench.hardware.cpu_identity import normal_arch, sysctl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _IMULS_PER_ITERATION = 20
 _CYCLES_PER_IMUL = 3

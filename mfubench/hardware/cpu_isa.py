@@ -14,20 +14,26 @@ Intel ARK ("# of AVX-512 FMA Units"), AMD Software Optimization Guides for famil
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from mfubench.hardware.cpu_identity import CpuIdentity
 from mfubench.hardware.dtypes import check_dtype
+
+if TYPE_CHECKING:
+    from mfubench.hardware.cpu_identity import CpuIdentity
 
 Rate = tuple[int, str]
 
 #: TDPBF16PS multiplies 16x32 by 32x16: 16,384 FLOPs in 16 cycles.
 _AMX_FLOPS_PER_CYCLE = 1024
 
-# Intel family 6 models.
+_TWO_512_BIT_UNITS: Rate = (64, "AVX-512 with two 512-bit FMA units")
+_ONE_512_BIT_UNIT: Rate = (32, "AVX-512 with one 512-bit FMA unit")
+
+# Intel's family 6 and its models.
+_INTEL_CORE = 6
 _SKYLAKE_SP = 85  # also Cascade Lake, Cooper Lake, and the Core X and Xeon W made from them
-_TWO_UNIT_SERVERS = frozenset(
-    {106, 143, 173, 174, 207}
-)  # Ice Lake, Sapphire, Emerald, Granite Rapids
+# Ice Lake, Sapphire Rapids, Granite Rapids and its D, Emerald Rapids
+_TWO_UNIT_SERVERS = frozenset({106, 143, 173, 174, 207})
 _ONE_UNIT_CLIENTS = frozenset({102, 125, 126, 140, 141, 151, 154, 167})  # Cannon to Alder Lake
 _ATOM_CORES = frozenset({175, 182, 190})  # Sierra Forest, Grand Ridge, Alder Lake-N: 128-bit units
 _HYBRIDS = frozenset({151, 154, 170, 172, 181, 183, 186, 189, 191, 197, 198})
@@ -36,6 +42,7 @@ _HYBRIDS = frozenset({151, 154, 170, 172, 181, 183, 186, 189, 191, 197, 198})
 _ZEN_1_AND_2, _HYGON, _ZEN_3_AND_4, _ZEN_5 = 23, 24, 25, 26
 _FIRST_ZEN_2_MODEL = 0x30  # family 23 below it is Zen and Zen+, with 128-bit units
 _ZEN_5_WITH_512_BITS = (range(0x20), range(0x40, 0x50))  # Turin, Granite Ridge
+_ZEN_5_WITH_256_BITS = range(0x20, 0x30)  # Strix Point
 
 #: Arm part numbers: (name, 128-bit fused multiply-add units). SVE shares these units.
 _ARM_CORES: dict[int, tuple[str, int]] = {
@@ -51,6 +58,7 @@ _ARM_CORES: dict[int, tuple[str, int]] = {
 def flops_per_cycle(identity: CpuIdentity, dtype: str) -> Rate | None:
     """FLOPs per cycle and core in ``dtype``, with the reason; None where it is not known.
 
+    >>> from mfubench.hardware.cpu_identity import CpuIdentity
     >>> zen_3 = CpuIdentity("AuthenticAMD", "AMD EPYC", 25, 1, 1, frozenset({"avx2", "fma"}))
     >>> flops_per_cycle(zen_3, "float32")
     (32, 'AVX2 with two 256-bit FMA units')
@@ -90,48 +98,48 @@ def _x86(identity: CpuIdentity, dtype: str) -> Rate | None:
 
 
 def _x86_float32(identity: CpuIdentity) -> Rate | None:
-    intel, amd = identity.vendor == "GenuineIntel", identity.vendor == "AuthenticAMD"
+    intel = identity.vendor == "GenuineIntel" and identity.family == _INTEL_CORE
     if "avx512f" in identity.flags:
-        if intel and identity.family == 6:
-            return _intel_avx512(identity)
-        return _amd_avx512(identity) if amd else None
+        return _intel_avx512(identity) if intel else _amd_avx512(identity)
     if {"avx2", "fma"} <= identity.flags:
-        if intel and identity.family == 6:
-            return _intel_avx2(identity)
-        if amd or identity.vendor == "HygonGenuine":
-            return _amd_avx2(identity)
-        return None
-    if intel and identity.family == 6:
-        # Before Haswell a core adds and multiplies once per cycle each, with no fused form.
-        if "avx" in identity.flags:
-            return 16, "AVX with one 256-bit adder and one multiplier"
-        if "sse2" in identity.flags:
-            return 8, "SSE with one 128-bit adder and one multiplier"
+        return _intel_avx2(identity) if intel else _amd_avx2(identity)
+    return _intel_before_haswell(identity) if intel else None
+
+
+def _intel_before_haswell(identity: CpuIdentity) -> Rate | None:
+    """A core that adds and multiplies once per cycle each, with no fused form."""
+    if "avx" in identity.flags:
+        return 16, "AVX with one 256-bit adder and one multiplier"
+    if "sse2" in identity.flags:
+        return 8, "SSE with one 128-bit adder and one multiplier"
     return None
 
 
 def _intel_avx512(identity: CpuIdentity) -> Rate | None:
-    two = 64, "AVX-512 with two 512-bit FMA units"
-    one = 32, "AVX-512 with one 512-bit FMA unit"
     if identity.model in _TWO_UNIT_SERVERS:
-        return two
+        return _TWO_512_BIT_UNITS
     if identity.model in _ONE_UNIT_CLIENTS:
-        return one
-    if identity.model != _SKYLAKE_SP:
-        return None
-    name = re.sub(r"\((?:r|tm)\)", "", identity.model_name.casefold())
+        return _ONE_512_BIT_UNIT
+    return _skylake_sp(identity.model_name) if identity.model == _SKYLAKE_SP else None
+
+
+def _skylake_sp(model_name: str) -> Rate | None:
+    """The first two Xeon Scalable generations share a model number and differ in their units.
+
+    Bronze 3xxx, Silver 4xxx and Gold 5xxx of the generations x1xx and x2xx have one; the 5122 and
+    5222 are the exceptions. Cooper Lake, the third (x3xx), has two everywhere.
+    """
+    name = re.sub(r"\((?:r|tm)\)", "", model_name.casefold())
     series = re.search(r"xeon\s+(?:bronze|silver|gold|platinum)\s+(\d)(\d)", name)
     if series:
-        # Bronze 3xxx, Silver 4xxx and Gold 5xxx of the first two generations have one unit; the
-        # 5122 and 5222 are the exceptions. Cooper Lake, the third (x3xx), has two everywhere.
         single = series.group(1) in "345" and series.group(2) in "12"
-        return one if single and not re.search(r"gold\s+5[12]22\b", name) else two
+        excepted = re.search(r"gold\s+5[12]22\b", name)
+        return _ONE_512_BIT_UNIT if single and not excepted else _TWO_512_BIT_UNITS
     if "core i9" in name or "xeon w-" in name:
-        return two
-    if "xeon d" in name or "core" in name:
-        return None
-    if "xeon" in name:  # a hypervisor's name; the clouds' own parts are Platinum
-        return two[0], f"{two[1]} (assumed: the model name hides which Xeon it is)"
+        return _TWO_512_BIT_UNITS
+    if "xeon" in name and "xeon d" not in name:  # a hypervisor's name; clouds run Platinum parts
+        rate, reason = _TWO_512_BIT_UNITS
+        return rate, f"{reason} (assumed: the model name hides which Xeon it is)"
     return None
 
 
@@ -147,20 +155,23 @@ def _intel_avx2(identity: CpuIdentity) -> Rate:
 
 
 def _amd_avx512(identity: CpuIdentity) -> Rate | None:
+    twice = 32, "AVX-512 passed twice through two 256-bit FMA units"
+    if identity.vendor != "AuthenticAMD" or identity.model is None:
+        return None
     if identity.family == _ZEN_3_AND_4:
-        return 32, "AVX-512 passed twice through two 256-bit FMA units"
-    if identity.family == _ZEN_5 and identity.model is not None:
+        return twice
+    if identity.family == _ZEN_5:
         if any(identity.model in models for models in _ZEN_5_WITH_512_BITS):
-            return 64, "AVX-512 with two 512-bit FMA units"
-        if identity.model in range(0x20, 0x30):  # Strix Point
-            return 32, "AVX-512 passed twice through two 256-bit FMA units"
+            return _TWO_512_BIT_UNITS
+        return twice if identity.model in _ZEN_5_WITH_256_BITS else None
     return None
 
 
 def _amd_avx2(identity: CpuIdentity) -> Rate | None:
-    if identity.family == _HYGON or (
-        identity.family == _ZEN_1_AND_2 and (identity.model or 0) < _FIRST_ZEN_2_MODEL
-    ):
+    if identity.vendor not in ("AuthenticAMD", "HygonGenuine") or identity.model is None:
+        return None
+    first_zen = identity.family == _ZEN_1_AND_2 and identity.model < _FIRST_ZEN_2_MODEL
+    if first_zen or identity.family == _HYGON:
         return 16, "AVX2 passed twice through two 128-bit FMA units"
     if identity.family in (_ZEN_1_AND_2, _ZEN_3_AND_4, _ZEN_5):
         return 32, "AVX2 with two 256-bit FMA units"
@@ -170,8 +181,8 @@ def _amd_avx2(identity: CpuIdentity) -> Rate | None:
 def _arm(identity: CpuIdentity, dtype: str) -> Rate | None:
     """Only Arm's own cores.
 
-    Apple's are left out on purpose: matrix products run there on a matrix unit whose rate Apple does
-    not publish, so a peak from the vector units would lie below what is measured.
+    Apple's are left out on purpose: matrix products run there on a matrix unit whose rate Apple
+    does not publish, so a peak from the vector units would lie below what is measured.
     """
     core = _ARM_CORES.get(identity.model or 0) if identity.vendor == "ARM" else None
     if core is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DeviceKind = Literal["cpu", "cuda", "xpu", "mps"]
 

@@ -137,7 +137,7 @@ class CudaDevice:
         rate = peaks.flops_per_s(dtype)
         if rate is None:
             return None, f"unknown: no {dtype} rate is listed for {driver_name!r}"
-        return rate, f"spec: {peaks.source} (checked {peaks.source_date})"
+        return rate, f"spec: {peaks.source} (as of {peaks.source_date})"
 
     def description(self) -> dict[str, Any]:
         absent = self.unavailable_reason()

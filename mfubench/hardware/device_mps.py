@@ -111,7 +111,7 @@ class MpsDevice:
         rate = peaks.flops_per_s(dtype) if peaks else None
         if peaks is None or rate is None:
             return None, f"unknown: no {dtype} rate is listed for {self.name!r}"
-        source = f"spec: {peaks.source} (checked {peaks.source_date})"
+        source = f"spec: {peaks.source} (as of {peaks.source_date})"
         cores = self._core_count()
         if cores is None or peaks.gpu_cores is None or cores == peaks.gpu_cores:
             return rate, source

@@ -109,7 +109,7 @@ class XpuDevice:
         rate = peaks.flops_per_s(dtype) if peaks else None
         if peaks is None or rate is None:
             return None, f"unknown: no {dtype} rate is listed for {self.name!r}"
-        return rate, f"spec: {peaks.source} (checked {peaks.source_date})"
+        return rate, f"spec: {peaks.source} (as of {peaks.source_date})"
 
     def description(self) -> dict[str, Any]:
         absent = self.unavailable_reason()

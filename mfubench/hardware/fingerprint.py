@@ -11,14 +11,16 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfubench.hardware.cpu import cpu_identity, usable_cores
 from mfubench.hardware.memory import memory_total_bytes
 from mfubench.hardware.pci import display_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 #: Instruction sets that change how fast a matrix product runs. The full list of flags is longer and
 #: changes with kernel and microcode updates.
@@ -50,7 +52,7 @@ def fingerprint(parts: Mapping[str, Any] | None = None) -> Fingerprint:
 
     >>> fingerprint({"cpu_vendor": "AuthenticAMD", "cpu_model_name": "AMD EPYC", "usable_cores": 2,
     ...              "memory_gib": 24}).id
-    'amd-epyc-2c-24g-4fd62cf8'
+    'amd-epyc-2c-24g-5d8757ef'
     """
     known = dict(parts) if parts is not None else hardware_parts()
     canonical = json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

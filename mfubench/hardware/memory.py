@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from mfubench.hardware import cgroup
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def memory_total_bytes(proc: Path = cgroup.PROC, cgroup_root: Path = cgroup.CGROUP_ROOT) -> int:

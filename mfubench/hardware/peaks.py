@@ -16,12 +16,14 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfubench.hardware.dtypes import check_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PEAKS_FILE = Path(__file__).with_name("peaks.toml")
 
@@ -87,10 +89,10 @@ def fold_name(name: str) -> FoldedName:
 
 @functools.cache
 def rows() -> tuple[dict[str, Any], ...]:
-    """The rows of the data file as written, each with its ``checked`` date."""
+    """The rows of the data file as written, each with its ``as_of`` date."""
     with PEAKS_FILE.open("rb") as file:
         data = tomllib.load(file)
-    return tuple({"checked": data["checked"], **row} for row in data["device"])
+    return tuple({"as_of": data["as_of"], **row} for row in data["device"])
 
 
 def lookup(name: str, *, memory_bytes: int | None = None) -> DevicePeaks | None:
@@ -118,7 +120,7 @@ def lookup(name: str, *, memory_bytes: int | None = None) -> DevicePeaks | None:
         flops_per_s_by_dtype=agreed,
         bandwidth_bytes_per_s=_agreed_value(fitting, "bandwidth_bytes_per_s"),
         source="; ".join(dict.fromkeys(row["source"] for row in fitting)),
-        source_date=min(row["checked"] for row in fitting),
+        source_date=min(row["as_of"] for row in fitting),
         memory_gib=_agreed_value(fitting, "memory_gib"),
         gpu_cores=_agreed_value(fitting, "gpu_cores"),
         float16_accumulate16_flops_per_s=_agreed_value(fitting, "float16_accumulate16_flops_per_s"),

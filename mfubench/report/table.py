@@ -15,7 +15,7 @@ from mfubench.report.lines import Info, ceiling_rate, harness_ratio
 from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
 
 WIDTH = 100
-QUESTIONS = {"train-step": "train step", "train-loop": "train loop (one iteration)"}
+QUESTIONS = {"train-step": "train step", "train-loop": "train loop"}
 
 
 def render(

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from pytest_benchmark.storage.file import FileStorage
+from pytest_benchmark.utils import get_commit_info, get_current_time, get_machine_id
 
 from mfubench import __version__
 from mfubench.hardware import provenance
@@ -58,20 +60,19 @@ class SuiteRun:
         self.fingerprint = fingerprint()
         self.machine_dir = self.options.results_dir / self.fingerprint.id
         self._session: BenchSession | None = None
-        self._settings_before: dict[str, Any] = {}
+        self._screen: PytestScreen | None = None
+        self._sigterm_before: Any = None
         self._refuse_unwritable(self.machine_dir)
         option = config.option
+        self._storage_url = f"file://{self.machine_dir}"
         if option.benchmark_storage == STORAGE_DEFAULT:
-            option.benchmark_storage = f"file://{self.machine_dir}"
+            option.benchmark_storage = self._storage_url
         if not option.benchmark_save and not option.benchmark_autosave:
-            from pytest_benchmark.utils import get_commit_info, get_current_time
-
             commit = get_commit_info(self.config.getoption("benchmark_project_name", None))["id"][:12]
             option.benchmark_autosave = f"{commit}_{get_current_time()}"
         option.benchmark_save_data = True
-        self._compare = option.benchmark_compare
-        self._compare_fail = option.benchmark_compare_fail
-        if not (self._compare or option.benchmark_verbose or option.benchmark_columns):
+        self._baseline_note = self._note_missing_baseline()
+        if not (option.benchmark_compare or option.benchmark_verbose or option.benchmark_columns):
             option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
 
     # --- before anything is timed --------------------------------------------------------------
@@ -96,6 +97,12 @@ class SuiteRun:
         return self.config._benchmarksession  # type: ignore[attr-defined]
 
     @property
+    def screen(self) -> PytestScreen:
+        if self._screen is None:
+            self._screen = PytestScreen(self.config)
+        return self._screen
+
+    @property
     def session(self) -> BenchSession:
         assert self._session is not None, "open() comes first"
         return self._session
@@ -109,30 +116,40 @@ class SuiteRun:
             bench.storage = ResultStorage(
                 bench.storage.path, bench.logger, default_machine_id=bench.machine_id
             )
-        self._refuse_missing_baseline()
-        screen = PytestScreen(self.config)
+        if self._baseline_note:
+            self.screen.line(self._baseline_note)
         self._session = BenchSession(
-            self.options, Progress(screen), machine_dir=self.machine_dir
+            self.options, Progress(self.screen), machine_dir=self.machine_dir
         )
         if threading.current_thread() is threading.main_thread():
             # A cancelled CI job is asked to end by SIGTERM: save and report as for Ctrl-C.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            self._sigterm_before = signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    def _refuse_missing_baseline(self) -> None:
-        """Say before the first timing, not after the last, that there is nothing to compare with."""
-        if not self._compare or self._bench.compared_mapping:
-            return
-        which = "" if self._compare is True else f" that matches {self._compare!r}"
-        where = self._bench.storage.path
-        missing = f"--benchmark-compare: no saved run{which} of this machine under {where}"
-        if self._compare_fail:
+    def _note_missing_baseline(self) -> str | None:
+        """Say before the first timing, not after the last, that there is nothing to compare with.
+
+        pytest-benchmark would only warn, and with --benchmark-compare-fail fail after the whole run.
+        """
+        option = self.config.option
+        if not option.benchmark_compare or option.benchmark_storage != self._storage_url:
+            return None
+        asked = option.benchmark_compare
+        wanted = "[0-9][0-9][0-9][0-9]_" if asked is True else asked
+        storage = FileStorage(self.machine_dir, None, default_machine_id=get_machine_id())
+        if storage.query(wanted):
+            return None
+        which = "" if asked is True else f" that matches {asked!r}"
+        missing = (
+            f"--benchmark-compare: there is no saved run{which} of this machine under "
+            f"{_short(self.machine_dir)}"
+        )
+        if option.benchmark_compare_fail:
             raise pytest.UsageError(
                 f"{missing}, and --benchmark-compare-fail needs one. Run once without it: that "
                 "run is saved and becomes the baseline."
             )
-        PytestScreen(self.config).line(
-            f"{missing}. This run is saved and can be the baseline of the next."
-        )
+        option.benchmark_compare = None
+        return f"{missing}. This run is saved and can be the baseline of the next."
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give a benchmark the cases of the sweep, by the parameters it names."""
@@ -193,7 +210,7 @@ class SuiteRun:
         self.session.progress.plan(cases)
         if cases:
             left = format_duration(self.session.progress.time_left_s())
-            PytestScreen(self.config).line(
+            self.screen.line(
                 f"mfubench {__version__}: {len(cases)} cases on {self.fingerprint.id}, "
                 f"{self.session.threads} threads; about {left}"
             )
@@ -234,7 +251,7 @@ class SuiteRun:
             "processor": platform.processor(),
             "python_implementation": platform.python_implementation(),
             "python_version": platform.python_version(),
-            "cpu": {"brand_raw": parts.get("cpu_model")},
+            "cpu": {"brand_raw": parts.get("cpu_model_name")},
             "fingerprint": self.fingerprint.id,
         }
 
@@ -267,9 +284,17 @@ class SuiteRun:
             ],
         }
 
+    def before_saving(self) -> None:
+        """Where nothing was timed pytest-benchmark only warns: keep it out, `finish` saves."""
+        bench = self._bench
+        self._save_as = bench.save or bench.autosave
+        if not any(bool(timed) and not timed.has_error for timed in bench.benchmarks):
+            bench.save = bench.autosave = None
+            bench.json = None
+
     def rescue(self, error: OSError) -> None:
         """pytest-benchmark could not write where it was told to: save where results belong."""
-        PytestScreen(self.config).line(
+        self.screen.line(
             f"could not write {error.filename or 'the results'}: {error.strerror or error}"
         )
         if not self._storage_saved():
@@ -301,7 +326,7 @@ class SuiteRun:
         hook.pytest_benchmark_update_json(
             config=self.config, benchmarks=bench.benchmarks, output_json=output_json
         )
-        bench.storage.save(output_json, bench.save or bench.autosave)
+        bench.storage.save(output_json, self._save_as)
 
     def summarize(self, terminalreporter: Any) -> None:
         """The table, the sentences, and where the run was saved."""
@@ -326,6 +351,9 @@ class SuiteRun:
         writer.write(text)
 
     def close(self) -> None:
+        """Give back what `open` took."""
+        if self._sigterm_before is not None:
+            signal.signal(signal.SIGTERM, self._sigterm_before)
         if self._session is not None:
             self._session.close()
 

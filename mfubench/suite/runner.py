@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Step = TypeVar("Step", bound=TrainStep)
 
 HARNESS_TOLERANCE = 0.01
+GROWTH_TRIES = 3
 LOSS_STEP = 10
 """The training loss is recorded after this many steps from the seed, so that runs compare."""
 
@@ -248,9 +249,12 @@ class CaseRunner:
         record.warmup_s, record.warmup_steps = warm.total_s, len(warm.times_s)
         record.steady = warm.steady
         record.compile_s = warm.start_up_s if record.compile else None
-        if warm.steady_s < 1.0:  # a longer step has shown that it takes time
-            several_s = sum(_time_s(step) for _ in range(rates.GROWTH_STEPS))
-            self._refuse(rates.refuse_growth(warm.steady_s, several_s))
+        if warm.steady_s < 0.5:  # a longer step has shown that it takes time
+            single_s, several_s = [], []
+            for _ in range(GROWTH_TRIES):
+                single_s.append(_time_s(step))
+                several_s.append(_time_s(lambda: _run(step, rates.GROWTH_STEPS)))
+            self._refuse(rates.refuse_growth(single_s, several_s))
         return warm
 
     def _time(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
@@ -376,6 +380,11 @@ def _from_compiler(error: BaseException) -> bool:
         base.__module__.startswith(("torch._dynamo", "torch._inductor", "torch._functorch"))
         for base in type(error).__mro__
     )
+
+
+def _run(step: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        step()
 
 
 def _time_s(run: Callable[[], None]) -> float:

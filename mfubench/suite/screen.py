@@ -16,6 +16,7 @@ class PytestScreen:
         self._capture: Any = manager.getplugin("capturemanager")
         self.is_terminal = self._reporter is not None and bool(self._reporter.isatty)
         self._has_transient = False
+        self._heading: Any = None
 
     def line(self, text: str) -> None:
         """Write a lasting line."""
@@ -35,17 +36,17 @@ class PytestScreen:
                 self._write_now(text, lasting)
 
     def _write_now(self, text: str, lasting: bool) -> None:
-        reporter = self._reporter
+        reporter, writer = self._reporter, self._reporter._tw
         if self._has_transient:
-            reporter.rewrite("", erase=True)
-            reporter.rewrite("")
-            reporter.currentfspath = None
+            writer.write("\r" + " " * (writer.fullwidth - 1) + "\r")
             self._has_transient = False
-        else:
-            reporter.ensure_newline()
+        elif reporter.currentfspath != self._heading:
+            # pytest has just written a file's name and waits for dots behind it.
+            writer.line()
+            self._heading = reporter.currentfspath
         if lasting:
-            reporter.write_line(text)
+            writer.line(text)
         else:
-            width = reporter._tw.fullwidth - 1
-            reporter.rewrite(text[:width], erase=True)
+            writer.write(text[: writer.fullwidth - 1])
+            writer.flush()
             self._has_transient = True

@@ -33,6 +33,7 @@ class BenchSession:
         self.interrupted = False
         self.started_at_s = time.time()
         self.machine_dir = machine_dir
+        self._threads_before = torch.get_num_threads()
         self.threads = self._set_threads()
         self.ceilings = CeilingCache(machine_dir / "ceilings.json")
         self._scratch = tempfile.TemporaryDirectory(prefix="mfubench-corpus-")
@@ -149,8 +150,9 @@ class BenchSession:
         return self.keep_ceiling(kernel, device, dtype, rounds_s)
 
     def close(self) -> None:
-        """Remove the encoded corpora."""
+        """Remove the encoded corpora, give torch its threads back."""
         self._scratch.cleanup()
+        torch.set_num_threads(self._threads_before)
 
 
 def device_key(device: Device) -> str:

@@ -103,7 +103,7 @@ def test_traffic_grows_with_bytes_and_with_the_batch_and_never_faster(
     half = component_bytes(config, batch, activation_bytes=2, weight_bytes=2)
     assert tuple(single) == COMPONENTS
     for name in COMPONENTS:
-        assert 0 < single[name].forward < single[name].backward or name == "residual"
+        assert 0 < single[name].forward <= single[name].backward
         # Weights are read once whatever the batch.
         assert single[name].total < double[name].total <= 2 * single[name].total
         # Ids and statistics keep their size.

@@ -1,0 +1,32 @@
+"""What tests in several rooms share: a workload so small that a step takes a millisecond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mfubench.measure.gpt_workload import GPTWorkload
+from model.config import GPTConfig
+from model.corpus import open_corpus
+from model.presets import Preset
+
+TINY = Preset(
+    name="tiny",
+    config=GPTConfig(block_size=8, vocab_size=65, n_layer=1, n_head=2, n_embd=16, bias=False),
+    batch_size=4,
+    eval_interval=50,
+    eval_iters=4,
+    log_interval=2,
+    max_iters=200,
+    learning_rate=1e-2,
+    beta1=0.9,
+    beta2=0.99,
+    description="for tests",
+)
+
+
+@pytest.fixture
+def tiny_workload(tmp_path: Path) -> GPTWorkload:
+    corpus = open_corpus(None, vocab_size=65, block_size=8, cache_dir=tmp_path)
+    return GPTWorkload(TINY, TINY.batch_size, corpus)

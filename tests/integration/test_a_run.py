@@ -1,0 +1,146 @@
+"""A run saves what the schema promises, and pytest-benchmark's own tools read it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mfubench
+from mfubench.analysis.schema import problems
+from mfubench.cli import main
+from mfubench.hardware.fingerprint import fingerprint
+
+Project = Callable[..., Path]
+Bench = Callable[..., pytest.RunResult]
+Saved = Callable[[], dict[str, Any]]
+
+
+def test_a_run_is_saved_valid_with_raw_rounds(project: Project, bench: Bench, saved: Saved) -> None:
+    project()
+    result = bench()
+    assert result.ret == 0
+    data = saved()
+    assert problems(data) == []
+    (case,) = data["benchmarks"]
+    assert case["stats"]["rounds"] == len(case["stats"]["data"]) >= 5
+    info = case["extra_info"]
+    assert info["case_id"] == "train-step/tiny/cpu-float32-b4-eager"
+    assert info["mfu"] == pytest.approx(
+        info["model_flops_per_step"] / case["stats"]["median"] / info["peak_flops_per_s"]
+    )
+    assert info["mfu_a100"] == pytest.approx(
+        info["nanogpt_flops_per_step"] / case["stats"]["median"] / 312e12, rel=1e-9
+    )
+    assert data["mfubench"]["complete"] is True
+
+
+def test_the_table_fits_and_ends_with_the_answer(project: Project, bench: Bench) -> None:
+    project()
+    result = bench()
+    lines = result.outlines
+    start = next(n for n, line in enumerate(lines) if "= mfubench =" in line)
+    assert max(len(line) for line in lines[start + 1 : -1]) <= 100
+    text = " ".join(lines)
+    for words in ("nanoGPT would print mfu", "A100's bfloat16 peak", "measured)", "saved in"):
+        assert words in text
+
+
+def test_results_lie_under_the_fingerprint_and_pytest_benchmark_reads_them(
+    project: Project, bench: Bench
+) -> None:
+    path = project()
+    bench()
+    storage = path / "results" / fingerprint().id
+    listing = subprocess.run(
+        [sys.executable, "-m", "pytest_benchmark", "--storage", str(storage), "compare"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=path,
+    )
+    assert "test_step[cpu-float32]" in listing.stdout
+
+
+def test_compare_works_out_of_the_box(project: Project, bench: Bench) -> None:
+    project()
+    first = bench("--benchmark-compare")
+    assert first.ret == 0
+    before_timing = first.outlines.index(next(x for x in first.outlines if "[1/1]" in x))
+    assert any("there is no saved run" in line for line in first.outlines[:before_timing])
+    second = bench("--benchmark-compare")
+    assert second.ret == 0
+    assert any("(0001_" in line for line in second.outlines), "the baseline is not in the table"
+
+
+def test_compare_fail_without_a_baseline_is_refused_before_timing(
+    project: Project, bench: Bench
+) -> None:
+    project()
+    result = bench("--benchmark-compare", "--benchmark-compare-fail=median:5%")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "Run once without it" in str(result.errlines)
+    assert not any("[1/1]" in line for line in result.outlines)
+
+
+def test_plain_pytest_times_nothing(project: Project, pytester: pytest.Pytester) -> None:
+    path = project()
+    (path / "tests").mkdir()
+    (path / "tests" / "test_nothing.py").write_text("def test_nothing(): pass\n")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    assert not list((path / "results").rglob("0001_*.json"))
+
+
+def test_two_runs_get_two_numbers_and_load_as_a_frame(project: Project, bench: Bench) -> None:
+    path = project()
+    bench()
+    bench()
+    frame = mfubench.load(path / "results")
+    assert sorted(Path(run).name[:4] for run in frame["run"]) == ["0001", "0002"]
+    assert (frame["median_s"] > 0).all()
+    assert set(frame["case_id"]) == {"train-step/tiny/cpu-float32-b4-eager"}
+
+
+def test_show_and_validate_read_it_back(
+    project: Project, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = project()
+    bench()
+    (file,) = (path / "results").rglob("0001_*.json")
+    capsys.readouterr()
+    assert main(["validate", str(file)]) == 0
+    assert main(["show", str(file)]) == 0
+    assert "cpu-float32-b4-eager" in capsys.readouterr().out
+
+
+def test_the_loop_and_the_harness_are_recorded(
+    project: Project, bench: Bench, saved: Saved
+) -> None:
+    project(
+        """
+def test_loop(measure_case, device):
+    measure_case.train_loop(workload(measure_case), device=device, dtype="float32", compile=False)
+
+def test_harness(measure_case, device):
+    measure_case.harness(workload(measure_case), device=device)
+"""
+    )
+    result = bench()
+    data = saved()
+    assert problems(data) == []
+    infos = {b["extra_info"]["question"]: b["extra_info"] for b in data["benchmarks"]}
+    loop = infos["train-loop"]
+    assert loop["iteration_amortised_s"] == pytest.approx(
+        loop["step_s"] + (loop["evaluation_s"] + loop["checkpoint_s"]) / loop["eval_interval"]
+    )
+    assert "100 iterations takes about" in " ".join(result.outlines)
+    others = [o for o in data["mfubench"]["other_outcomes"] if o["question"] == "harness"]
+    harness = infos.get("harness") or others[0]  # on a busy machine it may be refused
+    assert len(harness["bare_rounds_s"]) == harness["harness_pairs"] == harness["rounds"]
+
+
