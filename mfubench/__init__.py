@@ -1,4 +1,4 @@
-"""mfubench: what share of this machine does GPT training use, and did the last change make it worse?
+"""mfubench: what share of this machine does GPT training use, and what changed it?
 
 Importing the package costs nothing: torch, pandas and rich are imported by what needs them.
 """

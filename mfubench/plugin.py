@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mfubench.suite.run import SuiteRun
     from mfubench.suite.runner import CaseRunner
 
-RUN = pytest.StashKey["SuiteRun"]()
+RUN: pytest.StashKey[SuiteRun] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,7 +94,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     run = session.config.stash.get(RUN, None)
     if run is None:
         return (yield)
-    run.before_saving()
+    run.before_saving(session)
     try:
         result = yield
     except OSError as error:

@@ -41,9 +41,7 @@ class StoredCeiling:
         return max(0.0, (time.time() if now_s is None else now_s) - self.measured_at_s)
 
 
-def ceiling_key(
-    kind: str, device: str, dtype: str | None, threads: int, torch_version: str
-) -> str:
+def ceiling_key(kind: str, device: str, dtype: str | None, threads: int, torch_version: str) -> str:
     """
     >>> ceiling_key("gemm", "cpu", "float32", 2, "2.13.0+cpu")
     'gemm/cpu/float32/threads=2/torch=2.13.0+cpu'

@@ -26,7 +26,7 @@ end of a round weighs little."""
 GEMM_SIZES_CPU = (256, 384, 512, 768, 1024, 1536, 2048)
 GEMM_SIZES_ACCELERATOR = (1024, 2048, 4096, 6144, 8192)
 GEMM_ASPECTS = ((1, 1, 1), (4, 1, 1), (1, 4, 1))
-"""Square, tall and wide: (m, n, k) as multiples of the size; a GPT's own shapes are tall or wide."""
+"""Square, tall and wide: (m, n, k) as multiples of the size; a GPT's are tall or wide."""
 
 BANDWIDTH_BYTES = 256 * 2**20
 """Size of each array: several times any last-level cache known to 2026 desktop processors."""
@@ -132,7 +132,9 @@ def gemm_kernel(device: Device, dtype: str, shape: tuple[int, int, int]) -> Kern
     return Kernel("gemm", "FLOP", repeated(device, once, repeats), work, detail)
 
 
-def best_gemm(device: Device, dtype: str, *, budget_s: float) -> tuple[Kernel, list[dict[str, Any]]]:
+def best_gemm(
+    device: Device, dtype: str, *, budget_s: float
+) -> tuple[Kernel, list[dict[str, Any]]]:
     """Search shapes within the budget; the fastest, and every rate that was seen on the way."""
     sizes = GEMM_SIZES_CPU if device.kind == "cpu" else GEMM_SIZES_ACCELERATOR
     shapes = [(a * s, b * s, c * s) for a, b, c in GEMM_ASPECTS for s in sizes]

@@ -30,9 +30,7 @@ def describe_machine(results_dir: Path) -> dict[str, Any]:
             for device in display_devices()
         ],
         "devices": [_describe(device) for device in all_devices()],
-        "ceilings": [
-            {**asdict(ceiling), "age_s": ceiling.age_s()} for ceiling in cache.stored()
-        ],
+        "ceilings": [{**asdict(ceiling), "age_s": ceiling.age_s()} for ceiling in cache.stored()],
         "software": software(),
         "settings": settings(),
     }

@@ -71,6 +71,11 @@ class Device(Protocol):
         """Start a new measurement of peak memory. Call it before anything to be counted exists."""
         ...
 
+    def restart_peak_memory(self) -> None:
+        """Forget the peak but keep what it is measured from: a compiler's own memory, needed for a
+        moment, is not the training step's."""
+        ...
+
     def peak_memory_bytes(self) -> int | None:
         """Highest memory use since `reset_peak_memory`, None where it cannot be known.
 

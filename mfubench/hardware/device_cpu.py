@@ -80,13 +80,20 @@ class CpuDevice:
 
         Without the first, a step that reuses freed pages would seem to need no memory.
         """
+        self._baseline_bytes = self._high_water_mark_bytes() if self._restart() else None
+
+    def restart_peak_memory(self) -> None:
+        if not self._restart():
+            self._baseline_bytes = None
+
+    def _restart(self) -> bool:
+        """Hand free pages back, set the high water mark to what is in use; False if it stayed."""
         self.empty_cache()
         try:
             (self._proc_self / "clear_refs").write_text(_RESET_HIGH_WATER_MARK, encoding="ascii")
         except OSError:
-            self._baseline_bytes = None
-            return
-        self._baseline_bytes = self._high_water_mark_bytes()
+            return False
+        return True
 
     def peak_memory_bytes(self) -> int | None:
         peak_bytes = self._high_water_mark_bytes()

@@ -117,6 +117,9 @@ class CudaDevice:
         self.empty_cache()
         self._cuda.reset_peak_memory_stats(self.index)
 
+    def restart_peak_memory(self) -> None:
+        self.reset_peak_memory()  # counted from zero, there is no baseline to keep
+
     def peak_memory_bytes(self) -> int | None:
         if self.unavailable_reason() is not None:
             return None

@@ -87,6 +87,9 @@ class MpsDevice:
     def reset_peak_memory(self) -> None:
         self.empty_cache()
 
+    def restart_peak_memory(self) -> None:
+        self.reset_peak_memory()  # counted from zero, there is no baseline to keep
+
     def peak_memory_bytes(self) -> int | None:
         """Memory that Metal holds for this process now.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mfubench.hardware.devices import Device
 from mfubench.measure.workload import Batch, Workload, fixed_batches
@@ -38,14 +38,10 @@ class TrainStep:
         self._parameters = list(model.parameters())  # walking the modules every step costs 0.3 %
         self.optimizer = workload.make_optimizer(model, self._torch_device.type)
         self.model = model
-        self._forward_model = torch.compile(model) if compile else model
+        self._forward_model = cast(nn.Module, torch.compile(model)) if compile else model
         self._autocast = self._make_autocast(dtype)
-        self._scaler = (
-            torch.amp.GradScaler(self._torch_device.type) if dtype == "float16" else None
-        )
-        self._batches = itertools.cycle(
-            fixed_batches(workload, self._torch_device, FIXED_BATCHES)
-        )
+        self._scaler = torch.amp.GradScaler(self._torch_device.type) if dtype == "float16" else None
+        self._batches = itertools.cycle(fixed_batches(workload, self._torch_device, FIXED_BATCHES))
         self._grad_clip = workload.loop.grad_clip
         self.last_loss: Tensor = torch.full((), float("nan"))
 

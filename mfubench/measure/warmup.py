@@ -54,7 +54,7 @@ def warm_until_steady(
     min_steps: int = 2 * WINDOW,
     after_step: Callable[[int], None] | None = None,
 ) -> WarmUp:
-    """Run `step` until two windows of step times agree, or the budget after the first step is spent.
+    """Run `step` until two windows of step times agree, or the budget is spent.
 
     The first step may compile for minutes and does not count against `budget_s`. However short the
     budget, two steps run: one cold, one warm. `after_step(n)` is called after the n-th, untimed.

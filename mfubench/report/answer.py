@@ -48,7 +48,8 @@ def _paragraph(preset: str, device: str, cases: Sequence[Info]) -> str:
         )
     if base["mfu"] is not None:
         peak = format_si(base["peak_flops_per_s"], "FLOP/s")
-        share += f", and an MFU of {format_share(base['mfu'])} of its peak ({peak}; {base['peak_source']})"
+        share += f", and an MFU of {format_share(base['mfu'])} of its peak "
+        share += f"({peak}; {base['peak_source']})"
     else:
         share += f". Its peak is not known ({base['peak_source']}), so it has no MFU"
     parts.append(share + ".")
@@ -62,3 +63,17 @@ def _paragraph(preset: str, device: str, cases: Sequence[Info]) -> str:
             "data, logging, evaluation and checkpoints included)."
         )
     return " ".join(parts)
+
+
+def compile_times(infos: Iterable[Info]) -> str | None:
+    """What compilation cost the compiled cases, in one sentence.
+
+    >>> compile_times([{"case_id": "train-step/gpt2/cpu-float32-b12-compiled", "compile_s": 21.3}])
+    'compiling took 21 s (cpu-float32-b12-compiled); it is not in ms/step'
+    """
+    costs = [
+        f"{format_duration(info['compile_s'])} ({info['case_id'].rsplit('/', 1)[-1]})"
+        for info in infos
+        if info.get("compile_s")
+    ]
+    return f"compiling took {', '.join(costs)}; it is not in ms/step" if costs else None

@@ -35,7 +35,9 @@ def machine_as_text(machine: Mapping[str, Any]) -> str:
                 rate = "unknown"
             native = "" if dtype in device["native_dtypes"] else ", no instructions of its own"
             console.print(f"  peak {dtype}: {rate} ({peak['source']}{native})")
-        measured = [c for c in machine["ceilings"] if c["device"].partition(":")[0] == device["kind"]]
+        measured = [
+            c for c in machine["ceilings"] if c["device"].partition(":")[0] == device["kind"]
+        ]
         for ceiling in measured:
             rate = format_si(ceiling["rate_per_s"], UNITS[ceiling["kind"]])
             what = " ".join(part for part in (ceiling["kind"], ceiling["dtype"]) if part)

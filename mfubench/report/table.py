@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mfubench.report.answer import answers
+from mfubench.report.answer import answers, compile_times
 from mfubench.report.lines import Info, ceiling_rate, harness_ratio
 from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
 
@@ -52,8 +52,10 @@ def _parts(infos: Sequence[Info], notes: Sequence[str]) -> list[RenderableType]:
     others = [i for i in infos if i["outcome"] != "ok"]
     if others:
         parts.append(_outcome_table(others))
+    if compiled := compile_times(ok):
+        parts.append(Text(compiled + "\n"))
     parts.extend(Text(paragraph + "\n") for paragraph in answers(infos))
-    parts.extend(Text(note) for note in notes)
+    parts.extend(Text(note, no_wrap=True, overflow="ignore") for note in notes)
     return parts
 
 
@@ -65,11 +67,11 @@ def _ceiling_table(ceilings: Sequence[Info]) -> Table:
     table = _table()
     table.add_column("measured ceiling", overflow="fold")
     table.add_column("best sustained", justify="right")
-    table.add_column("median below it by", justify="right")
+    table.add_column("noise", justify="right")
     table.add_column("how")
     for info in ceilings:
         shape = info.get("shape_mnk")
-        how = "m×n×k = " + "×".join(map(str, shape)) if shape else ""
+        how = "m×n×k " + "×".join(map(str, shape)) if shape else ""
         if info.get("peak_flops_per_s"):
             peak = format_si(info["peak_flops_per_s"], "FLOP/s")
             how += f", peak {peak}"

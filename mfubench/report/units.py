@@ -56,7 +56,7 @@ def format_share(value: float | None, *, digits: int = 3) -> str:
     return f"{_significant(value * 100, digits)} %"
 
 
-def format_duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:  # noqa: PLR0911 - one per scale
     """Seconds in words a person uses.
 
     >>> format_duration(0.0372), format_duration(8.3), format_duration(75), format_duration(7260)

@@ -15,7 +15,6 @@ import pytest
 from mfubench.suite.sweep import DTYPES, SWEEPS, SweepOptions
 from model.presets import PRESETS
 
-
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
 MAX_BATCH_SIZE = 2**20
 DEFAULT_RESULTS_DIR = "results"
@@ -194,10 +193,8 @@ def read_options(config: pytest.Config) -> SweepOptions:
     corpus: Path | None = get("corpus")
     base = config.invocation_params.dir
     results_dir: Path = get("results_dir")
-    if results_dir == Path(DEFAULT_RESULTS_DIR):
-        base_of_results = config.rootpath  # the default belongs to the project, wherever one stands
-    else:
-        base_of_results = base
+    # The default folder belongs to the project, wherever pytest was typed.
+    is_default = results_dir == Path(DEFAULT_RESULTS_DIR)
     return SweepOptions(
         sweep=get("sweep"),
         presets=get("preset"),
@@ -207,6 +204,6 @@ def read_options(config: pytest.Config) -> SweepOptions:
         compile=COMPILE_MODES[get("compile")],
         corpus=None if corpus is None else base / corpus.expanduser(),
         threads=get("threads"),
-        results_dir=base_of_results / results_dir.expanduser(),
+        results_dir=(config.rootpath if is_default else base) / results_dir.expanduser(),
         ceiling_max_age_s=get("ceiling_max_age") * 86400.0,
     )

@@ -6,24 +6,23 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import get_commit_info, get_current_time, get_machine_id
 
 from mfubench import __version__
-from mfubench.hardware import provenance
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.record import SCHEMA_VERSION, Outcome
+from mfubench.record import Outcome
 from mfubench.report.units import format_duration
 from mfubench.suite.options import read_options
 from mfubench.suite.progress import Progress
+from mfubench.suite.result import machine_info, our_part
 from mfubench.suite.screen import PytestScreen
 from mfubench.suite.storage import ResultStorage
-from mfubench.suite.sweep import SWEEPS, TrainCase
+from mfubench.suite.sweep import SWEEPS
 
 if TYPE_CHECKING:
     from mfubench.suite.runner import CaseRunner
@@ -68,7 +67,9 @@ class SuiteRun:
         if option.benchmark_storage == STORAGE_DEFAULT:
             option.benchmark_storage = self._storage_url
         if not option.benchmark_save and not option.benchmark_autosave:
-            commit = get_commit_info(self.config.getoption("benchmark_project_name", None))["id"][:12]
+            commit = get_commit_info(self.config.getoption("benchmark_project_name", None))["id"][
+                :12
+            ]
             option.benchmark_autosave = f"{commit}_{get_current_time()}"
         option.benchmark_save_data = True
         self._baseline_note = self._note_missing_baseline()
@@ -128,7 +129,7 @@ class SuiteRun:
     def _note_missing_baseline(self) -> str | None:
         """Say before the first timing, not after the last, that there is nothing to compare with.
 
-        pytest-benchmark would only warn, and with --benchmark-compare-fail fail after the whole run.
+        pytest-benchmark would only warn, and fail after the whole run if told to fail.
         """
         option = self.config.option
         if not option.benchmark_compare or option.benchmark_storage != self._storage_url:
@@ -181,7 +182,8 @@ class SuiteRun:
     def choose(self, items: list[pytest.Item]) -> None:
         """Drop the questions that this sweep does not ask."""
         rank = SWEEPS.index(self.options.sweep)
-        kept, dropped = [], []
+        kept: list[pytest.Item] = []
+        dropped: list[pytest.Item] = []
         for item in items:
             marker = item.get_closest_marker("mfubench")
             least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
@@ -194,8 +196,8 @@ class SuiteRun:
         """Read every corpus that will be needed, plan the progress, say what is about to happen."""
         from model.corpus import CorpusError
 
-        cases = {}
-        presets = {}
+        cases: dict[str, bool] = {}
+        presets: dict[str, None] = {}
         for item in session.items:
             if "measure_case" in getattr(item, "fixturenames", ()):
                 params = item.callspec.params if hasattr(item, "callspec") else {}
@@ -237,55 +239,15 @@ class SuiteRun:
     # --- when it ends --------------------------------------------------------------------------
 
     def machine_info(self) -> dict[str, Any]:
-        """The stable facts that pytest-benchmark compares between runs, and nothing that drifts.
-
-        Its own version carries the host name, the kernel and the momentary clock, and warns at
-        every container start; those are in the provenance of the run instead.
-        """
-        import platform
-
-        parts = self.fingerprint.parts
-        return {
-            "system": platform.system(),
-            "machine": platform.machine(),
-            "processor": platform.processor(),
-            "python_implementation": platform.python_implementation(),
-            "python_version": platform.python_version(),
-            "cpu": {"brand_raw": parts.get("cpu_model_name")},
-            "fingerprint": self.fingerprint.id,
-        }
+        return machine_info(self.fingerprint)
 
     def complete_json(self, output_json: dict[str, Any]) -> None:
-        """Add what pytest-benchmark drops or never knew: other outcomes, provenance, the sweep."""
-        session = self.session
-        output_json["mfubench"] = {
-            "schema_version": SCHEMA_VERSION,
-            "mfubench_version": __version__,
-            "fingerprint": {"id": self.fingerprint.id, "parts": self.fingerprint.parts},
-            "sweep": {
-                "name": self.options.sweep,
-                "presets": list(self.options.presets),
-                "devices": list(session.device_names),
-                "corpus": str(self.options.corpus) if self.options.corpus else None,
-                "threads": session.threads,
-            },
-            "devices": {
-                name: session.device(name).description() for name in session.device_names
-            },
-            "software": provenance.software(),
-            "settings": provenance.settings(),
-            "started_at_s": session.started_at_s,
-            "finished_at_s": time.time(),
-            "complete": not session.interrupted,
-            "other_outcomes": [
-                record.as_extra_info()
-                for record in session.records
-                if record.outcome is not Outcome.OK
-            ],
-        }
+        output_json["mfubench"] = our_part(self.session, self.options, self.fingerprint)
 
-    def before_saving(self) -> None:
+    def before_saving(self, session: pytest.Session) -> None:
         """Where nothing was timed pytest-benchmark only warns: keep it out, `finish` saves."""
+        if self._session is not None:
+            self.session.interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
         bench = self._bench
         self._save_as = bench.save or bench.autosave
         if not any(bool(timed) and not timed.has_error for timed in bench.benchmarks):
@@ -302,8 +264,7 @@ class SuiteRun:
 
     def finish(self, session: pytest.Session) -> None:
         """Save a run in which nothing was timed, and say by the exit status that nothing was."""
-        self.session.interrupted |= session.exitstatus == pytest.ExitCode.INTERRUPTED
-        records = self.session.records
+        records = self.session.records if self._session is not None else []
         if records and not self._storage_saved():
             self._save()
         nothing = records and all(record.outcome is not Outcome.OK for record in records)
@@ -346,7 +307,7 @@ class SuiteRun:
         infos = [record.as_extra_info() for record in self.session.records]
         writer = terminalreporter._tw
         terminalreporter.section("mfubench")
-        width = cast(int, writer.fullwidth) if sys.stdout.isatty() else 100
+        width = writer.fullwidth if sys.stdout.isatty() else 100
         text = render(infos, color=writer.hasmarkup, notes=notes, width=width)
         writer.write(text)
 
@@ -363,6 +324,3 @@ def _short(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-
-
-__all__ = ["SuiteRun", "TrainCase", "measures"]

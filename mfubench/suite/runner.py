@@ -7,6 +7,7 @@ record behind.
 from __future__ import annotations
 
 import contextlib
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,8 +17,8 @@ import torch
 
 from mfubench.analysis import rates
 from mfubench.analysis.paired import paired_ratio
+from mfubench.hardware.devices import Device
 from mfubench.hardware.memory import memory_available_bytes
-from mfubench.hardware.devices import Device, is_out_of_memory
 from mfubench.measure.bare import bare_step
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
@@ -25,6 +26,7 @@ from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.workload import StepCost, Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.report.lines import case_line
+from mfubench.suite.outcomes import CaseEnded, classify
 from mfubench.suite.session import BenchSession
 
 if TYPE_CHECKING:
@@ -36,15 +38,6 @@ HARNESS_TOLERANCE = 0.01
 GROWTH_TRIES = 3
 LOSS_STEP = 10
 """The training loss is recorded after this many steps from the seed, so that runs compare."""
-
-
-class CaseEnded(Exception):
-    """A case that ends without a result, for a reason that is a result."""
-
-    def __init__(self, outcome: Outcome, reason: str) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
-        self.reason = reason
 
 
 class CaseRunner:
@@ -118,7 +111,7 @@ class CaseRunner:
             rounds_s = self._rounds(record, kernel.run, rounds)
             stored = self.session.keep_ceiling(kernel, target, dtype, rounds_s)
             record.outcome = Outcome.OK
-            record.step_s = self.benchmark.stats["median"]
+            record.step_s = statistics.median(rounds_s)
             record.extra |= {
                 "ceiling_kind": kind,
                 "ceiling_unit": kernel.unit,
@@ -148,9 +141,11 @@ class CaseRunner:
             bare = bare_step(step)
             bare_s: list[float] = []
             pairs = rounds_for(2 * warm.steady_s, 3 * self.session.options.plan.rounds_budget_s)
-            rounds_s = self._rounds(record, step, pairs, before=lambda: bare_s.append(_time_s(bare)))
+            rounds_s = self._rounds(
+                record, step, pairs, before=lambda: bare_s.append(_time_s(bare))
+            )
             self._refuse(rates.refuse_times(rounds_s))
-            record.step_s = self.benchmark.stats["median"]
+            record.step_s = statistics.median(rounds_s)
             record.step_spread_ratio = rates.spread_ratio(rounds_s)
             self._account(record, step, workload.cost("float32"))
             paired = paired_ratio(rounds_s, bare_s)
@@ -212,7 +207,7 @@ class CaseRunner:
         if record.compile:
             # Else torch takes the second batch size as a sign that sizes vary, and compiles
             # slower kernels for any size; every case is to be compiled as if it were alone.
-            torch._dynamo.reset()  # type: ignore[no-untyped-call]
+            torch._dynamo.reset()
         device.empty_cache()
         device.reset_peak_memory()
         self.session.progress.phase(f"building {record.case_id}")
@@ -249,6 +244,8 @@ class CaseRunner:
         record.warmup_s, record.warmup_steps = warm.total_s, len(warm.times_s)
         record.steady = warm.steady
         record.compile_s = warm.start_up_s if record.compile else None
+        if record.compile:
+            step.device.restart_peak_memory()  # the compiler's memory is not the step's
         if warm.steady_s < 0.5:  # a longer step has shown that it takes time
             single_s, several_s = [], []
             for _ in range(GROWTH_TRIES):
@@ -263,7 +260,7 @@ class CaseRunner:
         self._refuse(rates.refuse_times(rounds_s))
         self._refuse(rates.refuse_loss(float(step.last_loss)))
         self._refuse(rates.refuse_loss(record.loss))
-        record.step_s = self.benchmark.stats["median"]
+        record.step_s = statistics.median(rounds_s)
         record.step_spread_ratio = rates.spread_ratio(rounds_s)
         record.peak_memory_bytes = step.device.peak_memory_bytes()
 
@@ -287,7 +284,8 @@ class CaseRunner:
 
     def _account(self, record: CaseRecord, step: TrainStep, cost: StepCost) -> None:
         """Rates and shares from the median round, unless the ceiling says that it cannot be."""
-        assert record.step_s is not None and record.dtype is not None
+        assert record.step_s is not None
+        assert record.dtype is not None
         device = step.device
         record.peak_flops_per_s, record.peak_source = device.peak(record.dtype)
         ceiling = self.session.gemm_ceiling(device, record.dtype)
@@ -359,27 +357,6 @@ class CaseRunner:
         self.benchmark.extra_info.update(record.as_extra_info())
         self.session.records.append(record)
         self.session.progress.finish(self.name, case_line(record.as_extra_info()))
-
-
-def classify(error: BaseException, *, compiled: bool) -> tuple[Outcome, str]:
-    """The outcome and the reason behind an exception."""
-    text = f"{type(error).__name__}: {error}".strip()
-    first_lines = " ".join(text.split("\n")[:2])[:300]
-    if is_out_of_memory(error):
-        return Outcome.OUT_OF_MEMORY, first_lines
-    if compiled and _from_compiler(error):
-        return Outcome.COMPILE_FAILED, first_lines
-    if isinstance(error, NotImplementedError):
-        return Outcome.UNSUPPORTED, first_lines
-    return Outcome.ERROR, first_lines
-
-
-def _from_compiler(error: BaseException) -> bool:
-    """Whether torch.compile's own stack raised it, by the module of the exception's class."""
-    return any(
-        base.__module__.startswith(("torch._dynamo", "torch._inductor", "torch._functorch"))
-        for base in type(error).__mro__
-    )
 
 
 def _run(step: Callable[[], None], times: int) -> None:

@@ -107,9 +107,7 @@ class BenchSession:
         return GPTWorkload(PRESETS[preset], batch_size, self.corpus(preset))
 
     def ceiling_key(self, kind: str, device: Device, dtype: str | None) -> str:
-        return ceiling_key(
-            kind, device_key(device), dtype, self.threads, torch.__version__
-        )
+        return ceiling_key(kind, device_key(device), dtype, self.threads, torch.__version__)
 
     def keep_ceiling(
         self, kernel: ceilings.Kernel, device: Device, dtype: str | None, rounds_s: list[float]

@@ -13,7 +13,7 @@ from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import SafeJSONEncoder
 
 
-class ResultStorage(FileStorage):  # type: ignore[misc]
+class ResultStorage(FileStorage):
     """pytest-benchmark's folder of numbered files, written atomically.
 
     Two sessions that save at once get two numbers; a full disk leaves no half file behind, and the
@@ -26,7 +26,7 @@ class ResultStorage(FileStorage):  # type: ignore[misc]
     def save(self, output_json: dict[str, Any], save: str) -> None:
         text = json_text(output_json)
         try:
-            self.saved = self._save_in(self.get("").parent / self.get("").name, text, save)
+            self.saved = self._save_in(self.path / self.default_machine_id, text, save)
         except OSError as error:
             folder = Path(tempfile.mkdtemp(prefix="mfubench-results-"))
             self.saved = write_whole(folder / f"0001_{save}.json", text)
@@ -37,6 +37,7 @@ class ResultStorage(FileStorage):  # type: ignore[misc]
         self.logger.info(f"Saved benchmark data in: {self.saved}")
 
     def _save_in(self, folder: Path, text: str, save: str) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
         while True:
             path = folder / f"{self._next_num}_{save}.json"
             try:

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch._dynamo
 
-# pytester forgets modules that a run imports, and numpy's cannot be imported twice: import them now.
+# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
 import mfubench.report.table
 import mfubench.suite.runner  # noqa: F401
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling

@@ -142,5 +142,3 @@ def test_harness(measure_case, device):
     others = [o for o in data["mfubench"]["other_outcomes"] if o["question"] == "harness"]
     harness = infos.get("harness") or others[0]  # on a busy machine it may be refused
     assert len(harness["bare_rounds_s"]) == harness["harness_pairs"] == harness["rounds"]
-
-

@@ -68,9 +68,7 @@ def test_step(measure_case, preset, device):
         (None, ["there is no", "corpus.txt"]),
     ],
 )
-def test_corpora(
-    project: Project, bench: Bench, content: bytes | None, words: list[str]
-) -> None:
+def test_corpora(project: Project, bench: Bench, content: bytes | None, words: list[str]) -> None:
     path = project(PRESET_CASE)
     if content is not None:
         (path / "corpus.txt").write_bytes(content)

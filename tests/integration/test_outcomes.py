@@ -49,7 +49,7 @@ def test_a_bad(measure_case, device):
     [
         ("raise torch.OutOfMemoryError('CUDA out of memory')", "out_of_memory"),
         (
-            "raise RuntimeError(\"DefaultCPUAllocator: can't allocate memory: you tried\")",
+            'raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory: you tried")',
             "out_of_memory",
         ),
         ("raise NotImplementedError('no such kernel')", "unsupported"),
@@ -103,9 +103,9 @@ def test_a_rate_above_the_ceiling_is_invalid_and_never_printed_as_a_result(
 
     original = BenchSession.gemm_ceiling
     monkeypatch.setattr(
-        BenchSession, "gemm_ceiling", lambda self, device, dtype, renew=False: original(
-            self, device, dtype
-        )
+        BenchSession,
+        "gemm_ceiling",
+        lambda self, device, dtype, renew=False: original(self, device, dtype),
     )
     result = bench()
     assert result.ret != 0

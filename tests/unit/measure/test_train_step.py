@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 
@@ -123,5 +122,3 @@ def test_workload_cost_is_the_formulas(tiny_workload: GPTWorkload) -> None:
     assert cost.tokens == tiny_workload.batch_size * tiny_workload.block_size
     assert cost.model_flops < cost.palm_flops  # type: ignore[operator]
     assert cost.palm_flops < cost.nanogpt_flops  # type: ignore[operator]
-
-
