@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mfubench.suite.runner import CaseRunner
 
 
+@pytest.mark.mfubench(loop=True)
 def test_train_loop(
     measure_case: CaseRunner, preset: str, device: str, dtype: str, batch_size: int, compile: bool
 ) -> None:

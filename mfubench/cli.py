@@ -143,12 +143,17 @@ def run_device(arguments: argparse.Namespace) -> int:
 def run_show(arguments: argparse.Namespace) -> int:
     """`mfubench show FILE`."""
     from mfubench.analysis.results import ResultError, read_result
+    from mfubench.analysis.schema import problems
     from mfubench.report.table import render
 
     try:
         result = read_result(arguments.result)
     except ResultError as error:
         raise UserError(str(error)) from None
+    if "mfubench" not in result.data:
+        raise UserError(f"{result.path} has no case of this suite; pytest-benchmark reads it")
+    if found := problems(result.data):
+        raise UserError(f"{result.path} is no valid result: {found[0]}")
     print(render(result.infos, color=sys.stdout.isatty()), end="")
     return 0
 

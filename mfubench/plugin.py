@@ -25,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before pytest-benchmark reads its own options: point it at this machine's results."""
     from mfubench.suite.run import SuiteRun, measures
 
+    config.addinivalue_line(
+        "markers",
+        "mfubench(from_sweep, loop): the least sweep that asks this question; loop=True where one "
+        "batch size is enough.",
+    )
     if measures(config):
         config.stash[RUN] = SuiteRun(config)
 

@@ -21,7 +21,7 @@ class Outcome(StrEnum):
     INVALID = "invalid"
     """Timed, but a guard refused the number: impossible rate, zero time, loss not finite."""
     UNAVAILABLE = "unavailable"
-    """The device, or a tool that the case needs (a C++ compiler), is not on this machine."""
+    """The device is not on this machine, or torch was not built for it."""
     UNSUPPORTED = "unsupported"
     """The device is there and cannot do this: no such dtype, no such operation."""
     OUT_OF_MEMORY = "out_of_memory"

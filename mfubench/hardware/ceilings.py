@@ -1,8 +1,9 @@
 """What this machine can sustain, measured: matrix multiplication, memory bandwidth, dispatch.
 
-A ceiling is the best that was sustained, not the best instant: the highest mean rate over any
-stretch of at least `WINDOW_S` seconds of back-to-back rounds. The kernels are torch's own, so that
-a ceiling is what a torch program could reach here, library and thread count included.
+A ceiling is the best that was sustained, not the best instant: consecutive rounds are cut into
+windows of at least `WINDOW_S` seconds, and the window with the highest mean rate counts. The
+kernels are torch's own, so that a ceiling is what a torch program could reach here, library and
+thread count included.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 
+from mfubench.hardware.cpu_cache import last_level_cache_bytes
 from mfubench.hardware.devices import Device
 
 WINDOW_S = 0.2
@@ -23,13 +25,28 @@ ROUND_S = 0.02
 """A round repeats its kernel until it lasts about this long, so that one synchronisation at the
 end of a round weighs little."""
 
-GEMM_SIZES_CPU = (256, 384, 512, 768, 1024, 1536, 2048)
-GEMM_SIZES_ACCELERATOR = (1024, 2048, 4096, 6144, 8192)
-GEMM_ASPECTS = ((1, 1, 1), (4, 1, 1), (1, 4, 1))
-"""Square, tall and wide: (m, n, k) as multiples of the size; a GPT's are tall or wide."""
+GEMM_SIZES_CPU = (512, 1024, 2048, 256, 768, 1536, 384)
+GEMM_SIZES_ACCELERATOR = (4096, 8192, 2048, 1024, 6144)
+"""In the order in which they are tried: a budget that ends early has seen the likely best."""
 
-BANDWIDTH_BYTES = 256 * 2**20
-"""Size of each array: several times any last-level cache known to 2026 desktop processors."""
+GEMM_FORMS = (
+    ((1, 1, 1), "nt"),
+    ((1, 1, 1), "nn"),
+    ((4, 1, 1), "nt"),
+    ((1, 4, 1), "nt"),
+)
+"""(m, n, k) as multiples of the size, and the layout: "nt" has B stored transposed, as the weight
+of a linear layer is. Square, tall and wide; a GPT's own matmuls are tall or wide. The layout
+matters where a dtype has no library kernel: torch's float16 on a CPU differs several times."""
+
+TRIES = 3
+"""Times each shape runs in the search; the fastest counts."""
+
+LEAST_ARRAY_BYTES = 256 * 2**20
+CACHES_PER_ARRAY = 4
+LARGEST_SHARE_OF_MEMORY = 1 / 16
+"""Each of the two or three arrays is four last-level caches large, and at least 256 MiB, unless
+that is more than a sixteenth of the free memory."""
 
 TORCH_DTYPES = {
     "float32": torch.float32,
@@ -115,12 +132,16 @@ def _repeats_for_a_round(device: Device, once: Callable[[], object]) -> int:
     return max(1, round(ROUND_S / max(once_s, 1e-7)))
 
 
-def gemm_kernel(device: Device, dtype: str, shape: tuple[int, int, int]) -> Kernel:
+def gemm_kernel(
+    device: Device, dtype: str, shape: tuple[int, int, int], layout: str = "nn"
+) -> Kernel:
     """C[m,n] = A[m,k] B[k,n] on random numbers (zeros can run faster than data does)."""
     m, n, k = shape
     torch_dtype = TORCH_DTYPES[dtype]
     a = torch.randn(m, k, device=device.torch_device).to(torch_dtype)
     b = torch.randn(k, n, device=device.torch_device).to(torch_dtype)
+    if layout == "nt":
+        b = b.t().contiguous().t()
     c = torch.empty(m, n, device=device.torch_device, dtype=torch_dtype)
 
     def once() -> None:
@@ -128,7 +149,7 @@ def gemm_kernel(device: Device, dtype: str, shape: tuple[int, int, int]) -> Kern
 
     repeats = _repeats_for_a_round(device, once)
     work = 2.0 * m * n * k * repeats
-    detail = {"shape_mnk": [m, n, k], "repeats": repeats}
+    detail = {"shape_mnk": [m, n, k], "layout": layout, "repeats": repeats}
     return Kernel("gemm", "FLOP", repeated(device, once, repeats), work, detail)
 
 
@@ -137,40 +158,55 @@ def best_gemm(
 ) -> tuple[Kernel, list[dict[str, Any]]]:
     """Search shapes within the budget; the fastest, and every rate that was seen on the way."""
     sizes = GEMM_SIZES_CPU if device.kind == "cpu" else GEMM_SIZES_ACCELERATOR
-    shapes = [(a * s, b * s, c * s) for a, b, c in GEMM_ASPECTS for s in sizes]
     deadline_s = time.perf_counter() + budget_s
     tried: list[dict[str, Any]] = []
     best: Kernel | None = None
     best_rate = 0.0
-    for shape in shapes:
-        # A slow dtype (bfloat16 without instructions for it) spends the budget on small shapes.
-        if best is not None and time.perf_counter() > deadline_s:
-            break
-        kernel = gemm_kernel(device, dtype, shape)
-        rate = kernel.work / min(time_once(kernel.run) for _ in range(3))
-        tried.append({"shape_mnk": list(shape), "flops_per_s": rate})
+    for size, (aspect, layout) in itertools.product(sizes, GEMM_FORMS):
+        m, n, k = (size * factor for factor in aspect)
+        if best is not None:
+            # A shape that cannot finish in time at the best rate so far is left out: a slow dtype
+            # would spend minutes on the large ones.
+            expected_s = 2 * TRIES * max(ROUND_S, 2.0 * m * n * k / best_rate)
+            if time.perf_counter() + expected_s > deadline_s:
+                continue
+        kernel = gemm_kernel(device, dtype, (m, n, k), layout)
+        rate = kernel.work / min(time_once(kernel.run) for _ in range(TRIES))
+        tried.append({"shape_mnk": [m, n, k], "layout": layout, "flops_per_s": rate})
         if rate > best_rate:
             best, best_rate = kernel, rate
     assert best is not None
     return best, tried
 
 
+def array_bytes(device: Device, *, cache_bytes: int | None = None) -> int:
+    """Bytes per array, a whole number of float32: too large for any cache, small for the memory."""
+    if cache_bytes is None:
+        cache_bytes = last_level_cache_bytes() if device.kind == "cpu" else 0
+    wanted = max(LEAST_ARRAY_BYTES, CACHES_PER_ARRAY * cache_bytes)
+    free = device.available_memory_bytes()
+    if free is not None:
+        wanted = min(wanted, int(free * LARGEST_SHARE_OF_MEMORY))
+    return max(4, wanted // 4 * 4)
+
+
 def copy_kernel(device: Device) -> Kernel:
     """b = a: one read and one write per element (the write-allocate read is not counted)."""
-    a = torch.ones(BANDWIDTH_BYTES // 4, device=device.torch_device)
+    a = torch.ones(array_bytes(device) // 4, device=device.torch_device)
     b = torch.zeros_like(a)
 
     def once() -> None:
         b.copy_(a)
 
     repeats = _repeats_for_a_round(device, once)
-    work = 2.0 * BANDWIDTH_BYTES * repeats
-    return Kernel("copy", "B", repeated(device, once, repeats), work, {"repeats": repeats})
+    work = 2.0 * a.nbytes * repeats
+    detail = {"repeats": repeats, "array_bytes": a.nbytes}
+    return Kernel("copy", "B", repeated(device, once, repeats), work, detail)
 
 
 def triad_kernel(device: Device) -> Kernel:
     """c = a + 3 b (STREAM's triad): two reads and one write per element."""
-    a = torch.ones(BANDWIDTH_BYTES // 4, device=device.torch_device)
+    a = torch.ones(array_bytes(device) // 4, device=device.torch_device)
     b = torch.ones_like(a)
     c = torch.zeros_like(a)
 
@@ -178,8 +214,9 @@ def triad_kernel(device: Device) -> Kernel:
         torch.add(a, b, alpha=3.0, out=c)
 
     repeats = _repeats_for_a_round(device, once)
-    work = 3.0 * BANDWIDTH_BYTES * repeats
-    return Kernel("triad", "B", repeated(device, once, repeats), work, {"repeats": repeats})
+    work = 3.0 * a.nbytes * repeats
+    detail = {"repeats": repeats, "array_bytes": a.nbytes}
+    return Kernel("triad", "B", repeated(device, once, repeats), work, detail)
 
 
 def dispatch_kernel(device: Device) -> Kernel:

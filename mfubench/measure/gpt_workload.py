@@ -48,16 +48,17 @@ class GPTWorkload:
             grad_clip=preset.grad_clip,
         )
 
-    def cost(self, dtype: str) -> StepCost:
+    def cost(self, dtype: str, device_type: str) -> StepCost:
         config, batch_size = self.preset.config, self.batch_size
         memory_dtype = "float32" if dtype == "tf32" else dtype
+        memory = training_memory(config, batch_size, dtype=memory_dtype, device_type=device_type)
         return StepCost(
             tokens=batch_size * config.block_size,
             model_flops=model_flops_per_step(config, batch_size),
             hardware_flops=hardware_flops_per_step(config, batch_size),
             palm_flops=CONVENTIONS["palm"].flops_per_step(config, batch_size),
             nanogpt_flops=CONVENTIONS["nanogpt"].flops_per_step(config, batch_size),
-            memory_bytes=training_memory(config, batch_size, dtype=memory_dtype).total_bytes,
+            memory_bytes=memory.total_bytes,
         )
 
     def make_model(self) -> nn.Module:

@@ -75,6 +75,16 @@ class TrainStep:
         self.last_loss = loss.detach()
 
 
+def use_once(device: Device) -> None:
+    """Train something tiny once: torch loads libraries and starts threads at their first use, and
+    that memory belongs to the process, not to the case that comes first."""
+    model = nn.TransformerEncoderLayer(64, 1, 128, batch_first=True).to(device.torch_device)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(2, 8, 64, device=device.torch_device)).sum().backward()
+    optimizer.step()
+    device.synchronise()
+
+
 @contextlib.contextmanager
 def matmul_precision(dtype: str) -> Any:
     """Let float32 matmuls use TF32 inside, or forbid it; the caller's setting comes back after."""

@@ -82,7 +82,7 @@ def warm_until_steady(
 def _settled(times_s: list[float]) -> bool:
     last = statistics.median(times_s[-WINDOW:])
     before = statistics.median(times_s[-2 * WINDOW : -WINDOW])
-    return before <= (1 + TOLERANCE) * last
+    return abs(before - last) <= TOLERANCE * last
 
 
 def rounds_for(step_s: float, budget_s: float, *, least: int = 5, most: int = 200) -> int:

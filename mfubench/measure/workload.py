@@ -65,7 +65,8 @@ class Workload(Protocol):
     @property
     def loop(self) -> LoopSettings: ...
 
-    def cost(self, dtype: str) -> StepCost: ...
+    def cost(self, dtype: str, device_type: str) -> StepCost:
+        """What a step must do, by closed form or by count; memory may differ between devices."""
 
     def make_model(self) -> nn.Module:
         """The model in training mode, float32, on the CPU, initialised from torch's global seed."""

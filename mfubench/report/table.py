@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 from rich import box
@@ -32,12 +33,14 @@ def render(
         emoji=False,
         markup=False,
     )
-    console.print(Group(*_parts(infos, notes)))
-    lines = (line.rstrip() for line in out.getvalue().splitlines())
+    console.print(Group(*_parts(infos)))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    for note in notes:  # a path must stay whole, to be copied from the screen
+        lines += textwrap.wrap(note, WIDTH, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _parts(infos: Sequence[Info], notes: Sequence[str]) -> list[RenderableType]:
+def _parts(infos: Sequence[Info]) -> list[RenderableType]:
     parts: list[RenderableType] = []
     ok = [i for i in infos if i["outcome"] == "ok"]
     ceilings = [i for i in ok if i["question"] == "ceiling"]
@@ -55,7 +58,6 @@ def _parts(infos: Sequence[Info], notes: Sequence[str]) -> list[RenderableType]:
     if compiled := compile_times(ok):
         parts.append(Text(compiled + "\n"))
     parts.extend(Text(paragraph + "\n") for paragraph in answers(infos))
-    parts.extend(Text(note, no_wrap=True, overflow="ignore") for note in notes)
     return parts
 
 
@@ -75,6 +77,8 @@ def _ceiling_table(ceilings: Sequence[Info]) -> Table:
         if info.get("peak_flops_per_s"):
             peak = format_si(info["peak_flops_per_s"], "FLOP/s")
             how += f", peak {peak}"
+        if (kept := info.get("ceiling_kept_rate_per_s")) and kept > info["ceiling_rate_per_s"]:
+            how += f", best lately {format_si(kept, info['ceiling_unit'] + '/s')}"
         noise = format_share(info["ceiling_noise_ratio"], digits=2)
         label = info["case_id"].removeprefix("ceiling/")
         table.add_row(label, ceiling_rate(info), noise, how)
@@ -107,7 +111,7 @@ def _training_table(training: Sequence[Info]) -> Table:
 
 def _outcome_table(others: Sequence[Info]) -> Table:
     table = _table()
-    table.add_column("not measured", overflow="fold", min_width=30)
+    table.add_column("not measured", no_wrap=True, max_width=52, overflow="ellipsis")
     table.add_column("outcome")
     table.add_column("reason", overflow="fold")
     for info in others:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -56,13 +57,14 @@ def parse_devices(text: str) -> tuple[str, ...] | None:
     for item in _items("device", text):
         kind, _, index = item.partition(":")
         _known("device", kind, (*DEVICE_KINDS, "auto"))
-        if kind == "auto" or (":" in item and (kind == "cpu" or not index.isdecimal())):
+        indexed = kind in ("cuda", "xpu") and re.fullmatch(r"\d{1,4}", index)
+        if kind == "auto" or (":" in item and not indexed):
             raise argparse.ArgumentTypeError(
                 f"device {item!r} is not one; allowed: auto alone, or {', '.join(DEVICE_KINDS)}, "
                 "with an index where there are several (cuda:1)"
             )
-        names.append(item)
-    return tuple(names)
+        names.append(kind if not index or int(index) == 0 else f"{kind}:{int(index)}")
+    return tuple(dict.fromkeys(names))  # cuda and cuda:0 are one device
 
 
 def parse_dtypes(text: str) -> tuple[str, ...] | None:
@@ -180,7 +182,8 @@ def add_options(parser: pytest.Parser) -> None:
         type=parse_age,
         default=7.0,
         metavar="DAYS",
-        help="Measure a ceiling again when the stored one is older. Default: %(default)s.",
+        help="How long the best measured ceiling counts before a newer, lower one replaces it. "
+        "Default: %(default)s.",
     )
 
 

@@ -6,10 +6,12 @@ import time
 from typing import Protocol
 
 from mfubench.report.units import format_duration
+from mfubench.suite.sweep import SweepPlan
 
-EXPECTED_EAGER_S = 7.0
-EXPECTED_COMPILED_S = 35.0
-"""First guesses of a case's duration on a small machine, corrected by every case that ends."""
+EXPECTED_SETUP_S = 1.0
+EXPECTED_COMPILE_S = 25.0
+"""First guesses on a small machine, beside the sweep's own budgets; each case that ends corrects
+them."""
 
 
 class Screen(Protocol):
@@ -37,11 +39,11 @@ class Progress:
         self._expected_spent_s = 0.0
         self._spent_s = 0.0
 
-    def plan(self, cases: dict[str, bool]) -> None:
+    def plan(self, cases: dict[str, bool], sweep: SweepPlan) -> None:
         """Say which cases will run: test id to whether it compiles."""
+        eager_s = sweep.rounds_budget_s + sweep.warmup_budget_s / 2 + EXPECTED_SETUP_S
         self._expected_s = {
-            name: EXPECTED_COMPILED_S if compiled else EXPECTED_EAGER_S
-            for name, compiled in cases.items()
+            name: eager_s + EXPECTED_COMPILE_S * compiled for name, compiled in cases.items()
         }
         self._total = len(cases)
 

@@ -45,8 +45,15 @@ def our_part(
             "name": options.sweep,
             "presets": list(options.presets),
             "devices": list(session.device_names),
+            "dtypes": options.dtypes,
+            "batch_sizes": options.batch_sizes,
+            "compile": options.compile,
             # Its name alone: where a user keeps their files is nobody's business.
             "corpus": options.corpus.name if options.corpus else None,
+            "corpora": {
+                f"vocab {vocab}, context {context}": {"name": c.name, "sha256": c.sha256}
+                for (vocab, context), c in session.corpora.items()
+            },
             "threads": session.threads,
         },
         "devices": {name: session.device(name).description() for name in session.device_names},

@@ -17,6 +17,7 @@ from mfubench import __version__
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.record import Outcome
 from mfubench.report.units import format_duration
+from mfubench.suite.journal import left_behind
 from mfubench.suite.options import read_options
 from mfubench.suite.progress import Progress
 from mfubench.suite.result import machine_info, our_part
@@ -39,7 +40,7 @@ def measures(config: pytest.Config) -> bool:
 
     Plain `pytest` proves things right and times nothing.
     """
-    if config.option.collectonly or hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
         return False
     folder = config.rootpath / "benchmarks"
     base = config.invocation_params.dir
@@ -61,7 +62,8 @@ class SuiteRun:
         self._session: BenchSession | None = None
         self._screen: PytestScreen | None = None
         self._sigterm_before: Any = None
-        self._refuse_unwritable(self.machine_dir)
+        if not config.option.collectonly:
+            self._refuse_unwritable(self.machine_dir)
         option = config.option
         self._storage_url = f"file://{self.machine_dir}"
         if option.benchmark_storage == STORAGE_DEFAULT:
@@ -119,6 +121,11 @@ class SuiteRun:
             )
         if self._baseline_note:
             self.screen.line(self._baseline_note)
+        for path in left_behind(self.machine_dir):
+            self.screen.line(
+                f"an earlier run ended before it could save; its finished cases are in "
+                f"{_short(path)} (delete the file when it is of no use)"
+            )
         self._session = BenchSession(
             self.options, Progress(self.screen), machine_dir=self.machine_dir
         )
@@ -158,7 +165,8 @@ class SuiteRun:
         if "measure_case" not in names:
             return
         if all(name in names for name in TRAIN_PARAMETERS):
-            is_loop = metafunc.function.__name__ == "test_train_loop"
+            marker = metafunc.definition.get_closest_marker("mfubench")
+            is_loop = bool(marker and marker.kwargs.get("loop"))
             plan = self.options.plan
             cases = self.session.train_cases(
                 plan.loop_compile if is_loop else plan.compile, sweep_batch=not is_loop
@@ -209,7 +217,7 @@ class SuiteRun:
                 self.session.corpus(preset)
         except CorpusError as error:
             raise pytest.UsageError(str(error)) from None
-        self.session.progress.plan(cases)
+        self.session.progress.plan(cases, self.options.plan)
         if cases:
             left = format_duration(self.session.progress.time_left_s())
             self.screen.line(
@@ -267,6 +275,8 @@ class SuiteRun:
         records = self.session.records if self._session is not None else []
         if records and not self._storage_saved():
             self._save()
+        if self._storage_saved():
+            self.session.journal.saved()
         nothing = records and all(record.outcome is not Outcome.OK for record in records)
         if nothing and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

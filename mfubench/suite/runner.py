@@ -57,7 +57,7 @@ class CaseRunner:
             step = self._prepare(record, workload, TrainStep)
             warm = self._warm(record, step)
             self._time(record, step, warm)
-            self._account(record, step, workload.cost(dtype))
+            self._account(record, step, workload.cost(dtype, step.device.kind))
 
     def train_loop(self, workload: Workload, *, device: str, dtype: str, compile: bool) -> None:
         """Time one iteration of nanoGPT's loop per round; evaluation and checkpoint apart."""
@@ -70,7 +70,7 @@ class CaseRunner:
                 self.session.progress.phase("timing evaluation and checkpoint")
                 budget_s = self.session.options.plan.rounds_budget_s / 2
                 amortised = loop.time_evaluation_and_checkpoint(budget_s=budget_s)
-                self._account(record, loop, workload.cost(dtype))
+                self._account(record, loop, workload.cost(dtype, loop.device.kind))
             if record.outcome is Outcome.OK and record.step_s is not None:
                 iteration_s = amortised.iteration_s(record.step_s)
                 settings = workload.loop
@@ -109,24 +109,25 @@ class CaseRunner:
             budget_s = self.session.options.plan.ceiling_budget_s
             rounds = rounds_for(_time_s(kernel.run), budget_s, least=10)
             rounds_s = self._rounds(record, kernel.run, rounds)
-            stored = self.session.keep_ceiling(kernel, target, dtype, rounds_s)
+            measured, kept = self.session.keep_ceiling(kernel, target, dtype, rounds_s)
             record.outcome = Outcome.OK
             record.step_s = statistics.median(rounds_s)
             record.extra |= {
                 "ceiling_kind": kind,
                 "ceiling_unit": kernel.unit,
-                "ceiling_rate_per_s": stored.rate_per_s,
+                "ceiling_rate_per_s": measured.rate_per_s,
+                "ceiling_kept_rate_per_s": kept.rate_per_s,
                 "work_per_round": kernel.work,
                 **kernel.detail,
             }
             if search:
                 record.extra["search"] = search[0]
-            record.ceiling_noise_ratio = stored.noise_ratio
-            record.ceiling_age_s = stored.age_s()
+            record.ceiling_noise_ratio = measured.noise_ratio
+            record.ceiling_age_s = kept.age_s()
             if kind == "gemm" and dtype is not None:
                 record.achieved_flops_per_s = kernel.work / record.step_s
                 record.peak_flops_per_s, record.peak_source = target.peak(dtype)
-                record.ceiling_flops_per_s = stored.rate_per_s
+                record.ceiling_flops_per_s = kept.rate_per_s
                 record.mfu = rates.ratio(record.achieved_flops_per_s, record.peak_flops_per_s)
                 record.ceiling_utilisation = rates.ratio(
                     record.achieved_flops_per_s, record.ceiling_flops_per_s
@@ -147,7 +148,7 @@ class CaseRunner:
             self._refuse(rates.refuse_times(rounds_s))
             record.step_s = statistics.median(rounds_s)
             record.step_spread_ratio = rates.spread_ratio(rounds_s)
-            self._account(record, step, workload.cost("float32"))
+            self._account(record, step, workload.cost("float32", step.device.kind))
             paired = paired_ratio(rounds_s, bare_s)
             record.extra |= {
                 "harness_ratio": paired.ratio,
@@ -202,13 +203,13 @@ class CaseRunner:
         assert record.dtype is not None
         device = self._present(record)
         self._refuse_dtype(device, record.dtype)
-        record.predicted_memory_bytes = workload.cost(record.dtype).memory_bytes
+        record.predicted_memory_bytes = workload.cost(record.dtype, device.kind).memory_bytes
         self._refuse_memory(record, device)
         if record.compile:
             # Else torch takes the second batch size as a sign that sizes vary, and compiles
             # slower kernels for any size; every case is to be compiled as if it were alone.
             torch._dynamo.reset()
-        device.empty_cache()
+        self.session.first_use(device)
         device.reset_peak_memory()
         self.session.progress.phase(f"building {record.case_id}")
         return make(workload, device, dtype=record.dtype, compile=bool(record.compile))
@@ -347,14 +348,16 @@ class CaseRunner:
             pytest.fail(reason, pytrace=False)
 
     def _keep(self, record: CaseRecord) -> None:
+        stats = self.benchmark.stats
+        rounds_s = list(stats.stats.data) if stats is not None else []
         if record.outcome is not Outcome.OK:
             # Out of pytest-benchmark's tables and comparisons; the rounds stay with the record.
-            stats = self.benchmark.stats
-            if stats is not None:
-                record.extra["rounds_s"] = list(stats.stats.data)
+            if rounds_s:
+                record.extra["rounds_s"] = rounds_s
             self.benchmark.has_error = True
             rates.withhold(record)
         self.benchmark.extra_info.update(record.as_extra_info())
+        self.session.journal.add(record.as_extra_info(), rounds_s)
         self.session.records.append(record)
         self.session.progress.finish(self.name, case_line(record.as_extra_info()))
 

@@ -15,8 +15,9 @@ from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling, ceiling
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import Device, available_devices, parse_device
 from mfubench.measure.gpt_workload import GPTWorkload
-from mfubench.measure.train_step import matmul_precision
+from mfubench.measure.train_step import matmul_precision, use_once
 from mfubench.record import CaseRecord
+from mfubench.suite.journal import Journal
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import DTYPES, SweepOptions, TrainCase, train_cases
 from model.corpus import Corpus, open_corpus
@@ -35,10 +36,12 @@ class BenchSession:
         self.machine_dir = machine_dir
         self._threads_before = torch.get_num_threads()
         self.threads = self._set_threads()
+        self.journal = Journal(machine_dir)
         self.ceilings = CeilingCache(machine_dir / "ceilings.json")
         self._scratch = tempfile.TemporaryDirectory(prefix="mfubench-corpus-")
-        self._corpora: dict[tuple[int, int], Corpus] = {}
+        self.corpora: dict[tuple[int, int], Corpus] = {}
         self._devices: dict[str, Device] = {}
+        self._used: set[str] = set()
 
     def _set_threads(self) -> int:
         """The asked number of threads, or torch's own choice cut to the usable cores.
@@ -83,6 +86,7 @@ class BenchSession:
                 dtypes_of=self.dtypes_of,
                 batch_size_of=lambda preset: PRESETS[preset].batch_size,
                 compile_modes=compile_modes,
+                is_native=lambda name, dtype: dtype in self.device(name).native_dtypes(),
                 batch_multiples=self.options.plan.batch_multiples if sweep_batch else (1,),
             )
         )
@@ -91,28 +95,35 @@ class BenchSession:
         """The corpus, encoded for a preset; raises CorpusError with a sentence for the user."""
         config = PRESETS[preset].config
         key = (config.vocab_size, config.block_size)
-        if key not in self._corpora:
+        if key not in self.corpora:
             folder = Path(self._scratch.name) / f"v{key[0]}-t{key[1]}"
             folder.mkdir()
-            self._corpora[key] = open_corpus(
+            self.corpora[key] = open_corpus(
                 self.options.corpus,
                 vocab_size=config.vocab_size,
                 block_size=config.block_size,
                 cache_dir=folder,
             )
-        return self._corpora[key]
+        return self.corpora[key]
 
     def gpt_workload(self, preset: str, batch_size: int) -> GPTWorkload:
         """The GPT of a preset at a batch size."""
         return GPTWorkload(PRESETS[preset], batch_size, self.corpus(preset))
+
+    def first_use(self, device: Device) -> None:
+        """Let torch set itself up on a device before the first case's memory is measured."""
+        if device_key(device) not in self._used:
+            use_once(device)
+            self._used.add(device_key(device))
 
     def ceiling_key(self, kind: str, device: Device, dtype: str | None) -> str:
         return ceiling_key(kind, device_key(device), dtype, self.threads, torch.__version__)
 
     def keep_ceiling(
         self, kernel: ceilings.Kernel, device: Device, dtype: str | None, rounds_s: list[float]
-    ) -> StoredCeiling:
-        """Turn the rounds of a ceiling kernel into a ceiling that later cases are held against."""
+    ) -> tuple[StoredCeiling, StoredCeiling]:
+        """The ceiling of these rounds, and the one that later cases are held against: the better of
+        it and what was stored in the last days."""
         ceiling = ceilings.sustained(rounds_s, kernel.work)
         measured = StoredCeiling(
             kind=kernel.kind,
@@ -125,7 +136,8 @@ class BenchSession:
             measured_at_s=time.time(),
             detail=kernel.detail,
         )
-        return self.ceilings.put(measured, max_age_s=self.options.ceiling_max_age_s)
+        kept = self.ceilings.put(measured, max_age_s=self.options.ceiling_max_age_s)
+        return measured, kept
 
     def gemm_ceiling(
         self, device: Device, dtype: str, *, renew: bool = False
@@ -145,7 +157,7 @@ class BenchSession:
                 rounds_s = timed_rounds(kernel.run, budget_s)
         except (RuntimeError, NotImplementedError):
             return None  # no such matmul on this device: the case says so itself
-        return self.keep_ceiling(kernel, device, dtype, rounds_s)
+        return self.keep_ceiling(kernel, device, dtype, rounds_s)[1]
 
     def close(self) -> None:
         """Remove the encoded corpora, give torch its threads back."""
@@ -155,7 +167,7 @@ class BenchSession:
 
 def device_key(device: Device) -> str:
     """What tells one device of a machine from another in a ceiling's key."""
-    return f"cuda:{device.index}" if device.kind == "cuda" and device.index else device.kind
+    return f"{device.kind}:{device.index}" if device.index else device.kind
 
 
 def timed_rounds(run: Callable[[], None], budget_s: float) -> list[float]:

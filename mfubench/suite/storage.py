@@ -46,13 +46,13 @@ class ResultStorage(FileStorage):
                 continue
 
 
-def json_text(data: object) -> str:
+def json_text(data: object, *, indent: int | None = 1) -> str:
     """JSON as every parser reads it: a NaN or an infinity becomes null.
 
-    >>> json_text({"a": float("nan"), "b": (1, 2)})
-    '{\\n "a": null,\\n "b": [\\n  1,\\n  2\\n ]\\n}'
+    >>> json_text({"a": float("nan"), "b": (1, 2)}, indent=None)
+    '{"a": null, "b": [1, 2]}'
     """
-    return json.dumps(_finite(data), cls=SafeJSONEncoder, indent=1, allow_nan=False)
+    return json.dumps(_finite(data), cls=SafeJSONEncoder, indent=indent, allow_nan=False)
 
 
 def _finite(value: object) -> object:

@@ -108,10 +108,13 @@ def train_cases(
     batch_size_of: Callable[[str], int],
     compile_modes: tuple[bool, ...],
     batch_multiples: tuple[int, ...],
+    is_native: Callable[[str, str], bool],
 ) -> Iterator[TrainCase]:
     """Every combination, eager before compiled so that first rows come early.
 
-    `dtypes_of(device)` and `batch_size_of(preset)` give the defaults where no option does.
+    `dtypes_of(device)` and `batch_size_of(preset)` give the defaults where no option does. A dtype
+    that the device only converts to (`is_native` says no) is swept at the smallest batch alone
+    unless batch sizes were asked for: its steps are up to a hundred times slower.
     """
     for preset in options.presets:
         batch_sizes = options.batch_sizes or tuple(
@@ -120,5 +123,6 @@ def train_cases(
         for compiled in options.compile or compile_modes:
             for device in devices:
                 for dtype in options.dtypes or dtypes_of(device):
-                    for batch_size in batch_sizes:
+                    whole = options.batch_sizes or is_native(device, dtype)
+                    for batch_size in batch_sizes if whole else batch_sizes[:1]:
                         yield TrainCase(preset, device, dtype, batch_size, compiled)

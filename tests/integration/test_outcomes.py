@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,30 @@ def test_benchmark_json_to_a_full_disk_still_saves(
     result = bench("--benchmark-json=/dev/full")
     assert saved()["benchmarks"]
     assert "could not write" in " ".join(result.outlines)
+
+
+def test_a_killed_run_leaves_its_finished_cases_behind(
+    project: Project, pytester: pytest.Pytester, bench: Bench
+) -> None:
+    path = project(
+        """
+import os, signal
+def test_a_good(measure_case, device):
+    measure_case.train_step(workload(measure_case), device=device, dtype="float32", compile=False)
+
+def test_b_killed():
+    if not os.environ.get("SPARE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    pytester.runpytest_subprocess("benchmarks/", "--sweep=smoke")
+    (journal,) = (path / "results").rglob("unsaved-*.jsonl")
+    (line,) = journal.read_text(encoding="utf-8").splitlines()
+    case = json.loads(line)
+    assert case["outcome"] == "ok"
+    assert len(case["rounds_s"]) == case["rounds"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARE", "1")
+        result = bench()
+    assert any(journal.name in line for line in result.outlines)
+    assert [p.name for p in (path / "results").rglob("unsaved-*.jsonl")] == [journal.name]

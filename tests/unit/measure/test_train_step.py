@@ -118,7 +118,7 @@ def test_the_schedule_warms_up_and_decays(tiny_workload: GPTWorkload) -> None:
 
 
 def test_workload_cost_is_the_formulas(tiny_workload: GPTWorkload) -> None:
-    cost = tiny_workload.cost("float32")
+    cost = tiny_workload.cost("float32", "cpu")
     assert cost.tokens == tiny_workload.batch_size * tiny_workload.block_size
     assert cost.model_flops < cost.palm_flops  # type: ignore[operator]
     assert cost.palm_flops < cost.nanogpt_flops  # type: ignore[operator]

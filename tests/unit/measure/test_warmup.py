@@ -39,6 +39,13 @@ def test_falling_times_prolong_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(result.times_s) > 12
 
 
+def test_rising_times_prolong_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rising = [1.0 * 1.1**n for n in range(14)] + [4.0] * 50
+    result = warm(monkeypatch, rising, budget_s=1000.0, min_steps=8)
+    assert result.steady
+    assert len(result.times_s) > 14
+
+
 def test_the_budget_ends_it_and_it_says_that_it_was_not_steady(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

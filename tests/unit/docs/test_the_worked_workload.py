@@ -1,0 +1,95 @@
+"""The workload in docs/extending.md runs, and its count is right."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas  # noqa: F401
+import pytest
+import torch
+import torch._dynamo
+
+# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
+import mfubench.report.table
+import mfubench.suite.runner  # noqa: F401
+from mfubench.analysis.schema import problems
+from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
+from mfubench.hardware.cpu import usable_cores
+from mfubench.hardware.fingerprint import fingerprint
+from model.dispatch_count import count_dispatched_flops
+from tests.unit.docs.pages import fenced, first_codes, page, section
+
+EXTENDING = page("docs/extending.md")
+RESULTS = page("docs/results.md")
+(EXAMPLE,) = (block for block in fenced(EXTENDING, "python") if "class MLPRegression" in block)
+PLUGIN = next(block for block in fenced(EXTENDING, "python") if "pytest_plugins" in block)
+
+
+@pytest.fixture
+def saved(pytester: pytest.Pytester) -> dict[str, Any]:
+    """The result of running the example in a project of its own, as the page says."""
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = ['tests']\n")
+    pytester.makeconftest(PLUGIN)
+    file = pytester.path / EXAMPLE.partition("\n")[0].removeprefix("# ")
+    file.parent.mkdir()
+    file.write_text(EXAMPLE, encoding="utf-8")
+    results = pytester.path / "results"
+    _store_a_ceiling(results / fingerprint().id / "ceilings.json")
+    run = pytester.runpytest_inprocess(
+        "benchmarks/",
+        "--sweep=smoke",
+        "--devices=cpu",
+        "--dtypes=float32",
+        "-p",
+        "no:cacheprovider",
+    )
+    run.assert_outcomes(passed=2)
+    (path,) = results.rglob("0001_*.json")
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def _store_a_ceiling(path: Path) -> None:
+    """Measuring one takes longer than the example."""
+    ceiling = StoredCeiling(
+        kind="gemm",
+        device="cpu",
+        dtype="float32",
+        threads=max(1, min(torch.get_num_threads(), int(usable_cores().count))),
+        torch_version=torch.__version__,
+        rate_per_s=1e15,
+        noise_ratio=0.01,
+        measured_at_s=time.time(),
+    )
+    CeilingCache(path).put(ceiling, max_age_s=0)
+
+
+def test_it_runs_and_its_result_is_valid_and_documented(saved: dict[str, Any]) -> None:
+    assert problems(saved) == []
+    infos = [benchmark["extra_info"] for benchmark in saved["benchmarks"]]
+    assert [info["case_id"] for info in infos] == [
+        "train-step/mlp-regression/cpu-float32-b128-eager",
+        "train-loop/mlp-regression/cpu-float32-b128-eager",
+    ]
+    documented = {
+        *first_codes(section(RESULTS, "## Fields of every case")),
+        *first_codes(section(RESULTS, "## Fields of one question")),
+    }
+    for info in infos:
+        assert set(info) <= documented
+        assert info["tokens_per_s"] == pytest.approx(128 / info["step_s"])
+        assert info["mfu_a100"] is None
+    assert set(saved["mfubench"]) == set(first_codes(section(RESULTS, "## The object `mfubench`")))
+
+
+def test_its_count_is_what_torch_dispatches() -> None:
+    scope: dict[str, Any] = {"__name__": "example"}
+    exec(compile(EXAMPLE, "docs/extending.md", "exec", dont_inherit=True), scope)
+    workload = scope["MLPRegression"]()
+    network = workload.make_model()
+    batch = workload.sample_batch("train", torch.device("cpu"))
+    counted = count_dispatched_flops(lambda: workload.loss(network, batch).backward())
+    assert workload.cost("float32", "cpu").model_flops == counted
