@@ -1,4 +1,4 @@
-"""The commands that are not a pytest run: flops, device, show, validate.
+"""The commands that are not a pytest run: flops, explain, device, show, validate.
 
 Nothing heavy is imported before a command needs it; `mfubench --help` answers at once.
 """
@@ -10,11 +10,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfubench import __version__
+from mfubench.hardware.dtypes import DTYPES
 from model.config import ConfigError, GPTConfig
 from model.presets import PRESETS
+
+if TYPE_CHECKING:
+    from mfubench.analysis.log_device import NamedDevice
 
 EXIT_BAD_INPUT = 2
 
@@ -62,6 +66,26 @@ def build_parser() -> argparse.ArgumentParser:
     flops.add_argument("--json", action="store_true", help="machine-readable")
     flops.set_defaults(run=run_flops)
 
+    explain = commands.add_parser(
+        "explain", help="what a log of nanoGPT's train.py says, and what its mfu does not say"
+    )
+    explain.add_argument("log", nargs="?", help="a log; - or nothing for the standard input")
+    explain.add_argument("--device", metavar="NAME", help="what it ran on, as the driver names it")
+    explain.add_argument(
+        "--peak-tflops", type=float, metavar="X", help="dense peak of a device that is not known"
+    )
+    explain.add_argument("--dtype", choices=DTYPES, help="format of the matrix multiplications")
+    explain.add_argument("--preset", choices=tuple(PRESETS), help="sizes the log does not have")
+    for name, what in (SIZES | ACCUMULATION).items():
+        option = "--" + name.replace("_", "-")
+        explain.add_argument(option, type=int, default=None, metavar="N", help=what)
+    explain.add_argument("--bias", action="store_true", default=None, help="with biases, as GPT-2")
+    explain.add_argument(
+        "--ranks", type=int, metavar="N", help="processes that shared an iteration"
+    )
+    explain.add_argument("--json", action="store_true", help="machine-readable")
+    explain.set_defaults(run=run_explain)
+
     device = commands.add_parser(
         "device", help="what this machine is, and where its peaks come from"
     )
@@ -93,6 +117,8 @@ SIZES = {
     "vocab_size": "vocabulary",
     "batch_size": "sequences per step",
 }
+
+ACCUMULATION = {"gradient_accumulation_steps": "batches per optimizer step, over all ranks"}
 
 
 def run_flops(arguments: argparse.Namespace) -> int:
@@ -128,6 +154,54 @@ def run_flops(arguments: argparse.Namespace) -> int:
 
 
 CONFIG_FIELDS = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd", "dropout", "bias")
+
+
+def run_explain(arguments: argparse.Namespace) -> int:
+    """`mfubench explain`: the log, the sizes and the device are inputs, this machine is not."""
+    from mfubench.analysis.log_account import explain_run
+    from mfubench.analysis.log_sizes import given_sizes
+    from mfubench.analysis.nanogpt_log import LogError, read_log, read_stream
+    from mfubench.report.explain import explain_as_text
+    from mfubench.report.explain_data import explain_as_json
+
+    sizes = {n: v for n in SIZES | ACCUMULATION if (v := getattr(arguments, n)) is not None}
+    given = given_sizes(arguments.preset, sizes, bias=arguments.bias, ranks=arguments.ranks)
+    device = _named_device(arguments.device, arguments.peak_tflops)
+    if arguments.log is None and sys.stdin.isatty():
+        raise UserError("give a log file, or pipe one in: python train.py | mfubench explain")
+    try:
+        if arguments.log in (None, "-"):
+            log = read_stream(sys.stdin.buffer, "standard input")
+        else:
+            log = read_log(Path(arguments.log))
+    except LogError as error:
+        raise UserError(str(error)) from None
+    runs = [explain_run(r, given=given, device=device, dtype=arguments.dtype) for r in log.runs]
+    as_what = explain_as_json if arguments.json else explain_as_text
+    print(as_what(log, runs, device))
+    return 0
+
+
+def _named_device(name: str | None, peak_tflops: float | None) -> NamedDevice:
+    """A device's peaks from the table, or the one that was given; none is no error."""
+    from mfubench.analysis.log_device import NamedDevice, close_names
+    from mfubench.hardware.peaks import lookup, rows
+
+    if peak_tflops is not None:
+        if not 0 < peak_tflops < float("inf"):
+            raise UserError(f"--peak-tflops is {peak_tflops}; it must be a positive number")
+        peaks = dict.fromkeys(DTYPES, peak_tflops * 1e12)
+        return NamedDevice(
+            name=name or "this device", flops_per_s_by_dtype=peaks, source="--peak-tflops"
+        )
+    if name is None:
+        return NamedDevice()
+    if found := lookup(name):
+        return NamedDevice(
+            name=name, flops_per_s_by_dtype=found.flops_per_s_by_dtype, source=found.source
+        )
+    known = [known_name for row in rows() for known_name in row["names"]]
+    return NamedDevice(name=name, close_names=close_names(name, known))
 
 
 def run_device(arguments: argparse.Namespace) -> int:

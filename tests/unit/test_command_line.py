@@ -44,17 +44,6 @@ def test_flops_counts_what_the_formulas_count(preset: str, capsys: Capture) -> N
 def test_flops_takes_explicit_sizes_and_changes_of_a_preset(capsys: Capture) -> None:
     sizes = ["--n-layer", "12", "--n-head", "12", "--n-embd", "768"]
     sizes += ["--block-size", "1024", "--vocab-size", "50304"]
-        "--n-layer",
-        "12",
-        "--n-head",
-        "12",
-        "--n-embd",
-        "768",
-        "--block-size",
-        "1024",
-        "--vocab-size",
-        "50304",
-    ]
     assert main(["flops", *sizes, "--batch-size", "12", "--json"]) == 0
     explicit = json.loads(capsys.readouterr().out)
     assert main(["flops", "--preset", "gpt2-xl", *sizes, "--json"]) == 0
