@@ -50,15 +50,11 @@ class Progress:
     def start(self, name: str) -> None:
         self._current = name
         self._case_start_s = time.perf_counter()
-        self.phase("starting")
 
     def phase(self, what: str) -> None:
         """Show what the current case is doing; on anything but a terminal, nothing."""
         if self._screen.is_terminal and self._current is not None:
-            left = self.time_left_s()
-            self._screen.transient(
-                f"  [{self._done + 1}/{self._total}] {what} · about {format_duration(left)} left"
-            )
+            self._screen.transient(f"  [{self._done + 1}/{self._total}] {what}{self._left()}")
 
     def finish(self, name: str, summary: str) -> None:
         """A case ended: one lasting line."""
@@ -66,9 +62,12 @@ class Progress:
         self._spent_s += time.perf_counter() - self._case_start_s
         self._expected_spent_s += self._expected_s.pop(name, 0.0)
         self._current = None
-        left_s = self.time_left_s()
-        tail = f" · about {format_duration(left_s)} left" if self._expected_s else ""
-        self._screen.line(f"  [{self._done}/{self._total}] {summary}{tail}")
+        self._screen.line(f"  [{self._done}/{self._total}] {summary}{self._left()}")
+
+    def _left(self) -> str:
+        if not self._expected_s:
+            return ""
+        return f" · about {format_duration(max(1, round(self.time_left_s())))} left"
 
     def time_left_s(self) -> float:
         """Expected seconds of the cases to come, scaled by how wrong the guesses were so far."""

@@ -122,6 +122,8 @@ class CaseRunner:
             }
             if search:
                 record.extra["search"] = search[0]
+            infos = self.session.ceiling_infos.setdefault(kept.key, [])
+            infos += [record.extra, self.benchmark.extra_info]
             record.ceiling_noise_ratio = measured.noise_ratio
             record.ceiling_age_s = kept.age_s()
             if kind == "gemm" and dtype is not None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,6 +43,9 @@ class BenchSession:
         self.corpora: dict[tuple[int, int], Corpus] = {}
         self._devices: dict[str, Device] = {}
         self._used: set[str] = set()
+        self.ceiling_infos: dict[str, list[dict[str, Any]]] = {}
+        """What was recorded of each ceiling in this run, to be put right when it is measured again:
+        the first look may have come in a busy moment."""
 
     def _set_threads(self) -> int:
         """The asked number of threads, or torch's own choice cut to the usable cores.
@@ -137,6 +141,8 @@ class BenchSession:
             detail=kernel.detail,
         )
         kept = self.ceilings.put(measured, max_age_s=self.options.ceiling_max_age_s)
+        for info in self.ceiling_infos.get(kept.key, []):
+            info["ceiling_kept_rate_per_s"] = kept.rate_per_s
         return measured, kept
 
     def gemm_ceiling(

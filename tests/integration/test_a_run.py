@@ -142,3 +142,32 @@ def test_harness(measure_case, device):
     others = [o for o in data["mfubench"]["other_outcomes"] if o["question"] == "harness"]
     harness = infos.get("harness") or others[0]  # on a busy machine it may be refused
     assert len(harness["bare_rounds_s"]) == harness["harness_pairs"] == harness["rounds"]
+
+
+def test_a_ceiling_that_is_measured_again_is_put_right_where_it_was_recorded(
+    project: Project, bench: Bench, saved: Saved
+) -> None:
+    project(
+        """
+from mfubench.hardware import ceilings
+
+def test_a_ceiling(measure_case, device):
+    # Claims a hundred thousandth of the work it does, as if the machine had been busy.
+    def make(target):
+        kernel = ceilings.gemm_kernel(target, "float32", (256, 256, 256))
+        return (ceilings.Kernel("gemm", "FLOP", kernel.run, kernel.work / 1e5, {"repeats": 1}),)
+    measure_case.session.options = __import__("dataclasses").replace(
+        measure_case.session.options, ceiling_max_age_s=0.0
+    )
+    measure_case.ceiling("gemm", device=device, dtype="float32", make=make)
+
+def test_step(measure_case, device):
+    measure_case.train_step(workload(measure_case), device=device, dtype="float32", compile=False)
+"""
+    )
+    bench()
+    infos = {b["extra_info"]["question"]: b["extra_info"] for b in saved()["benchmarks"]}
+    ceiling, step = infos["ceiling"], infos["train-step"]
+    assert ceiling["ceiling_rate_per_s"] < step["achieved_flops_per_s"]
+    assert ceiling["ceiling_kept_rate_per_s"] == step["ceiling_flops_per_s"]
+    assert step["achieved_flops_per_s"] <= 1.05 * step["ceiling_flops_per_s"]
