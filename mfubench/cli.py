@@ -167,10 +167,11 @@ def run_explain(arguments: argparse.Namespace) -> int:
     sizes = {n: v for n in SIZES | ACCUMULATION if (v := getattr(arguments, n)) is not None}
     given = given_sizes(arguments.preset, sizes, bias=arguments.bias, ranks=arguments.ranks)
     device = _named_device(arguments.device, arguments.peak_tflops)
-    if arguments.log is None and sys.stdin.isatty():
+    from_stdin = arguments.log in (None, "-")
+    if from_stdin and (sys.stdin is None or (arguments.log is None and sys.stdin.isatty())):
         raise UserError("give a log file, or pipe one in: python train.py | mfubench explain")
     try:
-        if arguments.log in (None, "-"):
+        if from_stdin:
             log = read_stream(sys.stdin.buffer, "standard input")
         else:
             log = read_log(Path(arguments.log))

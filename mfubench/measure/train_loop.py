@@ -18,7 +18,7 @@ import torch
 
 from mfubench.hardware.devices import Device
 from mfubench.measure.train_step import TrainStep
-from mfubench.measure.workload import LoopSettings, Workload
+from mfubench.measure.workload import Batch, LoopSettings, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +62,29 @@ class TrainLoop(TrainStep):
         self._last_logged_s = time.perf_counter()
 
     def __call__(self) -> None:
+        self.set_learning_rate()
+        loss = self.forward(self._batch)
+        # As nanoGPT: the next batch is fetched while a GPU is still busy with the forward pass.
+        self.advance()
+        self.update(loss)
+        self.log()
+        self.device.synchronise()
+
+    def next_batch(self) -> Batch:
+        """The batch that the last iteration loaded."""
+        return self._batch
+
+    def set_learning_rate(self) -> None:
         rate = learning_rate(self._iteration, self._loop)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._forward(self._batch)
-        # As nanoGPT: the next batch is fetched while a GPU is still busy with the forward pass.
+
+    def advance(self) -> None:
+        """Load the next batch."""
         self._batch = self.workload.sample_batch("train", self._torch_device)
-        self._update(loss)
+
+    def log(self) -> None:
+        """At every `log_interval`-th iteration wait for the loss and write nanoGPT's line."""
         if self._iteration % self._loop.log_interval == 0:
             now_s = time.perf_counter()
             elapsed_ms = (now_s - self._last_logged_s) * 1e3
@@ -76,7 +92,6 @@ class TrainLoop(TrainStep):
             value = self.last_loss.item()
             self._log.write(f"iter {self._iteration}: loss {value:.4f}, time {elapsed_ms:.2f}ms\n")
         self._iteration += 1
-        self.device.synchronise()
 
     def time_evaluation_and_checkpoint(self, *, budget_s: float) -> Amortised:
         """Time evaluation batches for about half the budget, and checkpoints for the rest."""
@@ -91,7 +106,7 @@ class TrainLoop(TrainStep):
     def _evaluate_batch(self, split: str) -> float:
         batch = self.workload.sample_batch(split, self._torch_device)
         with torch.no_grad():
-            return self._forward(batch).item()
+            return self.forward(batch).item()
 
     def _time_evaluation_batches(self, budget_s: float) -> tuple[float, int]:
         self._forward_model.eval()

@@ -51,28 +51,40 @@ class TrainStep:
         return contextlib.nullcontext()
 
     def __call__(self) -> None:
-        self._update(self._forward(next(self._batches)))
+        self.update(self.forward(self.next_batch()))
         self.device.synchronise()
 
-    def _forward(self, batch: Batch) -> Tensor:
+    def next_batch(self) -> Batch:
+        """The next of the fixed batches."""
+        return next(self._batches)
+
+    def forward(self, batch: Batch) -> Tensor:
         with self._autocast:
             return self.workload.loss(self._forward_model, batch)
 
-    def _update(self, loss: Tensor) -> None:
+    def update(self, loss: Tensor) -> None:
         """Backward, clip, optimizer step, gradients dropped."""
-        scaler, optimizer = self._scaler, self.optimizer
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        if self._grad_clip:
-            if scaler is not None:
-                scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
-        if scaler is None:
-            optimizer.step()
-        else:
-            scaler.step(optimizer)
-            scaler.update()
-        optimizer.zero_grad(set_to_none=True)
+        self.backward(loss)
+        self.clip()
+        self.optimize()
         self.last_loss = loss.detach()
+
+    def backward(self, loss: Tensor) -> None:
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+
+    def clip(self) -> None:
+        if self._grad_clip:
+            if self._scaler is not None:
+                self._scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+
+    def optimize(self) -> None:
+        if self._scaler is None:
+            self.optimizer.step()
+        else:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
 
 
 def use_once(device: Device) -> None:

@@ -62,7 +62,7 @@ def _run(account: RunAccount, device: NamedDevice) -> dict[str, Any]:
             "sources": dict(sizes.sources),
             "missing": list(sizes.missing),
             "problems": list(sizes.problems),
-            "like_preset": sizes.like_preset,
+            "like_preset": None if sizes.usable else sizes.like_preset,
         },
         "tokens_per_s": account.tokens_per_s,
         "model_flops_per_iter": account.model_flops_per_iter,

@@ -1,0 +1,130 @@
+"""Which part of a model an operator belongs to: by its own name, else by the module it runs in.
+
+The components are the bars of the breakdown. A name decides where it can mean one thing only (a
+GELU is activation wherever it runs); an addition or a multiplication is what its module is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+GEMM = "gemm"
+ATTENTION = "attention"
+NORM = "normalisation"
+ACTIVATION = "activation"
+RESIDUAL = "residual"
+EMBEDDING = "embedding"
+LOSS = "loss"
+CLIP = "clip"
+OPTIMIZER = "optimizer"
+COPIES = "copies"
+SYNC = "synchronisation"
+DISPATCH = "dispatch"
+DATA = "data"
+LOGGING = "logging"
+UNKNOWN = "unknown"
+
+FORWARD = "forward"
+BACKWARD = "backward"
+
+_BY_NAME = tuple(
+    (component, re.compile(pattern))
+    for component, pattern in (
+        (
+            ATTENTION,
+            r"aten::_?(scaled_dot_product_\w*attention\w*|(flash|efficient|cudnn)_attention)",
+        ),
+        (
+            GEMM,
+            r"aten::(_?addmm\w*|mm|bmm|baddbmm|addmv|mv|addbmm|_?convolution\w*)|mkl\w*::\w*linear",
+        ),
+        (
+            ACTIVATION,
+            r"aten::(gelu|silu|relu|mish|hardswish|leaky_relu|threshold|glu)(_backward)?_?",
+        ),
+        (NORM, r"aten::(native_(layer|batch|group)_norm|_fused_rms_norm|rms_norm)(_backward)?"),
+        (EMBEDDING, r"aten::(embedding|embedding_dense_backward|embedding_renorm_|index_select)"),
+        (LOSS, r"aten::(_log_softmax|_log_softmax_backward_data|nll_loss\w*|cross_entropy\w*)"),
+        # An .item() waits for the device: synchronisation, not a copy.
+        (SYNC, r"aten::(item|_local_scalar_dense)|cuda\w*Synchronize"),
+        (COPIES, r"aten::(clone|contiguous|copy_|_to_copy|cat|stack|_foreach_copy_)|Memcpy.*"),
+        (
+            DISPATCH,
+            r"aten::(view|_?reshape\w*|_unsafe_view|t|transpose|permute|as_strided\w*|expand\w*"
+            r"|slice|narrow|split\w*|chunk|select|squeeze|unsqueeze|detach_?|alias|unbind|flatten"
+            r"|empty\w*|new_empty\w*|resize_|set_|linear|matmul|layer_norm|to|is_\w+|result_type"
+            r"|scaled_dot_product_attention|arange|lift_fresh|broadcast_tensors|view_as)"
+            r"|detach_?|autograd::\w.*|torch::autograd::\w+|\w+Backward\d*|profiler::.*"
+            r"|Torch-Compiled Region.*|CompiledFunction.*|## Call CompiledFxGraph.*"
+            r"|TorchDynamo Cache Lookup|Pregraph bytecode|AOTDispatcher.*|cudaLaunchKernel.*",
+        ),
+    )
+)
+
+_ATTENTION_MATMULS = re.compile(r"aten::(bmm|baddbmm)")
+
+
+def by_name(name: str) -> str | None:
+    """The component that an operator's name alone decides, None where it does not.
+
+    >>> by_name("aten::gelu_backward"), by_name("aten::mm"), by_name("aten::mul")
+    ('activation', 'gemm', None)
+    """
+    for component, pattern in _BY_NAME:
+        if pattern.fullmatch(name):
+            return component
+    return None
+
+
+def of_module(module: nn.Module) -> str | None:
+    """The component that a module is, by its class; None for a container, which is what its parent
+    is.
+
+    >>> of_module(nn.GELU()), of_module(nn.LayerNorm(4)), of_module(nn.Sequential())
+    ('activation', 'normalisation', None)
+    """
+    name = type(module).__name__
+    if "Attention" in name:
+        return ATTENTION
+    if type(module).__module__ == "torch.nn.modules.activation":
+        return ACTIVATION
+    if name.endswith("Norm") or "Norm" in name:
+        return NORM
+    if isinstance(module, nn.Linear):
+        return GEMM
+    if isinstance(module, nn.Embedding):
+        return EMBEDDING
+    if "Loss" in name:
+        return LOSS
+    if name.upper() in ("MLP", "FEEDFORWARD", "FFN"):
+        return ACTIVATION  # between the linear layers of an MLP stands its activation
+    return None
+
+
+def component_of(name: str, module_component: str | None, phase: str) -> str:
+    """The component of one operator from its name, its module and its phase.
+
+    What the optimizer and the clip run is theirs whatever its name. A batched product inside
+    attention, outside its linear layers, is attention's own (the math kernel).
+
+    >>> component_of("aten::mul", "activation", "forward")
+    'activation'
+    >>> component_of("aten::copy_", None, "optimizer")
+    'optimizer'
+    >>> component_of("aten::brand_new", None, "forward")
+    'residual'
+
+    What stands in no such module is the stream between them: sums, and whatever a model does there.
+    """
+    if phase in (CLIP, OPTIMIZER, DATA, LOGGING):
+        return phase
+    if module_component == ATTENTION and _ATTENTION_MATMULS.fullmatch(name):
+        return ATTENTION
+    named = by_name(name)
+    if named is not None:
+        return named
+    if module_component == GEMM:
+        return RESIDUAL  # a bias added or its gradient summed: memory-bound, like the residual
+    return module_component or (RESIDUAL if phase in (FORWARD, BACKWARD) else UNKNOWN)

@@ -1,0 +1,160 @@
+"""A profiled step as a plain tree of operators, each with its own time and its component.
+
+torch's profiler gives nested events. Time that an operator spends in operators below it is theirs;
+what is left is its own (`self_s`). Every event costs the profiler some time, most of it outside the
+event's own interval and so inside its parent's: `event_cost_s` per child is taken from the parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mfubench.measure import components
+
+STEP = "mfubench::step"
+PHASE = "mfubench::phase::"
+MODULE = "mfubench::module::"
+
+
+@dataclass(slots=True)
+class Op:
+    """One operator of one step."""
+
+    name: str
+    phase: str
+    self_s: float
+    """Host seconds in it and in nothing below it, the profiler's cost taken out."""
+    device_s: float
+    """Seconds of the kernels that it launched itself; 0 on a CPU."""
+    start_us: float
+    module: str | None = None
+    """Component of the module that it ran in, where that was seen."""
+    children: list[Op] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTree:
+    """One profiled step."""
+
+    wall_s: float
+    roots: list[Op]
+    python_s: dict[str, float]
+    """Per phase: host seconds in no operator."""
+    events: int
+
+
+def walk(ops: Iterable[Op]) -> Iterator[Op]:
+    """All operators, parents before children, in the order in which they started."""
+    for op in ops:
+        yield op
+        yield from walk(op.children)
+
+
+def step_trees(events: Sequence[Any], *, event_cost_s: float = 0.0) -> list[StepTree]:
+    """One tree per `mfubench::step` range among a profiler's events (`FunctionEvent`s)."""
+    steps = [e for e in events if e.name == STEP and _on_host(e)]
+    elsewhere = [
+        e
+        for e in events
+        if e.cpu_parent is None and _on_host(e) and not e.name.startswith("mfubench::")
+    ]
+    return [_tree(step, elsewhere, event_cost_s) for step in steps]
+
+
+def _on_host(event: Any) -> bool:
+    return bool(event.device_type.name == "CPU")
+
+
+def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
+    python_s: dict[str, float] = {}
+    roots: list[Op] = []
+    count = [0]
+
+    def host_self_s(event: Any) -> float:
+        spent_s = event.self_cpu_time_total * 1e-6 - cost_s * len(event.cpu_children)
+        return float(max(0.0, spent_s))
+
+    def convert(event: Any, phase: str, module: str | None) -> list[Op]:
+        count[0] += 1
+        below = sorted(event.cpu_children, key=lambda e: e.time_range.start)
+        if event.name.startswith(MODULE):
+            inner = event.name.removeprefix(MODULE) or module
+            python_s[phase] = python_s.get(phase, 0.0) + host_self_s(event)
+            return [op for child in below for op in convert(child, phase, inner)]
+        if event.name.startswith("profiler::"):
+            return [op for child in below for op in convert(child, phase, module)]
+        op = Op(
+            name=event.name,
+            phase=phase,
+            self_s=host_self_s(event),
+            device_s=sum(kernel.duration for kernel in event.kernels) * 1e-6,
+            start_us=event.time_range.start,
+            module=module,
+        )
+        op.children = [child_op for c in below for child_op in convert(c, phase, module)]
+        return [op]
+
+    def descend(event: Any, phase: str) -> None:
+        count[0] += 1
+        python_s[phase] = python_s.get(phase, 0.0) + host_self_s(event)
+        for child in sorted(event.cpu_children, key=lambda e: e.time_range.start):
+            if child.name.startswith(PHASE):
+                descend(child, child.name.removeprefix(PHASE))
+            else:
+                roots.extend(convert(child, phase, None))
+
+    descend(step, "")
+    # On an accelerator the backward pass runs on a thread of its own, outside the step's range in
+    # the tree and inside it in time.
+    for event in elsewhere:
+        if _within(event, step) and event.thread != step.thread:
+            roots.extend(convert(event, components.BACKWARD, None))
+    return StepTree(
+        wall_s=step.time_range.elapsed_us() * 1e-6 - cost_s * count[0],
+        roots=roots,
+        python_s=python_s,
+        events=count[0],
+    )
+
+
+def _within(event: Any, step: Any) -> bool:
+    return bool(
+        step.time_range.start <= event.time_range.start
+        and event.time_range.end <= step.time_range.end
+    )
+
+
+def component_times(tree: StepTree, modules: Sequence[str | None]) -> list[OpTime]:
+    """Each operator's own time under the component it belongs to.
+
+    Going down the tree, the first operator that is more than dispatch decides for all below it: the
+    copies inside a multiplication are the multiplication's. `modules` gives the module component of
+    each operator in `walk` order.
+    """
+    times: list[OpTime] = []
+    remaining = iter(modules)
+
+    def visit(op: Op, decided: str | None) -> None:
+        module = next(remaining, None)
+        component = decided or components.component_of(op.name, module, op.phase)
+        times.append(OpTime(op.name, component, op.phase, op.self_s, op.device_s))
+        settles = component != components.DISPATCH
+        for child in op.children:
+            visit(child, component if settles else None)
+
+    for root in tree.roots:
+        visit(root, None)
+    return times
+
+
+@dataclass(frozen=True, slots=True)
+class OpTime:
+    """An operator's own time in one step."""
+
+    name: str
+    component: str
+    phase: str
+    self_s: float
+    device_s: float
