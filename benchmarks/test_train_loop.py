@@ -7,7 +7,7 @@ import pytest
 from mfubench.suite.runner import CaseRunner
 
 
-@pytest.mark.mfubench(loop=True)
+@pytest.mark.mfubench(few=True)
 def test_train_loop(
     measure_case: CaseRunner, preset: str, device: str, dtype: str, batch_size: int, compile: bool
 ) -> None:

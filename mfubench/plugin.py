@@ -27,8 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     config.addinivalue_line(
         "markers",
-        "mfubench(from_sweep, loop): the least sweep that asks this question; loop=True where one "
-        "batch size is enough.",
+        "mfubench(from_sweep, few): the least sweep that asks this question; few=True where the "
+        "preset's own batch size and few compile modes are enough.",
     )
     if measures(config):
         config.stash[RUN] = SuiteRun(config)

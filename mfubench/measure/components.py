@@ -29,6 +29,17 @@ UNKNOWN = "unknown"
 FORWARD = "forward"
 BACKWARD = "backward"
 
+_DISPATCH_NAMES = (
+    r"aten::(view|_?reshape\w*|_unsafe_view|t|transpose|permute|as_strided\w*|expand\w*"
+    r"|slice|narrow|split\w*|chunk|select|squeeze|unsqueeze|detach_?|alias|unbind|flatten"
+    r"|empty\w*|new_empty\w*|resize_|set_|linear|matmul|layer_norm|to|is_\w+|result_type"
+    r"|scaled_dot_product_attention|arange|lift_fresh|broadcast_tensors|view_as)"
+    r"|detach_?|autograd::\w.*|torch::autograd::\w+|\w+Backward\d*|profiler::.*"
+    r"|Torch-Compiled Region.*|CompiledFunction.*|## Call CompiledFxGraph.*"
+    r"|TorchDynamo Cache Lookup|Pregraph bytecode|AOTDispatcher.*|cudaLaunchKernel.*"
+)
+"""Views, composite operators, the autograd engine and the compiler's entry: no arithmetic."""
+
 _BY_NAME = tuple(
     (component, re.compile(pattern))
     for component, pattern in (
@@ -52,13 +63,7 @@ _BY_NAME = tuple(
         (COPIES, r"aten::(clone|contiguous|copy_|_to_copy|cat|stack|_foreach_copy_)|Memcpy.*"),
         (
             DISPATCH,
-            r"aten::(view|_?reshape\w*|_unsafe_view|t|transpose|permute|as_strided\w*|expand\w*"
-            r"|slice|narrow|split\w*|chunk|select|squeeze|unsqueeze|detach_?|alias|unbind|flatten"
-            r"|empty\w*|new_empty\w*|resize_|set_|linear|matmul|layer_norm|to|is_\w+|result_type"
-            r"|scaled_dot_product_attention|arange|lift_fresh|broadcast_tensors|view_as)"
-            r"|detach_?|autograd::\w.*|torch::autograd::\w+|\w+Backward\d*|profiler::.*"
-            r"|Torch-Compiled Region.*|CompiledFunction.*|## Call CompiledFxGraph.*"
-            r"|TorchDynamo Cache Lookup|Pregraph bytecode|AOTDispatcher.*|cudaLaunchKernel.*",
+            _DISPATCH_NAMES,
         ),
     )
 )
@@ -78,7 +83,7 @@ def by_name(name: str) -> str | None:
     return None
 
 
-def of_module(module: nn.Module) -> str | None:
+def of_module(module: nn.Module) -> str | None:  # noqa: PLR0911 - one per component
     """The component that a module is, by its class; None for a container, which is what its parent
     is.
 
@@ -103,6 +108,48 @@ def of_module(module: nn.Module) -> str | None:
     return None
 
 
+_FUSED_KERNEL = re.compile(r"(?:graph_\d+_)?(?:cpp|triton_\w{3})_fused_(?P<parts>\w*?)(?:_\d+)?")
+_FUSED_PARTS = (
+    (ACTIVATION, re.compile(r"gelu|silu|relu|erf|tanh")),
+    (NORM, re.compile(r"native_layer_norm|rms_norm|rsqrt|batch_norm")),
+    (LOSS, re.compile(r"log_softmax|nll_loss|cross_entropy")),
+    (EMBEDDING, re.compile(r"embedding")),
+    (ATTENTION, re.compile(r"scaled_dot_product|(?<!log)_softmax")),
+    (RESIDUAL, re.compile(r"(?<![a-z])(add|mul|sub|sum)(?![a-z])")),
+)
+_FUSED_COPIES = re.compile(r"clone|copy|cat|_to_copy|transpose|convert")
+FUSED = "fused: "
+
+
+def of_fused_kernel(name: str) -> str | None:
+    """The component of a kernel that torch.compile generated, by the operators in its name.
+
+    One component alone is that component; several are a bar of their own, because a fused kernel's
+    time is of all of them. A name without any known operator is said to be so. None for anything
+    that is no generated kernel.
+
+    >>> of_fused_kernel("graph_0_cpp_fused__unsafe_view_gelu_gelu_backward_view_2")
+    'activation'
+    >>> of_fused_kernel("graph_0_cpp_fused_add_native_layer_norm_backward_view_3")
+    'fused: normalisation + residual'
+    >>> of_fused_kernel("graph_0_cpp_fused_cat_transpose_view_5"), of_fused_kernel("aten::mm")
+    ('copies', None)
+    """
+    match = _FUSED_KERNEL.fullmatch(name)
+    if match is None:
+        return None
+    parts = match["parts"]
+    found = [component for component, pattern in _FUSED_PARTS if pattern.search(parts)]
+    if len(found) > 1 and (LOSS in found or EMBEDDING in found):
+        # Their kernels add and sum as part of what they are.
+        found = [component for component in found if component != RESIDUAL]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return FUSED + " + ".join(sorted(found))
+    return COPIES if _FUSED_COPIES.search(parts) else FUSED + "unknown"
+
+
 def component_of(name: str, module_component: str | None, phase: str) -> str:
     """The component of one operator from its name, its module and its phase.
 
@@ -122,7 +169,7 @@ def component_of(name: str, module_component: str | None, phase: str) -> str:
         return phase
     if module_component == ATTENTION and _ATTENTION_MATMULS.fullmatch(name):
         return ATTENTION
-    named = by_name(name)
+    named = by_name(name) or of_fused_kernel(name)
     if named is not None:
         return named
     if module_component == GEMM:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mfubench.analysis.account import ComponentCost
 from mfubench.measure.workload import Batch, LoopSettings, StepCost
 from model.batches import sample_batch
 from model.conventions import CONVENTIONS
 from model.corpus import Corpus
-from model.flops import hardware_flops_per_step, model_flops_per_step
+from model.flops import component_flops, hardware_flops_per_step, model_flops_per_step
 from model.gpt import GPT
 from model.memory import training_memory
 from model.optimizer import make_adamw
 from model.presets import Preset
+from model.traffic import clip_bytes_per_step, component_bytes, optimizer_bytes_per_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,39 @@ class GPTWorkload:
             nanogpt_flops=CONVENTIONS["nanogpt"].flops_per_step(config, batch_size),
             memory_bytes=memory.total_bytes,
         )
+
+    def component_costs(self, dtype: str) -> dict[str, ComponentCost]:
+        config, batch_size = self.preset.config, self.batch_size
+        flops = {name: count.total for name, count in component_flops(config, batch_size).items()}
+        activation_bytes = 2 if dtype in ("bfloat16", "float16") else 4
+        moved = {
+            name: count.total
+            for name, count in component_bytes(
+                config, batch_size, activation_bytes=activation_bytes
+            ).items()
+        }
+        matmuls = ("qkv", "projection", "mlp", "head")
+        attention = ("attention_scores", "attention_values")
+        costs = {
+            "gemm": ComponentCost(
+                flops=sum(flops[name] for name in matmuls),
+                bytes=sum(moved[n] for n in ("qkv", "projection", "mlp_matmul", "head")),
+            ),
+            "attention": ComponentCost(
+                flops=sum(flops[name] for name in attention), bytes=moved["attention"]
+            ),
+            "optimizer": ComponentCost(flops=0, bytes=optimizer_bytes_per_step(config)),
+            "clip": ComponentCost(flops=0, bytes=clip_bytes_per_step(config)),
+        }
+        for bar, name in (
+            ("normalisation", "norm"),
+            ("activation", "activation"),
+            ("residual", "residual"),
+            ("embedding", "embedding"),
+            ("loss", "loss"),
+        ):
+            costs[bar] = ComponentCost(flops=0, bytes=moved[name])
+        return costs
 
     def make_model(self) -> nn.Module:
         return GPT(self.preset.config)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from mfubench.analysis.account import Operator
 from mfubench.hardware.devices import Device
 from mfubench.measure import components, events
 from mfubench.measure.events import OpTime, StepTree, walk
@@ -38,7 +39,7 @@ class Profile:
     step_s: float
     """Median unprofiled step, timed between the profiled ones."""
     op_times: list[OpTime]
-    """Mean over steps of each operator's own time, summed by name, component and phase."""
+    """Mean over the typical steps of each operator's own time, by name, component and phase."""
     python_s: dict[str, float]
     """Per phase: host seconds in no operator."""
     counts: dict[tuple[str, str, str], float]
@@ -56,7 +57,8 @@ def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profi
     phased = PhasedStep(step)
     phased()
     cost_s = event_cost(step.device) if event_cost_s is None else event_cost_s
-    learned = _learn_modules(phased)
+    # A hook on a compiled model makes torch compile it again; fused kernels carry their names.
+    learned = None if step.compiled else _learn_modules(phased)
     trees: list[StepTree] = []
     plain_s: list[float] = []
     for _ in range(BLOCKS):
@@ -68,6 +70,50 @@ def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profi
     return _summary(trees, plain_s, learned, cost_s)
 
 
+def operators(profile: Profile, *, on_host: bool) -> list[Operator]:
+    """A profile as the rows of an account: host times on a CPU, kernel times on an accelerator.
+
+    Python between operators is a row of its own, under its phase where the phase is a bar. On an
+    accelerator what the host does is hidden behind the kernels; what the device waits for is idle
+    time, and that is the dispatch bar.
+    """
+    rows = [
+        Operator(
+            name=op.name,
+            component=op.component,
+            phase=op.phase,
+            seconds=op.self_s if on_host else op.device_s,
+            calls=profile.counts[(op.name, op.component, op.phase)],
+            is_dispatch=components.by_name(op.name) == components.DISPATCH
+            or op.name.startswith("Optimizer."),
+        )
+        for op in profile.op_times
+    ]
+    if on_host:
+        idle = profile.python_s
+    else:
+        busy_s = sum(row.seconds for row in rows)
+        spent_s = profile.profiled_s - profile.event_cost_s * profile.events_per_step
+        idle = {"": max(0.0, spent_s - busy_s)}
+    for phase, seconds in idle.items():
+        component = phase if phase in BARS_OF_PHASES else components.DISPATCH
+        name = "Python, in no operator" if on_host else "device idle"
+        rows.append(
+            Operator(
+                name=name,
+                component=component,
+                phase=phase,
+                seconds=seconds,
+                calls=1,
+                is_dispatch=True,
+            )
+        )
+    return rows
+
+
+BARS_OF_PHASES = (components.CLIP, components.OPTIMIZER, components.DATA, components.LOGGING)
+
+
 class PhasedStep:
     """The same step with a profiler range around each of its phases."""
 
@@ -76,15 +122,15 @@ class PhasedStep:
 
     def __call__(self) -> None:
         step = self._step
-        is_loop = isinstance(step, TrainLoop)
+        loop = step if isinstance(step, TrainLoop) else None
         with record_function(events.STEP):
-            if is_loop:
-                step.set_learning_rate()
+            if loop is not None:
+                loop.set_learning_rate()
             with _phase(components.FORWARD):
                 loss = step.forward(step.next_batch())
-            if is_loop:
+            if loop is not None:
                 with _phase(components.DATA):
-                    step.advance()
+                    loop.advance()
             with _phase(components.BACKWARD):
                 step.backward(loss)
             with _phase(components.CLIP):
@@ -92,9 +138,9 @@ class PhasedStep:
             with _phase(components.OPTIMIZER):
                 step.optimize()
             step.last_loss = loss.detach()
-            if is_loop:
+            if loop is not None:
                 with _phase(components.LOGGING):
-                    step.log()
+                    loop.log()
             step.device.synchronise()
 
     @property
@@ -185,8 +231,13 @@ def _learn_modules(phased: PhasedStep) -> list[str | None] | None:
     Hooks cost time, so this is a profile of its own; its order of operators is what the timed
     profiles are matched with. A backward operator belongs where its forward one did.
     """
+
+    def twice() -> None:
+        phased()
+        phased()
+
     with _module_ranges(phased.model):
-        found = _events_of(lambda: [phased(), phased()], phased.device)
+        found = _events_of(twice, phased.device)
     trees = events.step_trees(found)
     if not trees:
         return None
@@ -256,15 +307,25 @@ def _module_ranges(model: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
+def typical(trees: Sequence[StepTree]) -> list[StepTree]:
+    """The steps whose duration is in the middle half: an account is of a median step, and one step
+    that another program disturbed would weigh on a mean."""
+    ordered = sorted(trees, key=lambda tree: tree.wall_s)
+    quarter = len(ordered) // 4
+    return ordered[quarter : len(ordered) - quarter]
+
+
 def _summary(
     trees: Sequence[StepTree],
     plain_s: Sequence[float],
     learned: list[str | None] | None,
     cost_s: float,
 ) -> Profile:
+    profiled_s = statistics.median(tree.wall_s + cost_s * tree.events for tree in trees)
+    trees = typical(trees)
     sums: dict[tuple[str, str, str], list[float]] = {}
     calls: Counter[tuple[str, str, str]] = Counter()
-    python: Counter[str] = Counter()
+    python: dict[str, float] = {}
     by_module = learned is not None
     for tree in trees:
         size = sum(1 for _ in walk(tree.roots))
@@ -278,7 +339,7 @@ def _summary(
             total[1] += op.device_s
             calls[key] += 1
         for phase, spent_s in tree.python_s.items():
-            python[phase] += spent_s
+            python[phase] = python.get(phase, 0.0) + spent_s
     n = len(trees)
     return Profile(
         step_s=statistics.median(plain_s),
@@ -288,7 +349,7 @@ def _summary(
         ],
         python_s={phase: spent_s / n for phase, spent_s in python.items()},
         counts={key: count / n for key, count in calls.items()},
-        profiled_s=statistics.median(tree.wall_s + cost_s * tree.events for tree in trees),
+        profiled_s=profiled_s,
         event_cost_s=cost_s,
         events_per_step=sum(tree.events for tree in trees) / n,
         by_module=by_module,

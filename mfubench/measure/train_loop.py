@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,8 +54,8 @@ def learning_rate(iteration: int, loop: LoopSettings) -> float:
 class TrainLoop(TrainStep):
     """One iteration of nanoGPT's loop per call."""
 
-    def __init__(self, workload: Workload, device: Device, *, dtype: str, compile: bool) -> None:
-        super().__init__(workload, device, dtype=dtype, compile=compile)
+    def __init__(self, workload: Workload, device: Device, **settings: Any) -> None:
+        super().__init__(workload, device, **settings)
         self._loop = workload.loop
         self._iteration = 0
         self._batch = workload.sample_batch("train", self._torch_device)

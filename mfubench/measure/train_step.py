@@ -29,7 +29,15 @@ class TrainStep:
     A call returns when the device has finished it.
     """
 
-    def __init__(self, workload: Workload, device: Device, *, dtype: str, compile: bool) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        device: Device,
+        *,
+        dtype: str,
+        compile: bool,
+        compile_options: dict[str, Any] | None = None,
+    ) -> None:
         torch.manual_seed(SEED)
         self.workload = workload
         self.device = device
@@ -38,8 +46,11 @@ class TrainStep:
         self._parameters = list(model.parameters())  # walking the modules every step costs 0.3 %
         self.optimizer = workload.make_optimizer(model, self._torch_device.type)
         self.model = model
-        self._forward_model = cast(nn.Module, torch.compile(model)) if compile else model
-        self._autocast = self._make_autocast(dtype)
+        self.compiled = compile
+        self._forward_model = (
+            cast(nn.Module, torch.compile(model, options=compile_options)) if compile else model
+        )
+        self.autocast = self._make_autocast(dtype)
         self._scaler = torch.amp.GradScaler(self._torch_device.type) if dtype == "float16" else None
         self._batches = itertools.cycle(fixed_batches(workload, self._torch_device, FIXED_BATCHES))
         self._grad_clip = workload.loop.grad_clip
@@ -59,7 +70,7 @@ class TrainStep:
         return next(self._batches)
 
     def forward(self, batch: Batch) -> Tensor:
-        with self._autocast:
+        with self.autocast:
             return self.workload.loss(self._forward_model, batch)
 
     def update(self, loss: Tensor) -> None:

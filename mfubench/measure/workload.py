@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from mfubench.analysis.account import ComponentCost
+
 Batch = tuple[Tensor, ...]
 
 
@@ -67,6 +69,12 @@ class Workload(Protocol):
 
     def cost(self, dtype: str, device_type: str) -> StepCost:
         """What a step must do, by closed form or by count; memory may differ between devices."""
+
+    def component_costs(self, dtype: str) -> dict[str, ComponentCost]:
+        """Per step and component what must be done at the least; empty where nobody has counted.
+
+        Keys are the names of `measure.components`: gemm, attention, activation, optimizer, …
+        """
 
     def make_model(self) -> nn.Module:
         """The model in training mode, float32, on the CPU, initialised from torch's global seed."""

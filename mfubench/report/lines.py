@@ -25,6 +25,9 @@ def case_line(info: Info) -> str:
         return f"{name}  {ceiling_rate(info)}"
     if info["question"] == "harness":
         return f"{name}  {harness_ratio(info)}"
+    if info["question"].startswith("breakdown") and "breakdown" in info:
+        unexplained = format_share(info["breakdown_unexplained"], digits=2)
+        return f"{name}  {info['breakdown_binds']}, {unexplained} unexplained"
     step = format_duration(info["step_s"])
     tokens = format_si(info["tokens_per_s"], "tok/s")
     share = format_share(info["ceiling_utilisation"])

@@ -166,10 +166,10 @@ class SuiteRun:
             return
         if all(name in names for name in TRAIN_PARAMETERS):
             marker = metafunc.definition.get_closest_marker("mfubench")
-            is_loop = bool(marker and marker.kwargs.get("loop"))
+            few = bool(marker and marker.kwargs.get("few"))
             plan = self.options.plan
             cases = self.session.train_cases(
-                plan.loop_compile if is_loop else plan.compile, sweep_batch=not is_loop
+                plan.few_compile if few else plan.compile, sweep_batch=not few
             )
             metafunc.parametrize(TRAIN_PARAMETERS, cases, ids=[case.id for case in cases])
         elif "device" in names:

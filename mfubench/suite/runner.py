@@ -26,6 +26,7 @@ from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.workload import StepCost, Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.report.lines import case_line
+from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
 from mfubench.suite.outcomes import CaseEnded, classify
 from mfubench.suite.session import BenchSession
 
@@ -54,10 +55,7 @@ class CaseRunner:
         """Time one optimizer step per round, on data that is already on the device."""
         record = self._train_record("train-step", workload, device, dtype, compile)
         with self._recorded(record), matmul_precision(dtype):
-            step = self._prepare(record, workload, TrainStep)
-            warm = self._warm(record, step)
-            self._time(record, step, warm)
-            self._account(record, step, workload.cost(dtype, step.device.kind))
+            self._measure(record, self._prepare(record, workload, TrainStep))
 
     def train_loop(self, workload: Workload, *, device: str, dtype: str, compile: bool) -> None:
         """Time one iteration of nanoGPT's loop per round; evaluation and checkpoint apart."""
@@ -65,26 +63,55 @@ class CaseRunner:
         with self._recorded(record), matmul_precision(dtype):
             loop = self._prepare(record, workload, TrainLoop)
             with contextlib.closing(loop):
-                warm = self._warm(record, loop)
-                self._time(record, loop, warm)
-                self.session.progress.phase("timing evaluation and checkpoint")
-                budget_s = self.session.options.plan.rounds_budget_s / 2
-                amortised = loop.time_evaluation_and_checkpoint(budget_s=budget_s)
-                self._account(record, loop, workload.cost(dtype, loop.device.kind))
-            if record.outcome is Outcome.OK and record.step_s is not None:
-                iteration_s = amortised.iteration_s(record.step_s)
-                settings = workload.loop
-                record.extra |= {
-                    "max_iters": settings.max_iters,
-                    "eval_interval": settings.eval_interval,
-                    "eval_iters": settings.eval_iters,
-                    "log_interval": settings.log_interval,
-                    "evaluation_s": amortised.evaluation_s,
-                    "evaluation_batches_timed": amortised.evaluation_batches_timed,
-                    "checkpoint_s": amortised.checkpoint_s,
-                    "iteration_amortised_s": iteration_s,
-                    "predicted_training_s": settings.max_iters * iteration_s + warm.start_up_s,
-                }
+                self._measure_loop(record, loop)
+
+    def breakdown(
+        self, workload: Workload, *, device: str, dtype: str, compile: bool, loop: bool = False
+    ) -> None:
+        """Time a step (or a loop's iteration) and account for where its time goes."""
+        question = "breakdown-loop" if loop else "breakdown"
+        record = self._train_record(question, workload, device, dtype, compile)
+        with self._recorded(record), matmul_precision(dtype):
+            options = COMPILE_OPTIONS if compile and device == "cpu" else None
+            if loop:
+                target = self._prepare(record, workload, TrainLoop, compile_options=options)
+                with contextlib.closing(target):
+                    self._measure_loop(record, target)
+                    take_account(self.session, record, target)
+            else:
+                step = self._prepare(record, workload, TrainStep, compile_options=options)
+                self._measure(record, step)
+                take_account(self.session, record, step)
+
+    def _measure(self, record: CaseRecord, step: TrainStep) -> WarmUp:
+        """Warm, time and account for the rates of a step."""
+        assert record.dtype is not None
+        warm = self._warm(record, step)
+        self._time(record, step, warm)
+        self._account(record, step, step.workload.cost(record.dtype, step.device.kind))
+        return warm
+
+    def _measure_loop(self, record: CaseRecord, loop: TrainLoop) -> None:
+        """The same for an iteration, and what evaluation and checkpoint add to it."""
+        warm = self._measure(record, loop)
+        assert record.step_s is not None
+        self.session.progress.phase("timing evaluation and checkpoint")
+        amortised = loop.time_evaluation_and_checkpoint(
+            budget_s=self.session.options.plan.rounds_budget_s / 2
+        )
+        iteration_s = amortised.iteration_s(record.step_s)
+        settings = loop.workload.loop
+        record.extra |= {
+            "max_iters": settings.max_iters,
+            "eval_interval": settings.eval_interval,
+            "eval_iters": settings.eval_iters,
+            "log_interval": settings.log_interval,
+            "evaluation_s": amortised.evaluation_s,
+            "evaluation_batches_timed": amortised.evaluation_batches_timed,
+            "checkpoint_s": amortised.checkpoint_s,
+            "iteration_amortised_s": iteration_s,
+            "predicted_training_s": settings.max_iters * iteration_s + warm.start_up_s,
+        }
 
     def ceiling(
         self, kind: str, *, device: str, dtype: str | None, make: Callable[[Device], Any]
@@ -200,7 +227,14 @@ class CaseRunner:
         if reason is not None:
             raise CaseEnded(Outcome.UNSUPPORTED, reason)
 
-    def _prepare(self, record: CaseRecord, workload: Workload, make: type[Step]) -> Step:
+    def _prepare(
+        self,
+        record: CaseRecord,
+        workload: Workload,
+        make: type[Step],
+        *,
+        compile_options: dict[str, Any] | None = None,
+    ) -> Step:
         """Build the step, unless the device, the dtype or the memory says no."""
         assert record.dtype is not None
         device = self._present(record)
@@ -214,7 +248,13 @@ class CaseRunner:
         self.session.first_use(device)
         device.reset_peak_memory()
         self.session.progress.phase(f"building {record.case_id}")
-        return make(workload, device, dtype=record.dtype, compile=bool(record.compile))
+        return make(
+            workload,
+            device,
+            dtype=record.dtype,
+            compile=bool(record.compile),
+            compile_options=compile_options,
+        )
 
     def _refuse_memory(self, record: CaseRecord, device: Device) -> None:
         """On a CPU the system kills a process that takes too much: refuse before, by prediction."""

@@ -18,7 +18,8 @@ class SweepPlan:
     batch_multiples: tuple[int, ...]
     """Batch sizes as multiples of the preset's own."""
     compile: tuple[bool, ...]
-    loop_compile: tuple[bool, ...]
+    few_compile: tuple[bool, ...]
+    """Compile modes of the questions that are asked of few cases: the loop and the breakdowns."""
     all_dtypes: bool
     """Every dtype the device supports, or only those it has fast instructions for."""
     rounds_budget_s: float
@@ -33,7 +34,7 @@ PLANS = {
     "smoke": SweepPlan(
         batch_multiples=(1,),
         compile=(False,),
-        loop_compile=(False,),
+        few_compile=(False,),
         all_dtypes=False,
         rounds_budget_s=1.2,
         warmup_budget_s=0.8,
@@ -42,7 +43,7 @@ PLANS = {
     "default": SweepPlan(
         batch_multiples=(1, 4),
         compile=(False, True),
-        loop_compile=(False,),
+        few_compile=(False,),
         all_dtypes=False,
         rounds_budget_s=3.0,
         warmup_budget_s=2.0,
@@ -51,7 +52,7 @@ PLANS = {
     "full": SweepPlan(
         batch_multiples=(1, 2, 4, 10),
         compile=(False, True),
-        loop_compile=(False, True),
+        few_compile=(False, True),
         all_dtypes=True,
         rounds_budget_s=5.0,
         warmup_budget_s=3.0,

@@ -1,0 +1,343 @@
+"""Where a step's time goes: named bars that add up to the step, each with what it could be.
+
+    step = time at spec peak
+         + peak → measured ceiling        what no program can win back here
+         + ceiling → this model's shapes  its matmuls, each alone, against the best matmul
+         + matmuls in place vs. alone     cache, allocation, page faults, contention
+         + attention beyond the ceiling
+         + normalisation + activation + residual + embedding + loss
+         + clip + optimizer + copies + dispatch
+         + data + logging (+ evaluation + checkpoint) in a training loop
+         + unexplained                    signed: what the profile does not account for
+
+A bar's points are its share of the step: the first bar's points are the MFU, the others are where
+the rest of it went. A bar's floor is its roofline time, the larger of FLOPs over the ceiling and
+bytes over the bandwidth at its working set; what lies above the floor can be won.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PEAK, CEILING, SHAPES, IN_PLACE = "peak", "ceiling", "gemm shapes", "gemm in place"
+UNEXPLAINED = "unexplained"
+FUSED = "fused: "
+"""Before the components that torch.compile put into one kernel."""
+COMPUTE, MEMORY, DISPATCH_BOUND, INPUT, SYNC = (
+    "compute-bound",
+    "memory-bound",
+    "launch/dispatch-bound",
+    "input-bound",
+    "synchronisation-bound",
+)
+
+OUTSIDE = "evaluation and checkpoint"
+"""A group of seconds that bind nothing: they are asked for, not waited for."""
+
+MEMORY_BARS = (
+    "normalisation",
+    "activation",
+    "residual",
+    "embedding",
+    "loss",
+    "clip",
+    "optimizer",
+    "copies",
+)
+PROFILED_BARS = (*MEMORY_BARS, "dispatch", "synchronisation", "data", "logging")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator's own time per step, as a profile gives it."""
+
+    name: str
+    component: str
+    phase: str
+    seconds: float
+    calls: float
+    is_dispatch: bool
+    """No arithmetic of its own: views, composite operators, the autograd engine, Python."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentCost:
+    """What a component must do per step, by closed form."""
+
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One part of the step."""
+
+    name: str
+    seconds: float
+    floor_s: float | None
+    """Roofline time; None where no count says what it must do. 0 for what need not be at all."""
+    flops: int | None = None
+    bytes: int | None = None
+    source: str = ""
+    whole_s: float | None = None
+    """The component with its share of peak and ceiling, where the bar is only what lies above."""
+    ablation_s: float | None = None
+    """What the step saved when the component was taken out."""
+    reliable: bool | None = None
+    """Whether bar and ablation agree; None where it was not taken out."""
+
+    @property
+    def to_win_s(self) -> float | None:
+        """Seconds above the floor."""
+        return None if self.floor_s is None else max(0.0, self.seconds - self.floor_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A closed account of one step."""
+
+    step_s: float
+    bars: list[Bar]
+    binds: str
+    groups: dict[str, float]
+    """Seconds by what binds them."""
+
+    @property
+    def unexplained_ratio(self) -> float:
+        """The unexplained bar over the step; negative where the profile accounts for more."""
+        return next(b.seconds for b in self.bars if b.name == UNEXPLAINED) / self.step_s
+
+    def bar(self, name: str) -> Bar:
+        return next(bar for bar in self.bars if bar.name == name)
+
+    def as_data(self) -> list[dict[str, Any]]:
+        """The list that stands in a result as `breakdown`."""
+        return [
+            {**asdict(bar), "points": bar.seconds / self.step_s, "to_win_s": bar.to_win_s}
+            for bar in self.bars
+        ]
+
+
+def build_account(
+    operators: Sequence[Operator],
+    *,
+    step_s: float,
+    profiled_step_s: float,
+    model_flops: int,
+    peak_flops_per_s: float | None,
+    ceiling_flops_per_s: float,
+    gemm_alone_s: float | None,
+    costs: Mapping[str, ComponentCost],
+    bandwidth: Callable[[float], float],
+    outside: Mapping[str, float] | None = None,
+) -> Account:
+    """Close the account of a step.
+
+    `operators` are of a profile whose unprofiled step took `profiled_step_s`; they are scaled to
+    `step_s`, the median that is reported. `bandwidth(bytes)` is the measured bandwidth (bytes/s) at
+    a working set. `outside` are seconds per step that no profile of the step holds (evaluation,
+    checkpoint); `step_s` includes them.
+    """
+    outside = dict(outside or {})
+    inside_s = step_s - sum(outside.values())
+    scale = inside_s / profiled_step_s
+    times: dict[str, float] = {}
+    calls: dict[str, float] = {}
+    for op in operators:
+        times[op.component] = times.get(op.component, 0.0) + op.seconds * scale
+        if not op.is_dispatch:
+            calls[op.component] = calls.get(op.component, 0.0) + op.calls
+    gemm_flops = costs["gemm"].flops if "gemm" in costs else model_flops
+    attention_flops = model_flops - gemm_flops
+    at_ceiling_s = model_flops / ceiling_flops_per_s
+    peak_s = model_flops / peak_flops_per_s if peak_flops_per_s else at_ceiling_s
+
+    bars = [
+        Bar(
+            name=PEAK,
+            seconds=peak_s,
+            floor_s=peak_s,
+            flops=model_flops,
+            source="model FLOPs over the spec peak"
+            if peak_flops_per_s
+            else "model FLOPs over the measured ceiling (the peak is not known)",
+        ),
+        Bar(
+            name=CEILING,
+            seconds=at_ceiling_s - peak_s,
+            floor_s=at_ceiling_s - peak_s,
+            source="the best matrix multiplication measured here",
+        ),
+    ]
+    bars += _gemm_bars(times.get("gemm", 0.0), gemm_alone_s, gemm_flops / ceiling_flops_per_s)
+    bars.append(
+        _attention_bar(
+            times.get("attention", 0.0),
+            attention_flops,
+            costs.get("attention"),
+            ceiling_flops_per_s,
+            bandwidth,
+            calls.get("attention", 0.0),
+        )
+    )
+    fused = sorted(name for name in times if name.startswith(FUSED))
+    for name in (*PROFILED_BARS, *fused):
+        if name in times:
+            bars.append(
+                _memory_bar(name, times[name], costs.get(name), bandwidth, calls.get(name, 0.0))
+            )
+    for name, seconds in outside.items():
+        bars.append(Bar(name=name, seconds=seconds, floor_s=None, source="timed apart, amortised"))
+    rest_s = step_s - sum(bar.seconds for bar in bars)
+    bars.append(
+        Bar(
+            name=UNEXPLAINED,
+            seconds=rest_s,
+            floor_s=None,
+            source="the unprofiled step less all of the above",
+        )
+    )
+    groups = _groups(bars, operators, scale, outside)
+    binds = max((name for name in groups if name != OUTSIDE), key=lambda name: groups[name])
+    return Account(step_s=step_s, bars=bars, binds=binds, groups=groups)
+
+
+def _gemm_bars(in_place_s: float, alone_s: float | None, at_ceiling_s: float) -> list[Bar]:
+    if alone_s is None:
+        return [
+            Bar(
+                name=SHAPES,
+                seconds=in_place_s - at_ceiling_s,
+                floor_s=0.0,
+                source="profile; the shapes were not timed alone, so this holds both",
+                whole_s=in_place_s,
+            )
+        ]
+    return [
+        Bar(
+            name=SHAPES,
+            seconds=alone_s - at_ceiling_s,
+            floor_s=alone_s - at_ceiling_s,
+            source="each matrix product of the step, timed alone",
+        ),
+        Bar(
+            name=IN_PLACE,
+            seconds=in_place_s - alone_s,
+            floor_s=0.0,
+            source="profile, less the same products alone",
+            whole_s=in_place_s,
+        ),
+    ]
+
+
+def _roofline_s(
+    cost: ComponentCost, ceiling: float, bandwidth: Callable[[float], float], calls: float
+) -> float:
+    per_call = cost.bytes / max(1.0, calls)
+    return max(cost.flops / ceiling, cost.bytes / bandwidth(per_call))
+
+
+def _attention_bar(
+    whole_s: float,
+    flops: int,
+    cost: ComponentCost | None,
+    ceiling: float,
+    bandwidth: Callable[[float], float],
+    calls: float,
+) -> Bar:
+    at_ceiling_s = flops / ceiling
+    floor_s = None
+    if cost is not None:
+        floor_s = max(0.0, _roofline_s(cost, ceiling, bandwidth, calls) - at_ceiling_s)
+    return Bar(
+        name="attention",
+        seconds=whole_s - at_ceiling_s,
+        floor_s=floor_s,
+        flops=flops,
+        bytes=cost.bytes if cost else None,
+        source="profile, less its FLOPs at the ceiling",
+        whole_s=whole_s,
+    )
+
+
+def _memory_bar(
+    name: str,
+    seconds: float,
+    cost: ComponentCost | None,
+    bandwidth: Callable[[float], float],
+    calls: float,
+) -> Bar:
+    floor_s: float | None
+    if cost is not None:
+        floor_s = _roofline_s(cost, float("inf"), bandwidth, calls)
+    else:
+        # Dispatch, copies, logging need not be at all; of data nobody has counted the least.
+        floor_s = 0.0 if name in ("dispatch", "copies", "synchronisation", "logging") else None
+    return Bar(
+        name=name,
+        seconds=seconds,
+        floor_s=floor_s,
+        bytes=cost.bytes if cost else None,
+        source="profile",
+        whole_s=seconds,
+    )
+
+
+def _groups(
+    bars: Sequence[Bar],
+    operators: Sequence[Operator],
+    scale: float,
+    outside: Mapping[str, float],
+) -> dict[str, float]:
+    """Seconds by what binds them. Dispatch inside the optimizer and the clip counts as dispatch."""
+    hidden = {
+        name: scale * sum(o.seconds for o in operators if o.component == name and o.is_dispatch)
+        for name in ("optimizer", "clip")
+    }
+    by_name = {bar.name: bar.seconds for bar in bars}
+    compute = (PEAK, CEILING, SHAPES, IN_PLACE, "attention")
+    return {
+        COMPUTE: sum(by_name.get(name, 0.0) for name in compute),
+        MEMORY: sum(
+            seconds
+            for name, seconds in by_name.items()
+            if name in MEMORY_BARS or name.startswith(FUSED)
+        )
+        - sum(hidden.values()),
+        DISPATCH_BOUND: by_name.get("dispatch", 0.0) + sum(hidden.values()),
+        INPUT: by_name.get("data", 0.0),
+        SYNC: by_name.get("logging", 0.0) + by_name.get("synchronisation", 0.0),
+        OUTSIDE: sum(outside.values()),
+    }
+
+
+AGREE_RATIO = 0.15
+AGREE_SHARE_OF_STEP = 0.02
+
+
+def agrees(bar_s: float, ablation_s: float, step_s: float) -> bool:
+    """Whether a bar and the ablation of its component agree: within 15 % of the bar or 2 % of the
+    step, whichever is larger.
+
+    >>> agrees(0.0030, 0.0034, 0.038), agrees(0.0030, 0.0050, 0.038)
+    (True, False)
+    """
+    return abs(bar_s - ablation_s) <= max(AGREE_RATIO * abs(bar_s), AGREE_SHARE_OF_STEP * step_s)
+
+
+def with_ablations(account: Account, savings_s: Mapping[str, float]) -> Account:
+    """The account with each ablated bar marked reliable or not."""
+    bars = []
+    for bar in account.bars:
+        if bar.name in savings_s and bar.whole_s is not None:
+            saving_s = savings_s[bar.name]
+            fields = asdict(bar) | {
+                "ablation_s": saving_s,
+                "reliable": agrees(bar.whole_s, saving_s, account.step_s),
+            }
+            bars.append(Bar(**fields))
+        else:
+            bars.append(bar)
+    return Account(step_s=account.step_s, bars=bars, binds=account.binds, groups=account.groups)

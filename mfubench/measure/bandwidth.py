@@ -1,0 +1,59 @@
+"""Memory bandwidth at a working set: a cache feeds an operator faster than memory does."""
+
+from __future__ import annotations
+
+import bisect
+import time
+from dataclasses import dataclass
+
+import torch
+
+from mfubench.hardware.devices import Device
+
+SIZES_BYTES = tuple(2**power for power in (16, 18, 20, 22, 24, 26, 28))
+"""64 KiB to 256 MiB, all three arrays of a triad together."""
+BUDGET_S = 0.06
+TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BandwidthCurve:
+    """Measured triad bandwidth by working set."""
+
+    bytes_per_s: dict[int, float]
+
+    def at(self, working_set_bytes: float) -> float:
+        """Bandwidth (bytes/s) of the smallest measured working set that holds the one asked for.
+
+        >>> curve = BandwidthCurve({2**20: 100e9, 2**24: 50e9})
+        >>> curve.at(5e5), curve.at(2e6), curve.at(1e12)
+        (100000000000.0, 50000000000.0, 50000000000.0)
+        """
+        sizes = sorted(self.bytes_per_s)
+        index = min(bisect.bisect_left(sizes, working_set_bytes), len(sizes) - 1)
+        return self.bytes_per_s[sizes[index]]
+
+
+def measure_curve(device: Device) -> BandwidthCurve:
+    """c = a + 3 b at each size; the fastest of a few tries, dispatch included."""
+    found = {}
+    for size in SIZES_BYTES:
+        count = size // 12
+        a = torch.ones(count, device=device.torch_device)
+        b, c = torch.ones_like(a), torch.empty_like(a)
+        found[size] = 12 * count / _fastest_s(a, b, c, device)
+    return BandwidthCurve(found)
+
+
+def _fastest_s(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, device: Device) -> float:
+    torch.add(a, b, alpha=3.0, out=c)
+    device.synchronise()
+    best_s, spent_s = float("inf"), 0.0
+    while spent_s < BUDGET_S:
+        start_s = time.perf_counter()
+        for _ in range(TRIES):
+            torch.add(a, b, alpha=3.0, out=c)
+        device.synchronise()
+        took_s = time.perf_counter() - start_s
+        best_s, spent_s = min(best_s, took_s / TRIES), spent_s + took_s
+    return best_s

@@ -1,0 +1,105 @@
+"""The matrix products of a step, captured as they are dispatched and timed alone."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mfubench.hardware.devices import Device
+from mfubench.measure.train_step import TrainStep
+
+ROUND_S = 0.004
+ROUNDS = 7
+"""Median over rounds of about 4 ms: short enough that fifteen shapes take half a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """One matrix product: the operator, and each operand's shape, strides and dtype."""
+
+    operator: str
+    operands: tuple[tuple[tuple[int, ...], tuple[int, ...], torch.dtype], ...]
+
+    @property
+    def flops(self) -> int:
+        """2·m·n·k, times the batch of a batched product."""
+        (a, _, _), (b, _, _) = self.operands[-2:]
+        product = 2 * b[-1]
+        for size in a:
+            product *= size
+        return product
+
+
+class _Capture(TorchDispatchMode):
+    """Notes every matrix product that passes, and lets it pass."""
+
+    names = ("mm", "addmm", "bmm", "baddbmm")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: Counter[Gemm] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name in self.names:
+            operands = tuple(
+                (tuple(t.shape), tuple(t.stride()), t.dtype)
+                for t in args
+                if isinstance(t, torch.Tensor)
+            )
+            self.found[Gemm(name, operands)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def capture_gemms(step: TrainStep) -> Counter[Gemm]:
+    """The products of one forward and backward pass of the uncompiled model, and how often each."""
+    capture = _Capture()
+    with capture:
+        with step.autocast:
+            loss = step.workload.loss(step.model, step.next_batch())
+        loss.backward()
+    step.optimizer.zero_grad(set_to_none=True)
+    return capture.found
+
+
+def time_alone(gemms: Counter[Gemm], device: Device) -> float:
+    """Seconds per step that the products take, each back to back on operands of its own.
+
+    The output is written to a buffer that is there already: allocation belongs to the product in
+    place.
+    """
+    return sum(count * _alone_s(gemm, device) for gemm, count in gemms.items())
+
+
+def _alone_s(gemm: Gemm, device: Device) -> float:
+    operands = [
+        torch.empty_strided(shape, strides, dtype=dtype, device=device.torch_device).normal_()
+        for shape, strides, dtype in gemm.operands
+    ]
+    function = getattr(torch, gemm.operator)
+    out = function(*operands)
+
+    def once() -> None:
+        function(*operands, out=out)
+
+    once()
+    device.synchronise()
+    repeats = max(1, round(ROUND_S / max(_time_s(once, 2, device), 1e-7)))
+    return statistics.median(_time_s(once, repeats, device) for _ in range(ROUNDS))
+
+
+def _time_s(once: Callable[[], None], repeats: int, device: Device) -> float:
+    start_s = time.perf_counter()
+    for _ in range(repeats):
+        once()
+    device.synchronise()
+    return (time.perf_counter() - start_s) / repeats

@@ -1,0 +1,102 @@
+"""The breakdown of a case: timed, profiled, its matmuls timed alone, and checked by ablation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from mfubench.analysis.account import Account, build_account, with_ablations
+from mfubench.measure import ablation
+from mfubench.measure.bandwidth import measure_curve
+from mfubench.measure.gemms import capture_gemms, time_alone
+from mfubench.measure.profiling import Profile, ProfileError, operators, profile_step
+from mfubench.measure.train_loop import TrainLoop
+from mfubench.measure.train_step import TrainStep
+from mfubench.measure.warmup import rounds_for
+from mfubench.record import CaseRecord, Outcome
+
+if TYPE_CHECKING:
+    from mfubench.suite.session import BenchSession
+
+COMPILE_OPTIONS = {"cpp.enable_kernel_profile": True}
+"""Generated C++ kernels then name themselves to the profiler."""
+
+KEPT_OPERATORS = 60
+ABLATION_SHARE = 1.0
+"""Ablation pairs take this many times the sweep's round budget, per component."""
+
+
+def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> None:
+    """Add the account of a timed step to its record; says in the record why where it cannot."""
+    assert record.dtype is not None
+    device, workload = step.device, step.workload
+    ceiling = session.gemm_ceiling(device, record.dtype)
+    if record.step_s is None or ceiling is None or record.model_flops_per_step is None:
+        record.extra["breakdown_problem"] = "without a measured ceiling there is no account"
+        return
+    session.progress.phase(f"profiling {record.case_id}")
+    try:
+        profile = profile_step(step)
+    except ProfileError as error:
+        record.extra["breakdown_problem"] = str(error)
+        return
+    session.progress.phase(f"timing the matrix products of {record.case_id} alone")
+    gemms = capture_gemms(step)
+    outside = {}
+    step_s = record.step_s
+    if "evaluation_s" in record.extra:
+        interval = record.extra["eval_interval"]
+        outside = {
+            "evaluation": record.extra["evaluation_s"] / interval,
+            "checkpoint": record.extra["checkpoint_s"] / interval,
+        }
+        step_s += sum(outside.values())
+    account = build_account(
+        operators(profile, on_host=device.kind == "cpu"),
+        step_s=step_s,
+        profiled_step_s=profile.step_s,
+        model_flops=record.model_flops_per_step,
+        peak_flops_per_s=record.peak_flops_per_s,
+        ceiling_flops_per_s=ceiling.rate_per_s,
+        gemm_alone_s=time_alone(gemms, device) if gemms else None,
+        costs=workload.component_costs(record.dtype),
+        bandwidth=measure_curve(device).at,
+        outside=outside,
+    )
+    if not record.compile:
+        account = with_ablations(account, _savings_s(session, record, step))
+    keep(record, account, profile)
+
+
+def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> dict[str, float]:
+    """What the step saves without each component, where it can be taken out."""
+    assert record.dtype is not None
+    assert record.step_s is not None
+    names = ablation.LOOP_ABLATIONS if isinstance(step, TrainLoop) else ablation.STEP_ABLATIONS
+    budget_s = ABLATION_SHARE * session.options.plan.rounds_budget_s
+    pairs = rounds_for(2 * record.step_s, budget_s, least=10, most=60)
+    savings = {}
+    for name in names:
+        session.progress.phase(f"taking {name} out of {record.case_id}")
+        savings[name] = ablation.saving_s(
+            step, name, step.workload, step.device, dtype=record.dtype, pairs=pairs
+        )
+    return savings
+
+
+def keep(record: CaseRecord, account: Account, profile: Profile) -> None:
+    """Put an account into a record's extra fields."""
+    largest = sorted(operators(profile, on_host=record.device == "cpu"), key=lambda op: -op.seconds)
+    record.extra |= {
+        "breakdown": account.as_data(),
+        "breakdown_step_s": account.step_s,
+        "breakdown_binds": account.binds,
+        "breakdown_groups": account.groups,
+        "breakdown_unexplained": account.unexplained_ratio,
+        "breakdown_operators": [asdict(op) for op in largest[:KEPT_OPERATORS]],
+        "profiler_event_cost_s": profile.event_cost_s,
+        "profiler_events_per_step": profile.events_per_step,
+        "profiled_step_s": profile.profiled_s,
+        "profile_by_module": profile.by_module,
+    }
+    record.outcome = Outcome.OK
