@@ -1,4 +1,4 @@
-"""The commands that are not a pytest run: flops, explain, device, show, validate.
+"""The commands that are not a pytest run: breakdown, flops, explain, device, show, validate.
 
 Nothing heavy is imported before a command needs it; `mfubench --help` answers at once.
 """
@@ -85,6 +85,36 @@ def build_parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--json", action="store_true", help="machine-readable")
     explain.set_defaults(run=run_explain)
+
+    breakdown = commands.add_parser(
+        "breakdown", help="measure one case and account for where its time goes"
+    )
+    breakdown.add_argument(
+        "case",
+        nargs="?",
+        default="nanogpt-cpu",
+        help="a preset, or a case as the table prints it: nanogpt-cpu/cpu-float32-b12-eager "
+        "(default: %(default)s, on the CPU)",
+    )
+    breakdown.add_argument("--loop", action="store_true", help="an iteration of the training loop")
+    breakdown.add_argument("--operators", action="store_true", help="the operators behind the bars")
+    breakdown.add_argument(
+        "--corpus",
+        type=Path,
+        default=None,
+        metavar="PATH",
+        help="a text file or train.bin's folder",
+    )
+    breakdown.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
+    breakdown.add_argument(
+        "--results-dir",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="where measured ceilings are kept (default: %(default)s)",
+    )
+    breakdown.add_argument("--json", action="store_true", help="machine-readable")
+    breakdown.set_defaults(run=run_breakdown)
 
     device = commands.add_parser(
         "device", help="what this machine is, and where its peaks come from"
@@ -203,6 +233,31 @@ def _named_device(name: str | None, peak_tflops: float | None) -> NamedDevice:
         )
     known = [known_name for row in rows() for known_name in row["names"]]
     return NamedDevice(name=name, close_names=close_names(name, known))
+
+
+def run_breakdown(arguments: argparse.Namespace) -> int:
+    """`mfubench breakdown [CASE]`: exit status 1 when the case has no account."""
+    from mfubench.report.breakdown import breakdown_text
+    from mfubench.suite.single import CaseNameError, breakdown_of, parse_case
+    from mfubench.suite.sweep import SweepOptions
+    from model.corpus import CorpusError
+
+    if arguments.threads is not None and arguments.threads < 1:
+        raise UserError(f"{arguments.threads} is not a number of threads; give 1 or more")
+    options = SweepOptions(
+        corpus=arguments.corpus, threads=arguments.threads, results_dir=arguments.results_dir
+    )
+    try:
+        case = parse_case(arguments.case, device="cpu", dtype="float32")
+        record = breakdown_of(case, options, loop=arguments.loop)
+    except (CaseNameError, CorpusError) as error:
+        raise UserError(str(error)) from None
+    info = record.as_extra_info()
+    if arguments.json:
+        print(json.dumps(info, indent=1))
+    else:
+        print(breakdown_text(info, operators=arguments.operators, color=sys.stdout.isatty()))
+    return 0 if "breakdown" in info and info["outcome"] == "ok" else 1
 
 
 def run_device(arguments: argparse.Namespace) -> int:

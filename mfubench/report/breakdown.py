@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from mfubench.report.units import UNKNOWN, format_duration, format_share, format_si
@@ -36,7 +38,7 @@ def breakdown_table(bars: Sequence[BarData], title: str) -> Table:
         box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), title_justify="left"
     )
     table.add_column(title, overflow="fold", min_width=34)
-    for name in ("ms", "points", "could be", "to win", "without it saves"):
+    for name in ("ms", "points", "could be", "to win", "saved without"):
         table.add_column(name, justify="right", no_wrap=True)
     for bar in bars:
         table.add_row(
@@ -61,7 +63,7 @@ def _check(bar: BarData) -> str:
     """The ablation beside the whole component, and whether the two agree."""
     if bar["ablation_s"] is None:
         return ""
-    verdict = "" if bar["reliable"] else " UNRELIABLE"
+    verdict = "" if bar["reliable"] else " (!)"
     return f"{_ms(bar['ablation_s'])} of {_ms(bar['whole_s'])}{verdict}"
 
 
@@ -86,7 +88,7 @@ def breakdown_sentences(info: Mapping[str, Any]) -> str:
     doubtful = [bar["name"] for bar in bars if bar["reliable"] is False]
     if doubtful:
         parts.append(
-            f"Not to be relied on: {', '.join(doubtful)}; taking it out saved another time than "
+            f"Not to be relied on (!): {', '.join(doubtful)}; taking it out saved another time than "
             "the bar says."
         )
     closes = format_share(info["breakdown_unexplained"], digits=2)
@@ -95,6 +97,8 @@ def breakdown_sentences(info: Mapping[str, Any]) -> str:
     parts.append(f"Unexplained: {closes} of the step.")
     if not info.get("profile_by_module") and not info.get("compile"):
         parts.append("Operators were told apart by their names alone.")
+    if note := info.get("breakdown_note"):
+        parts.append(note[0].upper() + note[1:] + ".")
     return " ".join(parts)
 
 
@@ -113,7 +117,31 @@ def _named(bar: BarData, step_s: float) -> str:
     return f"{text} ({format_duration(bar['to_win_s'])} to win)"
 
 
-def operator_table(operators: Sequence[Mapping[str, Any]], step_s: float) -> Table:
+def breakdown_text(info: Mapping[str, Any], *, operators: bool = False, color: bool = False) -> str:
+    """The account of one case as text of at most 100 columns, with its operators if asked for."""
+    out = io.StringIO()
+    console = Console(
+        file=out, width=100, force_terminal=color, no_color=not color, highlight=False, markup=False
+    )
+    if info["outcome"] != "ok" or "breakdown" not in info:
+        reason = info.get("breakdown_problem") or info["outcome_reason"]
+        console.print(f"{info['case_id']}: {info['outcome']}: {reason}")
+    else:
+        console.print(breakdown_table(info["breakdown"], breakdown_title(info)))
+        console.print(breakdown_sentences(info))
+        if operators:
+            console.print()
+            console.print(operator_table(info["breakdown_operators"]))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def breakdown_title(info: Mapping[str, Any]) -> str:
+    """The case without its question, and whether it is an iteration of the loop."""
+    title = str(info["case_id"]).partition("/")[2]
+    return title + (", loop" if info["question"] == "breakdown-loop" else "")
+
+
+def operator_table(operators: Sequence[Mapping[str, Any]]) -> Table:
     """The operators behind the bars, largest first."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     table.add_column("operator", overflow="ellipsis", no_wrap=True, max_width=52)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mfubench.report.answer import answers, compile_times
-from mfubench.report.breakdown import breakdown_sentences, breakdown_table
+from mfubench.report.breakdown import breakdown_sentences, breakdown_table, breakdown_title
 from mfubench.report.lines import Info, ceiling_rate, harness_ratio
 from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
 
@@ -55,9 +55,7 @@ def _parts(infos: Sequence[Info]) -> list[RenderableType]:
             parts.append(Text(f"harness: {harness_ratio(info)}\n"))
     for info in ok:
         if "breakdown" in info:
-            title = info["case_id"].partition("/")[2]
-            title += ", loop" if info["question"] == "breakdown-loop" else ""
-            parts.append(breakdown_table(info["breakdown"], title))
+            parts.append(breakdown_table(info["breakdown"], breakdown_title(info)))
             parts.append(Text(breakdown_sentences(info) + "\n"))
         elif "breakdown_problem" in info:
             parts.append(Text(f"{info['case_id']}: {info['breakdown_problem']}\n"))

@@ -72,6 +72,10 @@ def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> di
     """What the step saves without each component, where it can be taken out."""
     assert record.dtype is not None
     assert record.step_s is not None
+    need, free = record.predicted_memory_bytes, step.device.available_memory_bytes()
+    if need is not None and free is not None and need > 0.9 * free:
+        record.extra["breakdown_note"] = "not checked by ablation: no memory for a second model"
+        return {}
     names = ablation.LOOP_ABLATIONS if isinstance(step, TrainLoop) else ablation.STEP_ABLATIONS
     budget_s = ABLATION_SHARE * session.options.plan.rounds_budget_s
     pairs = rounds_for(2 * record.step_s, budget_s, least=10, most=60)

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mfubench.suite.sweep import DTYPES, SWEEPS, SweepOptions
+from mfubench.suite.sweep import DTYPES, MAX_BATCH_SIZE, SWEEPS, SweepOptions
 from model.presets import PRESETS
 
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
-MAX_BATCH_SIZE = 2**20
 DEFAULT_RESULTS_DIR = "results"
 
 

@@ -1,55 +1,29 @@
-"""From one case to one record: prepare, warm, time through pytest-benchmark, guard, account.
-
-This is the only place that turns failures into outcomes. Whatever happens, the case leaves a
-record behind.
-"""
+"""The questions that a benchmark can ask of a case."""
 
 from __future__ import annotations
 
 import contextlib
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import pytest
-import torch
+from collections.abc import Callable
+from typing import Any
 
 from mfubench.analysis import rates
 from mfubench.analysis.paired import paired_ratio
 from mfubench.hardware.devices import Device
-from mfubench.hardware.memory import memory_available_bytes
 from mfubench.measure.bare import bare_step
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
-from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
-from mfubench.measure.workload import StepCost, Workload
+from mfubench.measure.warmup import WarmUp, rounds_for
+from mfubench.measure.workload import Workload
 from mfubench.record import CaseRecord, Outcome, case_id
-from mfubench.report.lines import case_line
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
-from mfubench.suite.outcomes import CaseEnded, classify
-from mfubench.suite.session import BenchSession
-
-if TYPE_CHECKING:
-    from pytest_benchmark.fixture import BenchmarkFixture
-
-Step = TypeVar("Step", bound=TrainStep)
+from mfubench.suite.stages import CaseStages, time_s
 
 HARNESS_TOLERANCE = 0.01
-GROWTH_TRIES = 3
-LOSS_STEP = 10
-"""The training loss is recorded after this many steps from the seed, so that runs compare."""
 
 
-class CaseRunner:
+class CaseRunner(CaseStages):
     """Runs cases for one test function."""
-
-    def __init__(self, session: BenchSession, benchmark: BenchmarkFixture, name: str) -> None:
-        self.session = session
-        self.benchmark = benchmark
-        self.name = name
-
-    # --- the questions -------------------------------------------------------------------------
 
     def train_step(self, workload: Workload, *, device: str, dtype: str, compile: bool) -> None:
         """Time one optimizer step per round, on data that is already on the device."""
@@ -134,7 +108,7 @@ class CaseRunner:
             kernel, *search = make(target)
             kernel.run()
             budget_s = self.session.options.plan.ceiling_budget_s
-            rounds = rounds_for(_time_s(kernel.run), budget_s, least=10)
+            rounds = rounds_for(time_s(kernel.run), budget_s, least=10)
             rounds_s = self._rounds(record, kernel.run, rounds)
             measured, kept = self.session.keep_ceiling(kernel, target, dtype, rounds_s)
             record.outcome = Outcome.OK
@@ -171,9 +145,7 @@ class CaseRunner:
             bare = bare_step(step)
             bare_s: list[float] = []
             pairs = rounds_for(2 * warm.steady_s, 3 * self.session.options.plan.rounds_budget_s)
-            rounds_s = self._rounds(
-                record, step, pairs, before=lambda: bare_s.append(_time_s(bare))
-            )
+            rounds_s = self._rounds(record, step, pairs, before=lambda: bare_s.append(time_s(bare)))
             self._refuse(rates.refuse_times(rounds_s))
             record.step_s = statistics.median(rounds_s)
             record.step_spread_ratio = rates.spread_ratio(rounds_s)
@@ -191,225 +163,3 @@ class CaseRunner:
                     f"the harness slows the step by {paired.ratio - 1:.1%} "
                     f"(95 % interval from {paired.low - 1:.1%}; allowed: {HARNESS_TOLERANCE:.0%})"
                 )
-
-    # --- the stages of one case ----------------------------------------------------------------
-
-    def _train_record(
-        self, question: str, workload: Workload, device: str, dtype: str, compile: bool
-    ) -> CaseRecord:
-        setting = {"device": device, "dtype": dtype, "compile": compile}
-        return CaseRecord(
-            case_id=case_id(
-                question,
-                preset=workload.name,
-                device=device,
-                dtype=dtype,
-                batch_size=workload.batch_size,
-                compile=compile,
-            ),
-            question=question,
-            preset=workload.name,
-            batch_size=workload.batch_size,
-            block_size=workload.block_size,
-            threads=self.session.threads,
-            **setting,  # type: ignore[arg-type]
-        )
-
-    def _present(self, record: CaseRecord) -> Device:
-        device = self.session.device(record.device)
-        reason = device.unavailable_reason()
-        if reason is not None:
-            raise CaseEnded(Outcome.UNAVAILABLE, reason)
-        return device
-
-    def _refuse_dtype(self, device: Device, dtype: str | None) -> None:
-        reason = device.unsupported_reason(dtype) if dtype is not None else None
-        if reason is not None:
-            raise CaseEnded(Outcome.UNSUPPORTED, reason)
-
-    def _prepare(
-        self,
-        record: CaseRecord,
-        workload: Workload,
-        make: type[Step],
-        *,
-        compile_options: dict[str, Any] | None = None,
-    ) -> Step:
-        """Build the step, unless the device, the dtype or the memory says no."""
-        assert record.dtype is not None
-        device = self._present(record)
-        self._refuse_dtype(device, record.dtype)
-        record.predicted_memory_bytes = workload.cost(record.dtype, device.kind).memory_bytes
-        self._refuse_memory(record, device)
-        if record.compile:
-            # Else torch takes the second batch size as a sign that sizes vary, and compiles
-            # slower kernels for any size; every case is to be compiled as if it were alone.
-            torch._dynamo.reset()
-        self.session.first_use(device)
-        device.reset_peak_memory()
-        self.session.progress.phase(f"building {record.case_id}")
-        return make(
-            workload,
-            device,
-            dtype=record.dtype,
-            compile=bool(record.compile),
-            compile_options=compile_options,
-        )
-
-    def _refuse_memory(self, record: CaseRecord, device: Device) -> None:
-        """On a CPU the system kills a process that takes too much: refuse before, by prediction."""
-        need = record.predicted_memory_bytes
-        if device.kind != "cpu" or need is None:
-            return
-        free = memory_available_bytes()
-        if free is not None and need > 0.95 * free:
-            raise CaseEnded(
-                Outcome.OUT_OF_MEMORY,
-                f"batch {record.batch_size} needs about {need / 2**30:.1f} GiB (predicted) and "
-                f"{free / 2**30:.1f} GiB are free; choose a smaller one with --batch-sizes",
-            )
-
-    def _warm(self, record: CaseRecord, step: TrainStep) -> WarmUp:
-        """Warm until steady; note the loss at the agreed step; guard that time grows with work."""
-        what = "compiling and warming up" if record.compile else "warming up"
-        self.session.progress.phase(f"{what} {record.case_id}")
-
-        def note_loss(steps: int) -> None:
-            if steps <= LOSS_STEP:
-                record.loss, record.loss_step = float(step.last_loss), steps
-
-        warm = warm_until_steady(
-            step,
-            budget_s=self.session.options.plan.warmup_budget_s,
-            min_steps=LOSS_STEP,
-            after_step=note_loss,
-        )
-        record.warmup_s, record.warmup_steps = warm.total_s, len(warm.times_s)
-        record.steady = warm.steady
-        record.compile_s = warm.start_up_s if record.compile else None
-        if record.compile:
-            step.device.restart_peak_memory()  # the compiler's memory is not the step's
-        if warm.steady_s < 0.5:  # a longer step has shown that it takes time
-            single_s, several_s = [], []
-            for _ in range(GROWTH_TRIES):
-                single_s.append(_time_s(step))
-                several_s.append(_time_s(lambda: _run(step, rates.GROWTH_STEPS)))
-            self._refuse(rates.refuse_growth(single_s, several_s))
-        return warm
-
-    def _time(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
-        rounds = rounds_for(warm.steady_s, self.session.options.plan.rounds_budget_s)
-        rounds_s = self._rounds(record, step, rounds)
-        self._refuse(rates.refuse_times(rounds_s))
-        self._refuse(rates.refuse_loss(float(step.last_loss)))
-        self._refuse(rates.refuse_loss(record.loss))
-        record.step_s = statistics.median(rounds_s)
-        record.step_spread_ratio = rates.spread_ratio(rounds_s)
-        record.peak_memory_bytes = step.device.peak_memory_bytes()
-
-    def _rounds(
-        self,
-        record: CaseRecord,
-        run: Callable[[], None],
-        rounds: int,
-        *,
-        before: Callable[[], None] | None = None,
-    ) -> list[float]:
-        """Time through pytest-benchmark; every round is kept. `before` runs untimed before each."""
-        self.session.progress.phase(f"timing {rounds} rounds of {record.case_id}")
-        self.benchmark.group = record.question
-        self.benchmark.pedantic(run, rounds=rounds, iterations=1, setup=before)
-        if self.benchmark.stats is None:
-            raise CaseEnded(Outcome.UNAVAILABLE, "timing is switched off (--benchmark-disable)")
-        rounds_s = list(self.benchmark.stats.stats.data)
-        record.rounds = len(rounds_s)
-        return rounds_s
-
-    def _account(self, record: CaseRecord, step: TrainStep, cost: StepCost) -> None:
-        """Rates and shares from the median round, unless the ceiling says that it cannot be."""
-        assert record.step_s is not None
-        assert record.dtype is not None
-        device = step.device
-        record.peak_flops_per_s, record.peak_source = device.peak(record.dtype)
-        ceiling = self.session.gemm_ceiling(device, record.dtype)
-        achieved = cost.model_flops / record.step_s
-        for renew in (True, False):
-            if ceiling is None:
-                break
-            reason = rates.refuse_rate(achieved, ceiling.rate_per_s, ceiling.noise_ratio)
-            if reason is None:
-                break
-            if renew:  # perhaps the ceiling was measured in a slow moment: look again once
-                ceiling = self.session.gemm_ceiling(device, record.dtype, renew=True)
-            else:
-                self._refuse(reason)
-        if ceiling is not None:
-            record.ceiling_flops_per_s = ceiling.rate_per_s
-            record.ceiling_noise_ratio = ceiling.noise_ratio
-            record.ceiling_age_s = ceiling.age_s()
-        rates.fill_rates(
-            record,
-            tokens=cost.tokens,
-            model_flops=cost.model_flops,
-            hardware_flops=cost.hardware_flops,
-            palm_flops=cost.palm_flops,
-            nanogpt_flops=cost.nanogpt_flops,
-            flops_source=cost.source,
-        )
-        record.outcome = Outcome.OK
-
-    @staticmethod
-    def _refuse(reason: str | None) -> None:
-        if reason is not None:
-            raise CaseEnded(Outcome.INVALID, reason)
-
-    # --- outcomes ------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _recorded(self, record: CaseRecord) -> Iterator[None]:
-        """Whatever happens inside ends as an outcome of the record, and the record is kept."""
-        try:
-            yield
-        except CaseEnded as end:
-            record.outcome, record.outcome_reason = end.outcome, end.reason
-        except KeyboardInterrupt:
-            record.outcome = Outcome.INTERRUPTED
-            record.outcome_reason = "interrupted before its last round"
-            self._keep(record)
-            raise
-        except Exception as error:
-            record.outcome, record.outcome_reason = classify(error, compiled=bool(record.compile))
-            if record.outcome is Outcome.ERROR:
-                self._keep(record)
-                raise
-        self._keep(record)
-        reason = f"{record.outcome}: {record.outcome_reason}"
-        if record.outcome.is_a_limit:
-            pytest.skip(reason)
-        if record.outcome is not Outcome.OK and not self.benchmark.disabled:
-            pytest.fail(reason, pytrace=False)
-
-    def _keep(self, record: CaseRecord) -> None:
-        stats = self.benchmark.stats
-        rounds_s = list(stats.stats.data) if stats is not None else []
-        if record.outcome is not Outcome.OK:
-            # Out of pytest-benchmark's tables and comparisons; the rounds stay with the record.
-            if rounds_s:
-                record.extra["rounds_s"] = rounds_s
-            self.benchmark.has_error = True
-            rates.withhold(record)
-        self.benchmark.extra_info.update(record.as_extra_info())
-        self.session.journal.add(record.as_extra_info(), rounds_s)
-        self.session.records.append(record)
-        self.session.progress.finish(self.name, case_line(record.as_extra_info()))
-
-
-def _run(step: Callable[[], None], times: int) -> None:
-    for _ in range(times):
-        step()
-
-
-def _time_s(run: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    run()
-    return time.perf_counter() - start_s

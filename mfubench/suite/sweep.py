@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SWEEPS = ("smoke", "default", "full")
+MAX_BATCH_SIZE = 2**20
 DTYPES = ("float32", "tf32", "bfloat16", "float16")
 
 
