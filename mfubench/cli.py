@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         default=None,
         metavar="PATH",
-        help="a text file or train.bin's folder",
+        help="a text, or train.bin's folder",
     )
     breakdown.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
     breakdown.add_argument(
@@ -237,6 +238,8 @@ def _named_device(name: str | None, peak_tflops: float | None) -> NamedDevice:
 
 def run_breakdown(arguments: argparse.Namespace) -> int:
     """`mfubench breakdown [CASE]`: exit status 1 when the case has no account."""
+    # torch's profiler writes a line to standard error at each start and stop unless told not to.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from mfubench.report.breakdown import breakdown_text
     from mfubench.suite.single import CaseNameError, breakdown_of, parse_case
     from mfubench.suite.sweep import SweepOptions

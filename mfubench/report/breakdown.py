@@ -88,8 +88,8 @@ def breakdown_sentences(info: Mapping[str, Any]) -> str:
     doubtful = [bar["name"] for bar in bars if bar["reliable"] is False]
     if doubtful:
         parts.append(
-            f"Not to be relied on (!): {', '.join(doubtful)}; taking it out saved another time than "
-            "the bar says."
+            f"Not to be relied on (!): {', '.join(doubtful)}; taking it out saved another time "
+            "than the bar says."
         )
     closes = format_share(info["breakdown_unexplained"], digits=2)
     if closes == UNKNOWN:

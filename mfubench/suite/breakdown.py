@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 COMPILE_OPTIONS = {"cpp.enable_kernel_profile": True}
 """Generated C++ kernels then name themselves to the profiler."""
 
+SAME_SPEED = 1.15
+"""Timed and profiled steps whose medians differ by a larger factor are not of one machine state."""
+
 KEPT_OPERATORS = 60
 ABLATION_SHARE = 1.0
 """Ablation pairs take this many times the sweep's round budget, per component."""
@@ -36,7 +39,7 @@ def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> 
         return
     session.progress.phase(f"profiling {record.case_id}")
     try:
-        profile = profile_step(step)
+        profile = _profile_at_speed(step, record.step_s)
     except ProfileError as error:
         record.extra["breakdown_problem"] = str(error)
         return
@@ -66,6 +69,22 @@ def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> 
     if not record.compile:
         account = with_ablations(account, _savings_s(session, record, step))
     keep(record, account, profile)
+
+
+def _profile_at_speed(step: TrainStep, timed_s: float) -> Profile:
+    """A profile whose unprofiled steps are as fast as the timed ones were.
+
+    An account scaled from a quiet moment to a busy one, or back, would be of neither. Raises
+    ProfileError when a second look disagrees as well.
+    """
+    for _ in range(2):
+        profile = profile_step(step)
+        if 1 / SAME_SPEED <= profile.step_s / timed_s <= SAME_SPEED:
+            return profile
+    raise ProfileError(
+        f"the step took {timed_s * 1e3:.3g} ms when it was timed and {profile.step_s * 1e3:.3g} ms "
+        "while it was profiled: another program holds the machine; run this case again"
+    )
 
 
 def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> dict[str, float]:

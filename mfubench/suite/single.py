@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from dataclasses import dataclass, field
@@ -110,12 +111,11 @@ def breakdown_of(case: TrainCase, options: SweepOptions, *, loop: bool) -> CaseR
         session.progress.start(name)
         runner = CaseRunner(session, cast(Any, _PlainTimer()), name)
         workload = session.gpt_workload(case.preset, case.batch_size)
-        try:
+        # The record says what happened.
+        with contextlib.suppress(pytest.skip.Exception, pytest.fail.Exception):
             runner.breakdown(
                 workload, device=case.device, dtype=case.dtype, compile=case.compile, loop=loop
             )
-        except (pytest.skip.Exception, pytest.fail.Exception):
-            pass  # the record says what happened
         session.journal.saved()  # printed, not saved: nothing to keep for a later run
         return session.records[-1]
     finally:
