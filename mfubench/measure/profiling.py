@@ -24,8 +24,10 @@ from mfubench.measure.train_step import TrainStep
 PROFILED_STEPS = 3
 """Steps per profiled block; reading a profile takes longer than taking it."""
 PLAIN_STEPS = 8
-"""Unprofiled steps around each profiled block."""
+"""Unprofiled steps before and after each profiled block."""
 BLOCKS = 3
+LONG_STEP_S = 0.5
+"""A longer step is profiled once, between two unprofiled ones."""
 
 
 class ProfileError(RuntimeError):
@@ -60,14 +62,19 @@ def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profi
     # A hook on a compiled model makes torch compile it again; fused kernels carry their names.
     learned = None if step.compiled else _learn_modules(phased)
     trees: list[StepTree] = []
-    plain_s: list[float] = []
-    for _ in range(BLOCKS):
-        plain_s += [_time_s(step) for _ in range(PLAIN_STEPS)]
-        trees += _profiled(phased, PROFILED_STEPS, cost_s, step.device)
-        plain_s += [_time_s(step) for _ in range(PLAIN_STEPS)]
+    plain_s = [_time_s(step)]
+    is_long = plain_s[0] > LONG_STEP_S
+    blocks, plain, profiled = (1, 1, 1) if is_long else (BLOCKS, PLAIN_STEPS, PROFILED_STEPS)
+    for _ in range(blocks):
+        plain_s += [_time_s(step) for _ in range(plain)]
+        trees += _profiled(phased, profiled, cost_s, step.device)
+        plain_s += [_time_s(step) for _ in range(plain)]
     if not trees:
         raise ProfileError("the profiler recorded no step; is another profiler active?")
-    return _summary(trees, plain_s, learned, cost_s)
+    profile = _summary(trees, plain_s, learned, cost_s)
+    if step.device.kind != "cpu" and not any(op.device_s for op in profile.op_times):
+        raise ProfileError(f"torch's profiler gives no kernel times on {step.device.kind} here")
+    return profile
 
 
 def operators(profile: Profile, *, on_host: bool) -> list[Operator]:

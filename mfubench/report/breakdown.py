@@ -124,8 +124,9 @@ def breakdown_text(info: Mapping[str, Any], *, operators: bool = False, color: b
         file=out, width=100, force_terminal=color, no_color=not color, highlight=False, markup=False
     )
     if info["outcome"] != "ok" or "breakdown" not in info:
+        ended = info["outcome"] if info["outcome"] != "ok" else "no account"
         reason = info.get("breakdown_problem") or info["outcome_reason"]
-        console.print(f"{info['case_id']}: {info['outcome']}: {reason}")
+        console.print(f"{info['case_id']}: {ended}: {reason}")
     else:
         console.print(breakdown_table(info["breakdown"], breakdown_title(info)))
         console.print(breakdown_sentences(info))

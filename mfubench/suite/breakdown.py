@@ -13,7 +13,7 @@ from mfubench.measure.profiling import Profile, ProfileError, operators, profile
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import rounds_for
-from mfubench.record import CaseRecord, Outcome
+from mfubench.record import CaseRecord
 
 if TYPE_CHECKING:
     from mfubench.suite.session import BenchSession
@@ -25,6 +25,8 @@ SAME_SPEED = 1.15
 """Timed and profiled steps whose medians differ by a larger factor are not of one machine state."""
 
 KEPT_OPERATORS = 60
+LONG_STEP_S = 2.0
+"""Ablation takes tens of steps per component; longer steps are not checked by it."""
 ABLATION_SHARE = 1.0
 """Ablation pairs take this many times the sweep's round budget, per component."""
 
@@ -82,7 +84,7 @@ def _profile_at_speed(step: TrainStep, timed_s: float) -> Profile:
         if 1 / SAME_SPEED <= profile.step_s / timed_s <= SAME_SPEED:
             return profile
     raise ProfileError(
-        f"the step took {timed_s * 1e3:.3g} ms when it was timed and {profile.step_s * 1e3:.3g} ms "
+        f"the step took {timed_s * 1e3:.1f} ms when it was timed and {profile.step_s * 1e3:.1f} ms "
         "while it was profiled: another program holds the machine; run this case again"
     )
 
@@ -94,6 +96,9 @@ def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> di
     need, free = record.predicted_memory_bytes, step.device.available_memory_bytes()
     if need is not None and free is not None and need > 0.9 * free:
         record.extra["breakdown_note"] = "not checked by ablation: no memory for a second model"
+        return {}
+    if record.step_s > LONG_STEP_S:
+        record.extra["breakdown_note"] = "not checked by ablation: a step takes too long for pairs"
         return {}
     names = ablation.LOOP_ABLATIONS if isinstance(step, TrainLoop) else ablation.STEP_ABLATIONS
     budget_s = ABLATION_SHARE * session.options.plan.rounds_budget_s
@@ -122,4 +127,3 @@ def keep(record: CaseRecord, account: Account, profile: Profile) -> None:
         "profiled_step_s": profile.profiled_s,
         "profile_by_module": profile.by_module,
     }
-    record.outcome = Outcome.OK
