@@ -241,23 +241,27 @@ def run_breakdown(arguments: argparse.Namespace) -> int:
     # torch's profiler writes a line to standard error at each start and stop unless told not to.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from mfubench.report.breakdown import breakdown_text
-    from mfubench.suite.single import CaseNameError, breakdown_of, parse_case
-    from mfubench.suite.sweep import SweepOptions
+    from mfubench.suite.single import CaseNameError, breakdown_of, names_a_loop, parse_case
+    from mfubench.suite.storage import json_text
+    from mfubench.suite.sweep import MAX_THREADS, SweepOptions
     from model.corpus import CorpusError
 
-    if arguments.threads is not None and arguments.threads < 1:
-        raise UserError(f"{arguments.threads} is not a number of threads; give 1 or more")
+    if arguments.threads is not None and not 1 <= arguments.threads <= MAX_THREADS:
+        raise UserError(
+            f"{arguments.threads} is not a number of threads; allowed: 1 to {MAX_THREADS}"
+        )
     options = SweepOptions(
         corpus=arguments.corpus, threads=arguments.threads, results_dir=arguments.results_dir
     )
     try:
         case = parse_case(arguments.case, device="cpu", dtype="float32")
-        record = breakdown_of(case, options, loop=arguments.loop)
+        loop = arguments.loop or names_a_loop(arguments.case)
+        record = breakdown_of(case, options, loop=loop)
     except (CaseNameError, CorpusError) as error:
         raise UserError(str(error)) from None
     info = record.as_extra_info()
     if arguments.json:
-        print(json.dumps(info, indent=1))
+        print(json_text(info))
     else:
         print(breakdown_text(info, operators=arguments.operators, color=sys.stdout.isatty()))
     return 0 if "breakdown" in info and info["outcome"] == "ok" else 1

@@ -67,6 +67,8 @@ class WithoutOptimizer(TrainStep):
     """The step with gradients dropped and never applied."""
 
     def optimize(self) -> None:
+        if self._scaler is not None:
+            self._scaler.update()  # else it refuses to unscale the next step's gradients
         self.optimizer.zero_grad(set_to_none=True)
 
 

@@ -139,8 +139,9 @@ def component_times(tree: StepTree, modules: Sequence[str | None]) -> list[OpTim
     def visit(op: Op, decided: str | None) -> None:
         module = next(remaining, None)
         component = decided or components.component_of(op.name, module, op.phase)
-        times.append(OpTime(op.name, component, op.phase, op.self_s, op.device_s))
         settles = component != components.DISPATCH
+        outermost = decided is None and settles
+        times.append(OpTime(op.name, component, op.phase, op.self_s, op.device_s, outermost))
         for child in op.children:
             visit(child, component if settles else None)
 
@@ -158,3 +159,5 @@ class OpTime:
     phase: str
     self_s: float
     device_s: float
+    outermost: bool
+    """Whether it is the operator that was called, and not one inside another of its component."""

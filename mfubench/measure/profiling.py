@@ -23,8 +23,9 @@ from mfubench.measure.train_step import TrainStep
 
 PROFILED_STEPS = 3
 """Steps per profiled block; reading a profile takes longer than taking it."""
-PLAIN_STEPS = 8
-"""Unprofiled steps before and after each profiled block."""
+PLAIN_STEPS = 7
+"""Unprofiled steps before and after each profiled block; with the profiled ones no multiple of a
+log interval, so that the blocks see different phases of logging."""
 BLOCKS = 3
 LONG_STEP_S = 0.5
 """A longer step is profiled once, between two unprofiled ones."""
@@ -45,7 +46,7 @@ class Profile:
     python_s: dict[str, float]
     """Per phase: host seconds in no operator."""
     counts: dict[tuple[str, str, str], float]
-    """Calls per step by (name, component, phase)."""
+    """Calls per step by (name, component, phase), without those inside another call."""
     profiled_s: float
     """Median profiled step, with the profiler's cost still in it."""
     event_cost_s: float
@@ -225,7 +226,7 @@ def event_cost(device: Device, *, repeats: int = 30) -> float:
 
     found = _events_of(several, device)
     plain_s += [_time_s(small) for _ in range(repeats)]
-    per_step = len(found) / repeats
+    per_step = sum(1 for event in found if event.device_type.name == "CPU") / repeats
     if per_step < 1:
         raise ProfileError("the profiler recorded no events on this platform")
     extra_s = statistics.median(profiled_s[1:]) - statistics.median(plain_s)
@@ -314,6 +315,10 @@ def _module_ranges(model: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
+def _size(tree: StepTree) -> int:
+    return sum(1 for _ in walk(tree.roots))
+
+
 def typical(trees: Sequence[StepTree]) -> list[StepTree]:
     """The steps whose duration is in the middle half: an account is of a median step, and one step
     that another program disturbed would weigh on a mean."""
@@ -333,25 +338,24 @@ def _summary(
     sums: dict[tuple[str, str, str], list[float]] = {}
     calls: Counter[tuple[str, str, str]] = Counter()
     python: dict[str, float] = {}
-    by_module = learned is not None
+    fitting = [tree for tree in trees if learned is not None and len(learned) == _size(tree)]
+    by_module = bool(fitting)
+    trees = fitting or trees
     for tree in trees:
-        size = sum(1 for _ in walk(tree.roots))
-        fits = learned is not None and len(learned) == size
-        by_module &= fits
-        modules = learned if fits and learned is not None else [None] * size
+        modules = learned if by_module and learned is not None else [None] * _size(tree)
         for op in events.component_times(tree, modules):
             key = (op.name, op.component, op.phase)
             total = sums.setdefault(key, [0.0, 0.0])
             total[0] += op.self_s
             total[1] += op.device_s
-            calls[key] += 1
+            calls[key] += op.outermost
         for phase, spent_s in tree.python_s.items():
             python[phase] = python.get(phase, 0.0) + spent_s
     n = len(trees)
     return Profile(
         step_s=statistics.median(plain_s),
         op_times=[
-            OpTime(name, component, phase, host_s / n, device_s / n)
+            OpTime(name, component, phase, host_s / n, device_s / n, outermost=True)
             for (name, component, phase), (host_s, device_s) in sums.items()
         ],
         python_s={phase: spent_s / n for phase, spent_s in python.items()},

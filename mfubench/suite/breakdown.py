@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mfubench.analysis.account import Account, build_account, with_ablations
 from mfubench.measure import ablation
 from mfubench.measure.bandwidth import measure_curve
+from mfubench.measure.failures import classify
 from mfubench.measure.gemms import capture_gemms, time_alone
 from mfubench.measure.profiling import Profile, ProfileError, operators, profile_step
 from mfubench.measure.train_loop import TrainLoop
@@ -46,7 +48,8 @@ def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> 
         record.extra["breakdown_problem"] = str(error)
         return
     session.progress.phase(f"timing the matrix products of {record.case_id} alone")
-    gemms = capture_gemms(step)
+    alone_s = _attempt(record, "matrix products alone", lambda: _alone_s(step))
+    curve = _attempt(record, "bandwidth by working set", lambda: measure_curve(device))
     outside = {}
     step_s = record.step_s
     if "evaluation_s" in record.extra:
@@ -63,14 +66,34 @@ def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> 
         model_flops=record.model_flops_per_step,
         peak_flops_per_s=record.peak_flops_per_s,
         ceiling_flops_per_s=ceiling.rate_per_s,
-        gemm_alone_s=time_alone(gemms, device) if gemms else None,
-        costs=workload.component_costs(record.dtype),
-        bandwidth=measure_curve(device).at,
+        gemm_alone_s=alone_s,
+        costs=workload.component_costs(record.dtype) if curve is not None else {},
+        bandwidth=curve.at if curve is not None else lambda _: float("inf"),
         outside=outside,
     )
     if not record.compile:
-        account = with_ablations(account, _savings_s(session, record, step))
-    keep(record, account, profile)
+        savings = _attempt(record, "ablation", lambda: _savings_s(session, record, step))
+        account = with_ablations(account, savings or {})
+    keep(record, account, profile, scale=(account.step_s - sum(outside.values())) / profile.step_s)
+
+
+Result = TypeVar("Result")
+
+
+def _attempt(record: CaseRecord, what: str, run: Callable[[], Result]) -> Result | None:
+    """A part of the account that may fail without taking the rest with it."""
+    try:
+        return run()
+    except Exception as error:
+        _, reason = classify(error, compiled=False)
+        notes = record.extra.get("breakdown_note")
+        record.extra["breakdown_note"] = "; ".join(filter(None, [notes, f"no {what}: {reason}"]))
+        return None
+
+
+def _alone_s(step: TrainStep) -> float | None:
+    gemms = capture_gemms(step)
+    return time_alone(gemms, step.device) if gemms else None
 
 
 def _profile_at_speed(step: TrainStep, timed_s: float) -> Profile:
@@ -112,8 +135,8 @@ def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> di
     return savings
 
 
-def keep(record: CaseRecord, account: Account, profile: Profile) -> None:
-    """Put an account into a record's extra fields."""
+def keep(record: CaseRecord, account: Account, profile: Profile, *, scale: float) -> None:
+    """Put an account into a record's extra fields; operators are scaled as the bars are."""
     largest = sorted(operators(profile, on_host=record.device == "cpu"), key=lambda op: -op.seconds)
     record.extra |= {
         "breakdown": account.as_data(),
@@ -121,7 +144,9 @@ def keep(record: CaseRecord, account: Account, profile: Profile) -> None:
         "breakdown_binds": account.binds,
         "breakdown_groups": account.groups,
         "breakdown_unexplained": account.unexplained_ratio,
-        "breakdown_operators": [asdict(op) for op in largest[:KEPT_OPERATORS]],
+        "breakdown_operators": [
+            asdict(op) | {"seconds": op.seconds * scale} for op in largest[:KEPT_OPERATORS]
+        ],
         "profiler_event_cost_s": profile.event_cost_s,
         "profiler_events_per_step": profile.events_per_step,
         "profiled_step_s": profile.profiled_s,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mfubench.suite.sweep import DTYPES, MAX_BATCH_SIZE, SWEEPS, SweepOptions
+from mfubench.suite.sweep import DTYPES, MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
 from model.presets import PRESETS
 
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
@@ -88,9 +88,10 @@ def parse_batch_sizes(text: str) -> tuple[int, ...] | None:
 
 def parse_threads(text: str) -> int:
     """A whole number of intra-operator threads."""
-    if not text.isdecimal() or not 1 <= int(text) <= 4096:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of threads; allowed: 1 to 4096, for instance --threads 2"
+            f"{text!r} is not a number of threads; allowed: 1 to {MAX_THREADS}, for instance "
+            "--threads 2"
         )
     return int(text)
 

@@ -22,7 +22,7 @@ from mfubench.suite.sweep import DTYPES, MAX_BATCH_SIZE, SweepOptions, TrainCase
 from model.presets import PRESETS
 
 _CASE = re.compile(
-    r"(?:(?:train-step|train-loop|breakdown|breakdown-loop)/)?(?P<preset>[^/]+)"
+    r"(?:(?P<question>train-step|train-loop|breakdown|breakdown-loop)/)?(?P<preset>[^/]+)"
     rf"(?:/(?P<device>(?:{'|'.join(DEVICE_KINDS)})(?::\d{{1,4}})?)-(?P<dtype>\w+)"
     r"-b(?P<batch>\d{1,8})-(?P<how>eager|compiled))?"
 )
@@ -98,6 +98,15 @@ class _StreamScreen:
         self._stream.flush()
 
 
+def names_a_loop(text: str) -> bool:
+    """Whether a case's id is of a question about the training loop.
+
+    >>> names_a_loop("train-loop/gpt2/cpu-float32-b12-eager"), names_a_loop("gpt2")
+    (True, False)
+    """
+    return text.strip().startswith(("train-loop/", "breakdown-loop/"))
+
+
 def breakdown_of(case: TrainCase, options: SweepOptions, *, loop: bool) -> CaseRecord:
     """Measure and account for one case. Progress goes to standard error where it is a terminal.
 
@@ -116,7 +125,7 @@ def breakdown_of(case: TrainCase, options: SweepOptions, *, loop: bool) -> CaseR
             runner.breakdown(
                 workload, device=case.device, dtype=case.dtype, compile=case.compile, loop=loop
             )
-        session.journal.saved()  # printed, not saved: nothing to keep for a later run
         return session.records[-1]
     finally:
+        session.journal.saved()  # printed, not saved: nothing to keep for a later run
         session.close()

@@ -18,12 +18,13 @@ import torch
 from mfubench.analysis import rates
 from mfubench.hardware.devices import Device
 from mfubench.hardware.memory import memory_available_bytes
+from mfubench.measure.failures import classify
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.workload import StepCost, Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.report.lines import case_line
-from mfubench.suite.outcomes import CaseEnded, classify
+from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.session import BenchSession
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -42,7 +43,10 @@ def test_every_field_of_a_case_is_documented_in_its_order_and_no_other() -> None
 def test_the_schema_asks_for_every_field_of_a_case() -> None:
     case = schema()["$defs"]["case"]
     assert case["required"] == CASE_FIELDS
-    assert list(case["properties"]) == CASE_FIELDS
+    of_one_question = list(case["properties"])[len(CASE_FIELDS) :]
+    assert list(case["properties"]) == CASE_FIELDS + of_one_question
+    documented = first_codes(section(RESULTS, "## Fields of one question"))
+    assert [name for name in of_one_question if name not in documented] == []
 
 
 @pytest.mark.parametrize("key", sorted(set(keys(schema()))))
@@ -54,6 +58,16 @@ def test_the_object_mfubench_is_documented_as_the_schema_has_it() -> None:
     documented = first_codes(section(RESULTS, "## The object `mfubench`"))
     assert documented == schema()["properties"]["mfubench"]["required"]
     assert f"| `schema_version` | {SCHEMA_VERSION} |" in RESULTS
+
+
+def test_every_question_of_the_schema_is_documented() -> None:
+    (cells,) = (
+        cells
+        for cells in rows(section(RESULTS, "## Fields of every case"))
+        if cells[0] == "`question`"
+    )
+    questions = schema()["$defs"]["case"]["properties"]["question"]["enum"]
+    assert re.findall(r"`([\w-]+)`", cells[2]) == questions
 
 
 def test_every_outcome_is_documented_with_what_pytest_says() -> None:

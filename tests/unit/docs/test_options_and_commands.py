@@ -97,12 +97,21 @@ def test_the_sweeps_table_is_the_plan(name: str) -> None:
     assert cells[1:8] == [
         ", ".join(map(str, plan.batch_multiples)),
         modes(plan.compile),
-        modes(plan.loop_compile),
+        modes(plan.few_compile),
         "all supported" if plan.all_dtypes else "native",
         f"{plan.rounds_budget_s}",
         f"{plan.warmup_budget_s}",
         f"{plan.ceiling_budget_s}",
     ]
+
+
+@pytest.mark.parametrize("question", ["harness", "breakdown"])
+def test_the_sweeps_table_says_who_asks(question: str) -> None:
+    asked_from = re.findall(r'from_sweep="(\w+)"', page(f"benchmarks/test_{question}.py"))
+    (least,) = set(asked_from)
+    for cells in rows(section(OPTIONS, "### `--sweep` NAME")):
+        asks = SWEEPS.index(cells[0].strip("`")) >= SWEEPS.index(least)
+        assert cells[8] == ("yes" if asks else "no")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -134,7 +143,9 @@ def test_the_general_options_are_documented() -> None:
     assert [name for name in PRESETS if f"`{name}`" not in COMMANDS] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/options.md", "docs/method.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/options.md", "docs/method.md", "docs/breakdown.md"]
+)
 def test_what_a_page_tells_to_type_exists(declared: dict[str, Any], name: str) -> None:
     known = set(declared).union(*map(option_names, commands().values()))
     typed = re.findall(r"(?<=[ `])--[a-z][\w-]+", page(name))

@@ -15,6 +15,7 @@ import torch._dynamo
 # pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
 import mfubench.report.table
 import mfubench.suite.runner  # noqa: F401
+from mfubench.analysis.account import PROFILED_BARS
 from mfubench.analysis.schema import problems
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.cpu import usable_cores
@@ -85,10 +86,25 @@ def test_it_runs_and_its_result_is_valid_and_documented(saved: dict[str, Any]) -
     assert set(saved["mfubench"]) == set(first_codes(section(RESULTS, "## The object `mfubench`")))
 
 
-def test_its_count_is_what_torch_dispatches() -> None:
+def example_workload() -> Any:
     scope: dict[str, Any] = {"__name__": "example"}
     exec(compile(EXAMPLE, "docs/extending.md", "exec", dont_inherit=True), scope)
-    workload = scope["MLPRegression"]()
+    return scope["MLPRegression"]()
+
+
+def test_its_components_are_bars_and_their_bytes_the_least() -> None:
+    workload = example_workload()
+    costs = workload.component_costs("float32")
+    assert set(costs) <= {"gemm", "attention", *PROFILED_BARS}
+    network = workload.make_model()
+    weights = sum(weight.numel() for weight in network.parameters())
+    assert costs["optimizer"].bytes == 4 * 5 * weights
+    x, _ = workload.sample_batch("train", torch.device("cpu"))
+    assert costs["activation"].bytes == 4 * 5 * network[0](x).numel()
+
+
+def test_its_count_is_what_torch_dispatches() -> None:
+    workload = example_workload()
     network = workload.make_model()
     batch = workload.sample_batch("train", torch.device("cpu"))
     counted = count_dispatched_flops(lambda: workload.loss(network, batch).backward())
