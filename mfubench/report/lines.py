@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mfubench.report.knobs import knob_line
 from mfubench.report.units import format_duration, format_share, format_si
 
 Info = Mapping[str, Any]
@@ -28,6 +29,8 @@ def case_line(info: Info) -> str:
     if info["question"].startswith("breakdown") and "breakdown" in info:
         unexplained = format_share(info["breakdown_unexplained"], digits=2)
         return f"{name}  {info['breakdown_binds']}, {unexplained} unexplained"
+    if info["question"] == "knob":
+        return f"{name}  {knob_line(info)}"
     step = format_duration(info["step_s"])
     tokens = format_si(info["tokens_per_s"], "tok/s")
     share = format_share(info["ceiling_utilisation"])

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mfubench.report.answer import answers, compile_times
 from mfubench.report.breakdown import breakdown_sentences, breakdown_table, breakdown_title
+from mfubench.report.knobs import compile_charges, knob_table
 from mfubench.report.lines import Info, ceiling_rate, harness_ratio
 from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
 
@@ -59,6 +60,9 @@ def _parts(infos: Sequence[Info]) -> list[RenderableType]:
             parts.append(Text(breakdown_sentences(info) + "\n"))
         elif "breakdown_problem" in info:
             parts.append(Text(f"{info['case_id']}: {info['breakdown_problem']}\n"))
+    if knobs := [i for i in ok if i["question"] == "knob"]:
+        parts.append(knob_table(knobs))
+        parts.extend(Text(sentence + "\n") for sentence in compile_charges(knobs))
     others = [i for i in infos if i["outcome"] != "ok"]
     if others:
         parts.append(_outcome_table(others))

@@ -74,6 +74,8 @@ class SuiteRun:
             ]
             option.benchmark_autosave = f"{commit}_{get_current_time()}"
         option.benchmark_save_data = True
+        base = config.invocation_params.dir
+        self._named_files = {(base / str(a).split("::")[0]).resolve() for a in config.args}
         self._baseline_note = self._note_missing_baseline()
         if not (option.benchmark_compare or option.benchmark_verbose or option.benchmark_columns):
             option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
@@ -188,14 +190,15 @@ class SuiteRun:
                 metafunc.parametrize("preset", presets, ids=list(presets))
 
     def choose(self, items: list[pytest.Item]) -> None:
-        """Drop the questions that this sweep does not ask."""
+        """Drop the questions that this sweep does not ask, unless their file was named."""
         rank = SWEEPS.index(self.options.sweep)
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
             marker = item.get_closest_marker("mfubench")
             least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
-            (kept if SWEEPS.index(least) <= rank else dropped).append(item)
+            asked = SWEEPS.index(least) <= rank or item.path in self._named_files
+            (kept if asked else dropped).append(item)
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
             items[:] = kept

@@ -14,10 +14,15 @@ from mfubench.measure.bare import bare_step
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
 from mfubench.measure.warmup import WarmUp, rounds_for
+from mfubench.measure.worker_process import WorkerError
 from mfubench.measure.workload import Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
+from mfubench.suite.knob_bench import PAIRS
+from mfubench.suite.knobs import KNOBS_BY_NAME
+from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.stages import CaseStages, time_s
+from model.presets import get_preset
 
 HARNESS_TOLERANCE = 0.01
 
@@ -86,6 +91,47 @@ class CaseRunner(CaseStages):
             "iteration_amortised_s": iteration_s,
             "predicted_training_s": settings.max_iters * iteration_s + warm.start_up_s,
         }
+
+    def knob(self, name: str, *, preset: str, device: str) -> None:
+        """Turn one knob, in pairs against nanoGPT's own loop, each side in its own process."""
+        knob = KNOBS_BY_NAME[name]
+        batch_size = get_preset(preset).batch_size
+        setting = case_id("knob", preset=preset, device=device, dtype="float32")
+        record = CaseRecord(
+            case_id=f"{setting}/{name.replace(' ', '-')}",
+            question="knob",
+            preset=preset,
+            device=device,
+            dtype="float32",
+            batch_size=batch_size,
+            threads=self.session.threads,
+        )
+        record.extra["knob"] = {
+            "name": name,
+            "before": knob.before,
+            "after": knob.after,
+            "nanogpt": knob.nanogpt,
+            "pytorch": knob.pytorch,
+            "changes_numerics": knob.changes_numerics,
+        }
+        with self._recorded(record):
+            self._present(record)
+            bench = self.session.knob_bench(preset, device)
+            reason = knob.inapplicable(bench.machine)
+            if reason is not None:
+                raise CaseEnded(Outcome.UNSUPPORTED, reason)
+            self.session.progress.phase(f"starting {name}")
+            try:
+                with bench.start(bench.config_of(knob)) as worker:
+                    turns = bench.turns(worker)
+                    self._rounds(record, turns.candidate_turn, PAIRS, before=turns.base_turn)
+            except WorkerError as error:
+                raise CaseEnded(error.outcome, error.reason) from None
+            record.extra["knob"] |= turns.as_data()
+            record.step_s = statistics.median(turns.candidate_s_per_token) * worker.tokens_per_step
+            record.tokens_per_step = worker.tokens_per_step
+            record.tokens_per_s = worker.tokens_per_step / record.step_s
+            record.outcome = Outcome.OK
 
     def ceiling(
         self, kind: str, *, device: str, dtype: str | None, make: Callable[[Device], Any]

@@ -16,9 +16,11 @@ from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling, ceiling
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import Device, available_devices, parse_device
 from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import matmul_precision, use_once
 from mfubench.record import CaseRecord
 from mfubench.suite.journal import Journal
+from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import DTYPES, SweepOptions, TrainCase, train_cases
 from model.corpus import Corpus, open_corpus
@@ -43,6 +45,7 @@ class BenchSession:
         self.corpora: dict[tuple[int, int], Corpus] = {}
         self._devices: dict[str, Device] = {}
         self._used: set[str] = set()
+        self._knob_benches: dict[tuple[str, str], KnobBench] = {}
         self.ceiling_infos: dict[str, list[dict[str, Any]]] = {}
         """What was recorded of each ceiling in this run, to be put right when it is measured again:
         the first look may have come in a busy moment."""
@@ -120,6 +123,19 @@ class BenchSession:
             use_once(device)
             self._used.add(device_key(device))
 
+    def knob_bench(self, preset: str, device: str) -> KnobBench:
+        """The resident baseline of a preset on a device: nanoGPT's own loop."""
+        key = (preset, device)
+        if key not in self._knob_benches:
+            base = LoopConfig(
+                preset=preset,
+                device=device,
+                batch_size=PRESETS[preset].batch_size,
+                threads=self.threads,
+            )
+            self._knob_benches[key] = KnobBench(base, corpus=self.options.corpus)
+        return self._knob_benches[key]
+
     def ceiling_key(self, kind: str, device: Device, dtype: str | None) -> str:
         return ceiling_key(kind, device_key(device), dtype, self.threads, torch.__version__)
 
@@ -167,6 +183,8 @@ class BenchSession:
 
     def close(self) -> None:
         """Remove the encoded corpora, give torch its threads back."""
+        for bench in self._knob_benches.values():
+            bench.close()
         self._scratch.cleanup()
         torch.set_num_threads(self._threads_before)
 

@@ -1,0 +1,187 @@
+"""A training loop built from a `LoopConfig`: nanoGPT's loop with any of the knobs turned."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+
+from mfubench.hardware.devices import Device, parse_device
+from mfubench.measure.loaders import Loader, make_loader
+from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.train_loop import learning_rate
+from mfubench.measure.train_step import AUTOCAST_DTYPES, SEED
+from mfubench.measure.workload import LoopSettings
+from model.corpus import Corpus
+from model.gpt import GPT, MLP, Block
+from model.optimizer import adamw_groups
+from model.presets import Preset, get_preset
+
+SDP_BACKENDS = {
+    "fused": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
+    "math": [SDPBackend.MATH],
+}
+
+
+class ConfiguredLoop:
+    """One optimizer step per call, data and logging included; evaluation apart.
+
+    The same seed gives the same weights and the same data for every configuration of a batch size,
+    so that losses can be compared step by step.
+    """
+
+    def __init__(self, config: LoopConfig, corpus: Corpus, *, seed: int = SEED) -> None:
+        self.config = config
+        self.preset = _preset(config)
+        self.device: Device = parse_device(config.device)
+        torch.manual_seed(seed)
+        torch.set_float32_matmul_precision("high" if config.dtype == "tf32" else "highest")
+        if config.flush_denormals:
+            torch.set_flush_denormal(True)
+        self.model = _model(self.preset, config).to(self.device.torch_device)
+        self._parameters = list(self.model.parameters())
+        self._optimizer = _optimizer(self.model, self.preset, config)
+        self._forward_model = _compiled(self.model, config)
+        self._scaler = torch.amp.GradScaler(self.device.kind) if config.dtype == "float16" else None
+        self._settings = _settings(self.preset, config)
+        self._iteration = 0
+        self._loader: Loader = make_loader(
+            config, corpus, block_size=self.preset.config.block_size, device=self.device, seed=seed
+        )
+        self._batch = self._loader.next_batch()
+        self.last_loss: Tensor = torch.full((), float("nan"))
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.config.tokens_factor * self.preset.config.block_size
+
+    def __call__(self) -> None:
+        rate = learning_rate(self._iteration, self._settings)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        accumulation = self.config.gradient_accumulation
+        for _ in range(accumulation):
+            loss = self._loss(self._batch) / accumulation
+            self._batch = self._loader.next_batch()
+            (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        self._update()
+        self.last_loss = loss.detach() * accumulation
+        if self._iteration % self._settings.log_interval == 0:
+            self.last_loss.item()
+        self._iteration += 1
+        self.device.synchronise()
+
+    def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        with self._autocast(), self._attention():
+            loss: Tensor = self._forward_model(*batch)[1]
+            return loss
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.dtype in AUTOCAST_DTYPES:
+            return torch.autocast(self.device.kind, dtype=AUTOCAST_DTYPES[self.config.dtype])
+        return contextlib.nullcontext()
+
+    def _attention(self) -> contextlib.AbstractContextManager[Any]:
+        backends = SDP_BACKENDS.get(self.config.attention)
+        return sdpa_kernel(backends) if backends else contextlib.nullcontext()
+
+    def _update(self) -> None:
+        scaler, optimizer = self._scaler, self._optimizer
+        if self.preset.grad_clip:
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.preset.grad_clip)
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        optimizer.zero_grad(set_to_none=self.config.zero_grad == "none")
+
+    def evaluate(self, batches: int) -> float:
+        """Mean loss over batches of the validation split, in evaluation mode."""
+        self._forward_model.eval()
+        try:
+            with torch.no_grad():
+                losses = [
+                    self._loss(self._loader.evaluation_batch()).item() for _ in range(batches)
+                ]
+        finally:
+            self._forward_model.train()
+        return sum(losses) / len(losses)
+
+    def close(self) -> None:
+        """Stop the loader's threads or processes."""
+        self._loader.close()
+
+
+def _preset(config: LoopConfig) -> Preset:
+    preset = get_preset(config.preset)
+    vocab = preset.config.vocab_size
+    padded = math.ceil(vocab / config.vocab_multiple) * config.vocab_multiple
+    return replace(preset, config=replace(preset.config, vocab_size=padded))
+
+
+def _settings(preset: Preset, config: LoopConfig) -> LoopSettings:
+    return LoopSettings(
+        max_iters=preset.max_iters,
+        eval_interval=config.eval_interval or preset.eval_interval,
+        eval_iters=preset.eval_iters,
+        log_interval=config.log_interval or preset.log_interval,
+        learning_rate=preset.learning_rate,
+        min_learning_rate=preset.learning_rate / 10,
+        warmup_iters=min(100, preset.max_iters // 10),
+        grad_clip=preset.grad_clip,
+    )
+
+
+def _model(preset: Preset, config: LoopConfig) -> nn.Module:
+    model = GPT(preset.config)
+    if config.gelu == "tanh":
+        for module in model.modules():
+            if isinstance(module, MLP):
+                module.gelu = nn.GELU(approximate="tanh")
+    if config.activation_checkpointing:
+        for module in model.modules():
+            if isinstance(module, Block):
+                _checkpointed(module)
+    return model.to(torch.bfloat16) if config.weights == "bfloat16" else model
+
+
+def _checkpointed(block: Block) -> None:
+    """Let a block keep its input alone and compute the rest again in the backward pass."""
+    plain = block.forward
+
+    def forward(x: Tensor) -> Tensor:
+        result: Tensor = checkpoint(plain, x, use_reentrant=False)
+        return result
+
+    block.forward = forward  # type: ignore[assignment, method-assign]
+
+
+def _optimizer(model: nn.Module, preset: Preset, config: LoopConfig) -> torch.optim.Optimizer:
+    kinds: dict[str, dict[str, bool]] = {
+        "default": {"fused": True} if config.device.startswith("cuda") else {},
+        "for-loop": {"foreach": False, "fused": False},
+        "foreach": {"foreach": True},
+        "fused": {"fused": True},
+    }
+    return torch.optim.AdamW(
+        adamw_groups(model, preset.weight_decay),
+        lr=preset.learning_rate,
+        betas=(preset.beta1, preset.beta2),
+        **kinds[config.optimizer],
+    )
+
+
+def _compiled(model: nn.Module, config: LoopConfig) -> nn.Module:
+    if config.compile == "no":
+        return model
+    mode = None if config.compile == "default" else config.compile
+    return cast(nn.Module, torch.compile(model, mode=mode))

@@ -1,0 +1,111 @@
+"""How a training loop is set up, as plain data: what a knob changes and a worker builds from.
+
+The defaults are nanoGPT's `train.py` with the preset's values. A configuration travels to a worker
+process as JSON, and says in a sentence what cannot be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+COMPILE_MODES = ("no", "default", "reduce-overhead", "max-autotune")
+ATTENTIONS = ("default", "fused", "math")
+GELUS = ("exact", "tanh")
+OPTIMIZERS = ("default", "for-loop", "foreach", "fused")
+LOADERS = ("inline", "thread", "workers-2", "workers-4")
+DTYPES = ("float32", "tf32", "bfloat16", "float16")
+WEIGHTS = ("float32", "bfloat16")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopConfig:
+    """One way to train a preset. Each field but the first two can be a knob."""
+
+    preset: str = "nanogpt-cpu"
+    device: str = "cpu"
+    batch_size: int = 12
+    """Sequences per forward pass."""
+    gradient_accumulation: int = 1
+    """Forward passes per optimizer step."""
+    dtype: str = "float32"
+    """What matmuls run in: autocast for bfloat16 and float16 (with a scaler)."""
+    weights: str = "float32"
+    """What parameters are stored in."""
+    compile: str = "no"
+    attention: str = "default"
+    gelu: str = "exact"
+    optimizer: str = "default"
+    vocab_multiple: int = 1
+    """The vocabulary is padded to a multiple of this."""
+    zero_grad: str = "none"
+    """Gradients are dropped ("none") or filled with zeros ("zeros")."""
+    loader: str = "inline"
+    log_interval: int | None = None
+    """None: the preset's."""
+    eval_interval: int | None = None
+    activation_checkpointing: bool = False
+    flush_denormals: bool = False
+    threads: int | None = None
+    """Intra-operator threads; None: the usable cores."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables of the process, which must be set before it starts."""
+    cpus: tuple[int, ...] | None = None
+    """Processors the process is bound to; None: as it is."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("compile", COMPILE_MODES),
+            ("attention", ATTENTIONS),
+            ("gelu", GELUS),
+            ("optimizer", OPTIMIZERS),
+            ("loader", LOADERS),
+            ("dtype", DTYPES),
+            ("weights", WEIGHTS),
+            ("zero_grad", ("none", "zeros")),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+        for name in ("batch_size", "gradient_accumulation", "vocab_multiple"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+
+    @property
+    def tokens_factor(self) -> int:
+        """Sequences per optimizer step."""
+        return self.batch_size * self.gradient_accumulation
+
+    @property
+    def process_settings(self) -> tuple[Any, ...]:
+        """What needs a process of its own."""
+        return (tuple(sorted(self.environment.items())), self.cpus)
+
+    def changed(self, changes: dict[str, Any]) -> LoopConfig:
+        """This configuration with some fields changed; environments are merged."""
+        changes = dict(changes)
+        if "environment" in changes:
+            changes["environment"] = {**self.environment, **changes["environment"]}
+        return replace(self, **changes)
+
+    def as_data(self) -> dict[str, Any]:
+        """JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> LoopConfig:
+        """From `as_data`; an unknown field is refused by name."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise ConfigError(
+                f"unknown setting {unknown[0]!r}; allowed: {', '.join(sorted(known))}"
+            )
+        values = dict(data)
+        if values.get("cpus") is not None:
+            values["cpus"] = tuple(values["cpus"])
+        return cls(**values)

@@ -1,0 +1,113 @@
+"""A process that holds one training loop and runs steps when it is told to.
+
+Two of them take turns in a paired measurement, each with its own environment. The parent writes one
+JSON object per line to the worker's standard input and reads one per line from its standard output:
+
+    {"config": {…}, "corpus": path or null, "cache": folder, "seed": 1337}   →  {"ready": …}
+    {"run": n}        n steps, timed each       →  {"times_s": […], "loss": x}
+    {"losses": n}     n steps, every loss       →  {"losses": […]}
+    {"evaluate": n}   n validation batches      →  {"seconds": s, "loss": x}
+    {"stop": true}                              →  the process ends
+
+Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main() -> int:
+    """Serve until told to stop, or until the parent is gone."""
+    # Standard output carries the protocol: what a library prints must go elsewhere.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(sys.stdin, replies)
+    return 0
+
+
+def serve(requests: TextIO, replies: TextIO) -> None:
+    """Answer each request; a request that fails is answered too, and the next one is read."""
+    loop: Any = None
+    for line in requests:
+        request = json.loads(line)
+        if request.get("stop"):
+            break
+        try:
+            if "config" in request:
+                loop = build(request)
+                answer: dict[str, Any] = {"ready": True, "tokens_per_step": loop.tokens_per_step}
+            elif loop is None:
+                answer = {"error": "no configuration yet", "outcome": "error"}
+            else:
+                answer = respond(loop, request)
+        except Exception as error:
+            answer = failure(error)
+        replies.write(json.dumps(answer) + "\n")
+        replies.flush()
+    if loop is not None:
+        loop.close()
+
+
+def build(request: dict[str, Any]) -> Any:
+    """The loop of a configuration. Imports torch here: the environment is set by now."""
+    from mfubench.measure.loop_config import LoopConfig
+
+    config = LoopConfig.from_data(request["config"])
+    if config.cpus is not None:
+        os.sched_setaffinity(0, config.cpus)
+    import torch
+
+    from mfubench.measure.configured_loop import ConfiguredLoop
+    from model.corpus import open_corpus
+    from model.presets import get_preset
+
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    preset = get_preset(config.preset)
+    corpus = open_corpus(
+        Path(request["corpus"]) if request.get("corpus") else None,
+        vocab_size=preset.config.vocab_size,
+        block_size=preset.config.block_size,
+        cache_dir=Path(request["cache"]),
+    )
+    return ConfiguredLoop(config, corpus, seed=request["seed"])
+
+
+def respond(loop: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """Run what is asked for."""
+    if "run" in request:
+        times_s = []
+        for _ in range(request["run"]):
+            start_s = time.perf_counter()
+            loop()
+            times_s.append(time.perf_counter() - start_s)
+        return {"times_s": times_s, "loss": float(loop.last_loss)}
+    if "losses" in request:
+        losses = []
+        for _ in range(request["losses"]):
+            loop()
+            losses.append(float(loop.last_loss))
+        return {"losses": losses}
+    if "evaluate" in request:
+        start_s = time.perf_counter()
+        loss = loop.evaluate(request["evaluate"])
+        return {"seconds": time.perf_counter() - start_s, "loss": loss}
+    return {"error": f"unknown request {sorted(request)}", "outcome": "error"}
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """What went wrong, and the outcome it is."""
+    from mfubench.measure.failures import classify
+
+    outcome, reason = classify(error, compiled=True)
+    return {"error": reason, "outcome": outcome.value}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The parent's side of a worker: start it, ask it, and be told plainly when it cannot answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mfubench.measure.loop_config import LoopConfig
+from mfubench.record import Outcome
+
+START_TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
+"""A compilation may take minutes; nothing that a worker is asked for takes longer than this."""
+
+
+class WorkerError(RuntimeError):
+    """A worker that failed, died or did not answer."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+
+
+class Worker:
+    """A process with one training loop in it. Idle, it waits on its standard input and computes
+    nothing."""
+
+    def __init__(
+        self, config: LoopConfig, *, cache: Path, corpus: Path | None = None, seed: int = 1337
+    ) -> None:
+        self.config = config
+        self._log = tempfile.TemporaryFile(  # noqa: SIM115 - closed in close()
+            mode="w+", encoding="utf-8", errors="replace"
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mfubench.measure.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, "KINETO_LOG_LEVEL": "99", **config.environment},
+        )
+        request = {
+            "config": config.as_data(),
+            "corpus": str(corpus) if corpus else None,
+            "cache": str(cache),
+            "seed": seed,
+        }
+        try:
+            self.tokens_per_step = int(self.ask(request, START_TIMEOUT_S)["tokens_per_step"])
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, request: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """The worker's answer. Raises WorkerError when it reports a failure, dies or hangs."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._read_line(timeout_s)
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise WorkerError(Outcome.ERROR, f"the worker ended: {self._last_words()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(Outcome(answer["outcome"]), answer["error"])
+        return answer
+
+    def run(self, steps: int) -> list[float]:
+        """Seconds of each of `steps` steps."""
+        times: list[float] = self.ask({"run": steps})["times_s"]
+        return times
+
+    def _read_line(self, timeout_s: float) -> str:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(timeout_s):
+                self._process.kill()
+                raise WorkerError(Outcome.ERROR, f"the worker gave no answer in {timeout_s:.0f} s")
+        return self._process.stdout.readline()
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
+        status = self._process.returncode
+        return f"{lines[-1][:200] if lines else 'it said nothing'} (status {status})"
+
+    def close(self) -> None:
+        """End the process, gently if it listens."""
+        with contextlib.suppress(OSError, ValueError):
+            assert self._process.stdin is not None
+            self._process.stdin.write('{"stop": true}\n')
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+SETTLE_S = 0.01
+"""Between turns: threads of the side that has just stopped spin for some milliseconds."""

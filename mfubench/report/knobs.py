@@ -1,0 +1,68 @@
+"""Knobs as a table: what each did here, and what to type for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from mfubench.report.units import format_duration
+
+Info = Mapping[str, Any]
+
+
+def knob_table(infos: Sequence[Info]) -> Table:
+    """Measured knobs, largest gain first: the ratio of tokens per second, and a verdict."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column("knob", no_wrap=True)
+    table.add_column("speed", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("what to type or change", overflow="fold")
+    for info in sorted(infos, key=lambda i: -i["knob"]["ratio"]):
+        knob = info["knob"]
+        table.add_row(
+            knob["name"],
+            f"×{knob['ratio']:.3f}",
+            f"{knob['low']:.3f}–{knob['high']:.3f}",
+            verdict(knob),
+            knob["nanogpt"],
+        )
+    return table
+
+
+def verdict(knob: Info) -> str:
+    """The verdict in words.
+
+    >>> verdict({"verdict": "no difference", "beyond": 0.0123})
+    'no difference beyond 1.2 %'
+    """
+    if knob["verdict"] == "no difference":
+        return f"no difference beyond {knob['beyond'] * 100:.1f} %"
+    return str(knob["verdict"])
+
+
+def knob_line(info: Info) -> str:
+    """One knob's effect, short."""
+    knob = info["knob"]
+    return f"×{knob['ratio']:.3f} tokens/s ({knob['low']:.3f}–{knob['high']:.3f}): {verdict(knob)}"
+
+
+def compile_charges(infos: Sequence[Info]) -> list[str]:
+    """What compilation costs and when it is won back, a sentence per compiled knob."""
+    sentences = []
+    for info in infos:
+        knob = info["knob"]
+        if knob.get("start_up_s") is None:
+            continue
+        if knob["break_even_iters"] is None:
+            won = "which no number of iterations wins back here"
+        else:
+            won = f"won back after {knob['break_even_iters']:,.0f} iterations"
+        sentences.append(
+            f"{knob['name']}: {format_duration(knob['start_up_s'])} of start-up, {won}; over "
+            f"{knob['horizon_iters']} iterations ×{knob['net_ratio']:.3f} tokens/s in all."
+        )
+    return sentences

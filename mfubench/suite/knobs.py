@@ -1,0 +1,392 @@
+"""The knobs: each one change to the way the same model trains, declared here and nowhere else.
+
+To add one, add a `Knob` to `KNOBS`: a name, what changes in the `LoopConfig`, where it applies, and
+the words to type for it. docs/knobs.md says the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from ctypes.util import find_library
+from dataclasses import dataclass, field
+from typing import Any
+
+from mfubench.hardware.cpu import UsableCores
+from mfubench.hardware.devices import Device
+from mfubench.measure.loop_config import LoopConfig
+
+Reason = str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a knob may ask about before it is tried."""
+
+    device: Device
+    cores: UsableCores
+    cpus: tuple[int, ...]
+    fast_cpus: tuple[int, ...]
+    """Performance cores where the machine has two kinds, else empty."""
+    vocab_size: int
+
+
+Change = Callable[[LoopConfig, Machine], dict[str, Any]]
+
+
+def _always(machine: Machine) -> Reason:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """One change."""
+
+    name: str
+    before: str
+    after: str
+    change: Change
+    nanogpt: str
+    """What to type for nanoGPT's train.py, or what to change in it."""
+    pytorch: str
+    """The same in a plain PyTorch script."""
+    changes_numerics: bool = False
+    """Whether the loss must be compared: another rounding, another batch, another function."""
+    inapplicable: Callable[[Machine], Reason] = field(default=_always)
+    """Why it cannot be measured here, None where it can."""
+
+
+def _set(**changes: Any) -> Change:
+    return lambda config, machine: changes
+
+
+def _environment(**variables: str) -> Change:
+    return lambda config, machine: {"environment": variables}
+
+
+def _batch(factor: int) -> Change:
+    return lambda config, machine: {"batch_size": factor * config.batch_size}
+
+
+def _only_cuda(machine: Machine) -> Reason:
+    kind = machine.device.kind
+    return None if kind == "cuda" else f"for NVIDIA and AMD GPUs; this device is {kind}"
+
+
+def _only_cpu(machine: Machine) -> Reason:
+    kind = machine.device.kind
+    return None if kind == "cpu" else f"for training on the CPU; this device is {kind}"
+
+
+def _dtype(dtype: str) -> Callable[[Machine], Reason]:
+    def reason(machine: Machine) -> Reason:
+        unsupported = machine.device.unsupported_reason(dtype)
+        if unsupported is None and dtype not in machine.device.native_dtypes():
+            return f"this {machine.device.kind} only converts to {dtype}: many times slower"
+        return unsupported
+
+    return reason
+
+
+def _several_cores(machine: Machine) -> Reason:
+    return _only_cpu(machine) or (
+        None if machine.cores.count >= 2 else "this machine has one usable core"
+    )
+
+
+def _hybrid(machine: Machine) -> Reason:
+    return _only_cpu(machine) or (
+        None if machine.fast_cpus else "this machine has one kind of core"
+    )
+
+
+def _smt(machine: Machine) -> Reason:
+    return _only_cpu(machine) or (
+        None
+        if machine.cores.physical < len(machine.cpus)
+        else "every usable processor here is a core of its own"
+    )
+
+
+def _padding(multiple: int) -> Callable[[Machine], Reason]:
+    def reason(machine: Machine) -> Reason:
+        padded = machine.vocab_size % multiple == 0
+        return f"the vocabulary is a multiple of {multiple} already" if padded else None
+
+    return reason
+
+
+def _library(name: str) -> Callable[[Machine], Reason]:
+    def reason(machine: Machine) -> Reason:
+        found = find_library(name)
+        return _only_cpu(machine) or (None if found else f"lib{name} is not installed here")
+
+    return reason
+
+
+def _preload(name: str) -> Change:
+    return lambda config, machine: {"environment": {"LD_PRELOAD": find_library(name) or name}}
+
+
+_HELD_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+
+
+def _compile(mode: str, **settings: Any) -> Knob:
+    named = "" if mode == "default" else f', mode="{mode}"'
+    return Knob(
+        name="compile" if mode == "default" else f"compile {mode}",
+        before="eager",
+        after=f"torch.compile, {mode}",
+        change=_set(compile=mode),
+        nanogpt="--compile=True" if mode == "default" else f"torch.compile(model{named})",
+        pytorch=f"model = torch.compile(model{named})",
+        **settings,
+    )
+
+
+def _batch_knob(factor: int) -> Knob:
+    return Knob(
+        name=f"batch x{factor}",
+        before="the preset's batch",
+        after=f"{factor} times as many sequences",
+        change=_batch(factor),
+        nanogpt=f"--batch_size={factor} times as much",
+        pytorch="a larger batch",
+        changes_numerics=True,
+    )
+
+
+def _loader(kind: str, after: str, pytorch: str) -> Knob:
+    return Knob(
+        name=f"loader {kind}",
+        before="in line",
+        after=after,
+        change=_set(loader=kind),
+        nanogpt="replace get_batch in train.py",
+        pytorch=pytorch,
+    )
+
+
+KNOBS: tuple[Knob, ...] = (
+    *(_batch_knob(factor) for factor in (2, 4, 10)),
+    _compile("default"),
+    _compile("reduce-overhead", inapplicable=_only_cuda),
+    _compile("max-autotune", inapplicable=_only_cuda),
+    Knob(
+        name="bf16 autocast",
+        before="float32",
+        after="bfloat16 matmuls",
+        change=_set(dtype="bfloat16"),
+        nanogpt="--dtype=bfloat16 (on CUDA; on a CPU change ctx in train.py)",
+        pytorch="with torch.autocast(device, dtype=torch.bfloat16): …",
+        changes_numerics=True,
+        inapplicable=_dtype("bfloat16"),
+    ),
+    Knob(
+        name="bf16 weights",
+        before="float32 weights",
+        after="bfloat16 weights and optimizer state",
+        change=_set(weights="bfloat16"),
+        nanogpt="model.to(torch.bfloat16) in train.py",
+        pytorch="model.to(torch.bfloat16)",
+        changes_numerics=True,
+        inapplicable=_dtype("bfloat16"),
+    ),
+    Knob(
+        name="fp16 autocast",
+        before="float32",
+        after="float16 matmuls with a gradient scaler",
+        change=_set(dtype="float16"),
+        nanogpt="--dtype=float16",
+        pytorch="torch.autocast(device, dtype=torch.float16) and torch.amp.GradScaler",
+        changes_numerics=True,
+        inapplicable=_dtype("float16"),
+    ),
+    Knob(
+        name="tf32",
+        before="strict float32",
+        after="TF32 matmuls",
+        change=_set(dtype="tf32"),
+        nanogpt="on already",
+        pytorch='torch.set_float32_matmul_precision("high")',
+        changes_numerics=True,
+        inapplicable=_dtype("tf32"),
+    ),
+    Knob(
+        name="attention math",
+        before="fused attention",
+        after="attention by separate matmuls",
+        change=_set(attention="math"),
+        nanogpt="self.flash = False in model.py",
+        pytorch="with sdpa_kernel(SDPBackend.MATH): …",
+    ),
+    Knob(
+        name="gelu tanh",
+        before="exact GELU (erf)",
+        after="GELU's tanh approximation",
+        change=_set(gelu="tanh"),
+        nanogpt='nn.GELU(approximate="tanh") in model.py',
+        pytorch='nn.GELU(approximate="tanh")',
+        changes_numerics=True,
+    ),
+    *(
+        Knob(
+            name=f"adamw {kind}",
+            before="torch's default AdamW",
+            after=f"AdamW, {kind}",
+            change=_set(optimizer=kind),
+            nanogpt=f"AdamW(…, {arguments}) in configure_optimizers",
+            pytorch=f"torch.optim.AdamW(…, {arguments})",
+        )
+        for kind, arguments in (
+            ("fused", "fused=True"),
+            ("foreach", "foreach=True"),
+            ("for-loop", "foreach=False, fused=False"),
+        )
+    ),
+    *(
+        Knob(
+            name=f"vocab x{multiple}",
+            before="the data's vocabulary",
+            after=f"padded to a multiple of {multiple}",
+            change=_set(vocab_multiple=multiple),
+            nanogpt="vocab_size in model_args",
+            pytorch="a vocabulary padded with ids that never occur",
+            changes_numerics=True,
+            inapplicable=_padding(multiple),
+        )
+        for multiple in (64, 128)
+    ),
+    Knob(
+        name="zero_grad zeros",
+        before="gradients dropped",
+        after="gradients filled with zeros",
+        change=_set(zero_grad="zeros"),
+        nanogpt="zero_grad(set_to_none=False)",
+        pytorch="optimizer.zero_grad(set_to_none=False)",
+    ),
+    _loader("thread", "drawn one ahead by a thread", "a queue filled by threading.Thread"),
+    _loader("workers-2", "DataLoader with 2 workers", "DataLoader(…, num_workers=2)"),
+    _loader("workers-4", "DataLoader with 4 workers", "DataLoader(…, num_workers=4)"),
+    *(
+        Knob(
+            name=f"log every {interval}",
+            before="the preset's log_interval",
+            after=f"a loss read every {interval} iterations",
+            change=_set(log_interval=interval),
+            nanogpt=f"--log_interval={interval}",
+            pytorch="loss.item() less often",
+        )
+        for interval in (10, 100)
+    ),
+    Knob(
+        name="accumulate 4",
+        before="one batch per optimizer step",
+        after="four batches per optimizer step",
+        change=_set(gradient_accumulation=4),
+        nanogpt="--gradient_accumulation_steps=4",
+        pytorch="loss.backward() four times per optimizer.step()",
+        changes_numerics=True,
+    ),
+    Knob(
+        name="activation checkpointing",
+        before="activations kept",
+        after="each block computed again in the backward pass",
+        change=_set(activation_checkpointing=True),
+        nanogpt="torch.utils.checkpoint in Block",
+        pytorch="torch.utils.checkpoint.checkpoint(block, x)",
+    ),
+    Knob(
+        name="flush denormals",
+        before="denormal numbers kept",
+        after="denormal numbers are zero",
+        change=_set(flush_denormals=True),
+        nanogpt="torch.set_flush_denormal(True)",
+        pytorch="torch.set_flush_denormal(True)",
+        changes_numerics=True,
+        inapplicable=_only_cpu,
+    ),
+    Knob(
+        name="one thread",
+        before="a thread per usable core",
+        after="one thread",
+        change=_set(threads=1),
+        nanogpt="OMP_NUM_THREADS=1 python train.py",
+        pytorch="torch.set_num_threads(1)",
+        inapplicable=_several_cores,
+    ),
+    Knob(
+        name="a thread per physical core",
+        before="a thread per usable processor",
+        after="one per physical core",
+        change=lambda config, machine: {"threads": machine.cores.physical},
+        nanogpt="OMP_NUM_THREADS=cores python train.py",
+        pytorch="torch.set_num_threads(cores)",
+        inapplicable=_smt,
+    ),
+    Knob(
+        name="performance cores",
+        before="all cores",
+        after="bound to the performance cores",
+        change=lambda config, machine: {
+            "cpus": machine.fast_cpus,
+            "threads": len(machine.fast_cpus),
+        },
+        nanogpt="taskset -c 0-7 python train.py",
+        pytorch="os.sched_setaffinity(0, performance_cores)",
+        inapplicable=_hybrid,
+    ),
+    Knob(
+        name="idle threads sleep",
+        before="idle OpenMP threads spin",
+        after="they sleep",
+        change=_environment(OMP_WAIT_POLICY="passive"),
+        nanogpt="OMP_WAIT_POLICY=passive python train.py",
+        pytorch="the same variable",
+        inapplicable=_several_cores,
+    ),
+    Knob(
+        name="malloc keeps memory",
+        before="glibc returns large blocks to the system",
+        after="glibc keeps them",
+        change=_environment(**_HELD_MEMORY),
+        nanogpt=" ".join(f"{k}={v}" for k, v in _HELD_MEMORY.items()) + " python train.py",
+        pytorch="the same variables",
+        inapplicable=_only_cpu,
+    ),
+    Knob(
+        name="huge pages",
+        before="pages of 4 KiB",
+        after="glibc asks for huge pages",
+        change=_environment(GLIBC_TUNABLES="glibc.malloc.hugetlb=1", **_HELD_MEMORY),
+        nanogpt="GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py",
+        pytorch="the same variable",
+        inapplicable=_only_cpu,
+    ),
+    *(
+        Knob(
+            name=library,
+            before="the system's allocator",
+            after=library,
+            change=_preload(library),
+            nanogpt=f"LD_PRELOAD=lib{library}.so python train.py",
+            pytorch="the same variable",
+            inapplicable=_library(library),
+        )
+        for library in ("jemalloc", "tcmalloc")
+    ),
+)
+
+
+KNOBS_BY_NAME = {knob.name: knob for knob in KNOBS}
+
+
+def usable_cpus() -> tuple[int, ...]:
+    """The processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
