@@ -13,6 +13,7 @@ from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.cpu_kinds import performance_cpus
 from mfubench.hardware.devices import parse_device
 from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
 from mfubench.suite.knobs import Knob, Machine, usable_cpus
 from model.presets import get_preset
@@ -85,11 +86,10 @@ class KnobBench:
         self._corpus = corpus
         self._cache = tempfile.TemporaryDirectory(prefix="mfubench-knobs-")
         self._worker: Worker | None = None
-        self._base_step_s = 0.0
 
-    def start(self, config: LoopConfig) -> Worker:
+    def start(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
         """A worker of a configuration. Raises WorkerError when it cannot be built."""
-        return Worker(config, cache=Path(self._cache.name), corpus=self._corpus)
+        return Worker(config, cache=Path(self._cache.name), corpus=self._corpus, seed=seed)
 
     def baseline(self) -> Worker:
         """The resident baseline, started anew if it has died."""
@@ -101,21 +101,21 @@ class KnobBench:
                 self._worker = None
         if self._worker is None:
             self._worker = self.start(self.base)
-            _, self._base_step_s = warm(self._worker)
+            warm(self._worker)
         return self._worker
 
     def config_of(self, knob: Knob) -> LoopConfig:
         """The baseline with the knob turned."""
         return self.base.changed(knob.change(self.base, self.machine))
 
-    def turns(self, candidate: Worker) -> Turns:
-        """Both sides warm and ready to take turns."""
-        base = self.baseline()
+    def turns_of(self, base: Worker, candidate: Worker) -> Turns:
+        """Two workers ready to take turns; the candidate is warmed, the base has been before."""
         start_up_s, step_s = warm(candidate)
+        base_step_s = _median(base.run(3))
         return Turns(
             base=base,
             candidate=candidate,
-            base_steps=steps_per_turn(self._base_step_s),
+            base_steps=steps_per_turn(base_step_s),
             candidate_steps=steps_per_turn(step_s),
             start_up_s=start_up_s,
         )

@@ -123,7 +123,7 @@ class CaseRunner(CaseStages):
             self.session.progress.phase(f"starting {name}")
             try:
                 with bench.start(bench.config_of(knob)) as worker:
-                    turns = bench.turns(worker)
+                    turns = bench.turns_of(bench.baseline(), worker)
                     self._rounds(record, turns.candidate_turn, PAIRS, before=turns.base_turn)
             except WorkerError as error:
                 raise CaseEnded(error.outcome, error.reason) from None

@@ -111,4 +111,3 @@ def test_a_planted_cost_is_found_in_its_bar_and_in_no_other(
     for step in (plain, planted):
         if isinstance(step, TrainLoop):
             step.close()
-    print("\nPLANT", name, *tries, sep="\n   ")

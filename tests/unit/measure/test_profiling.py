@@ -1,0 +1,254 @@
+"""A real step's profile puts every operator where it belongs, and leaves the step as it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mfubench.hardware.devices import CpuDevice
+from mfubench.measure import profiling
+from mfubench.measure.events import StepTree
+from mfubench.measure.gemms import capture_gemms
+from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.measure.profiling import (
+    Profile,
+    ProfileError,
+    event_cost,
+    operators,
+    profile_step,
+    typical,
+)
+from mfubench.measure.train_loop import TrainLoop
+from mfubench.measure.train_step import TrainStep
+
+
+@pytest.fixture(autouse=True)
+def short_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a profile is what takes time; one block says where things are."""
+    monkeypatch.setattr(profiling, "BLOCKS", 1)
+    monkeypatch.setattr(profiling, "PLAIN_STEPS", 2)
+
+
+@pytest.fixture
+def step(tiny_workload: GPTWorkload) -> TrainStep:
+    return TrainStep(tiny_workload, CpuDevice(), dtype="float32", compile=False)
+
+
+@pytest.fixture
+def loop(tiny_workload: GPTWorkload) -> Iterator[TrainLoop]:
+    made = TrainLoop(
+        replace(tiny_workload, preset=replace(tiny_workload.preset, log_interval=1)),
+        CpuDevice(),
+        dtype="float32",
+        compile=False,
+    )
+    yield made
+    made.close()
+
+
+def components_of(profile: Profile, name: str) -> set[str]:
+    return {op.component for op in profile.op_times if op.name == name}
+
+
+def phases_of(profile: Profile, component: str) -> set[str]:
+    return {op.phase for op in profile.op_times if op.component == component}
+
+
+def test_every_operator_of_a_gpt_is_in_the_bar_of_what_it_is(step: TrainStep) -> None:
+    profile = profile_step(step, event_cost_s=0.0)
+    assert profile.by_module
+    products = {
+        key: count for key, count in profile.counts.items() if key[0] in ("aten::mm", "aten::addmm")
+    }
+    assert {component for _, component, _ in products} == {"gemm"}
+    assert sum(products.values()) == capture_gemms(step).total()
+    assert components_of(profile, "aten::gelu") == {"activation"}
+    assert components_of(profile, "aten::gelu_backward") == {"activation"}
+    assert components_of(profile, "aten::native_layer_norm") == {"normalisation"}
+    assert components_of(profile, "aten::native_layer_norm_backward") == {"normalisation"}
+    attention = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    assert components_of(profile, attention) == {"attention"}
+    assert components_of(profile, attention + "_backward") == {"attention"}
+    assert components_of(profile, "aten::embedding_dense_backward") == {"embedding"}
+    assert components_of(profile, "aten::nll_loss_forward") == {"loss"}
+    assert components_of(profile, "aten::_log_softmax_backward_data") == {"loss"}
+    assert components_of(profile, "Optimizer.step#AdamW.step") == {"optimizer"}
+    assert components_of(profile, "aten::addcdiv_") == {"optimizer"}
+    assert components_of(profile, "aten::linalg_vector_norm") == {"clip"}
+    assert components_of(profile, "aten::view") <= {
+        "dispatch",
+        "attention",
+        "normalisation",
+        "embedding",
+        "optimizer",
+        "clip",
+        "loss",
+    }
+    for bar in ("gemm", "attention", "activation", "normalisation", "embedding", "loss"):
+        assert phases_of(profile, bar) == {"forward", "backward"}
+    for bar in ("clip", "optimizer"):
+        assert phases_of(profile, bar) == {bar}
+    assert "unknown" not in {op.component for op in profile.op_times}
+
+
+def test_the_parts_are_the_profiled_step_where_nothing_is_taken_out(step: TrainStep) -> None:
+    profile = profile_step(step, event_cost_s=0.0)
+    total_s = sum(row.seconds for row in operators(profile, on_host=True))
+    # The rows are means of typical steps, the step is a median: a busy machine parts the two.
+    assert total_s == pytest.approx(profile.profiled_s, rel=0.3)
+    assert profile.event_cost_s == 0.0
+    assert profile.events_per_step > 100
+
+
+def test_taking_the_profilers_cost_out_makes_parts_smaller_and_never_negative(
+    step: TrainStep,
+) -> None:
+    profile = profile_step(step, event_cost_s=1.0)
+    assert all(op.self_s >= 0 for op in profile.op_times)
+    assert all(seconds == 0 for seconds in profile.python_s.values())
+
+
+def test_a_loop_has_data_and_logging_too(loop: TrainLoop) -> None:
+    profile = profile_step(loop, event_cost_s=0.0)
+    assert profile.by_module
+    rows = operators(profile, on_host=True)
+    seconds: Counter[str] = Counter()
+    for row in rows:
+        seconds[row.component] += row.seconds  # type: ignore[assignment]
+    assert seconds["data"] > 0
+    assert seconds["logging"] > 0
+    assert components_of(profile, "aten::randint") == {"data"}
+    assert components_of(profile, "aten::stack") >= {"data"}
+    assert ("aten::item", "logging", "logging") in profile.counts
+    python = {row.phase: row.component for row in rows if row.name == "Python, in no operator"}
+    assert python["data"] == "data"
+    assert python["logging"] == "logging"
+    assert python["forward"] == python["backward"] == python[""] == "dispatch"
+
+
+def test_the_model_trains_on_as_if_nothing_had_happened(
+    tiny_workload: GPTWorkload, step: TrainStep
+) -> None:
+    profile_step(step, event_cost_s=0.0)
+    for module in step.model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert not module._backward_hooks
+    assert step.model.training
+    assert all(parameter.grad is None for parameter in step.model.parameters())
+    first = step.last_loss.item()
+    for _ in range(60):
+        step()
+    assert step.last_loss.item() < first
+
+
+def test_profiled_steps_are_the_same_steps(tiny_workload: GPTWorkload) -> None:
+    made = [TrainStep(tiny_workload, CpuDevice(), dtype="float32", compile=False) for _ in range(2)]
+    plain, profiled = made
+    steps = [0]
+
+    class Counting(profiling.PhasedStep):
+        def __call__(self) -> None:
+            steps[0] += 1
+            super().__call__()
+
+    for _ in range(3):
+        plain()
+    phased = Counting(profiled)
+    with profiling._module_ranges(profiled.model):
+        phased()
+    phased()
+    phased()
+    assert steps == [3]
+    assert profiled.last_loss.item() == plain.last_loss.item()
+
+
+def test_a_long_step_is_profiled_once(step: TrainStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiling, "LONG_STEP_S", 0.0)
+    monkeypatch.setattr(profiling, "BLOCKS", 50)
+    monkeypatch.setattr(profiling, "PLAIN_STEPS", 50)
+    calls = [0]
+    run = TrainStep.next_batch
+
+    def counted(self: TrainStep) -> Any:
+        calls[0] += 1
+        return run(self)
+
+    monkeypatch.setattr(TrainStep, "next_batch", counted)
+    profile = profile_step(step, event_cost_s=0.0)
+    assert profile.step_s > 0
+    assert calls[0] < 12
+
+
+def test_a_call_inside_another_call_of_its_bar_is_not_counted(step: TrainStep) -> None:
+    profile = profile_step(step, event_cost_s=0.0)
+    # Three norms are called; its allocations and views are part of them.
+    norms = {key[0]: n for key, n in profile.counts.items() if key[1] == "normalisation"}
+    assert norms["aten::native_layer_norm"] == 3
+    assert norms["aten::empty"] == 0
+
+
+def test_an_accelerator_without_kernel_times_is_refused(
+    step: TrainStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CpuDevice, "kind", "mps")
+    with pytest.raises(ProfileError, match="gives no kernel times on mps"):
+        profile_step(step, event_cost_s=0.0)
+
+
+def test_hooks_go_when_a_step_fails(step: TrainStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(run: Callable[[], object], device: object) -> list[Any]:
+        raise ProfileError("no profiler")
+
+    monkeypatch.setattr(profiling, "_events_of", fail)
+    with pytest.raises(ProfileError):
+        profile_step(step, event_cost_s=0.0)
+    assert not any(module._forward_pre_hooks for module in step.model.modules())
+
+
+def test_a_profile_without_events_is_refused_in_a_sentence(
+    step: TrainStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "_events_of", lambda run, device: [])
+    with pytest.raises(ProfileError, match="the profiler recorded no step"):
+        profile_step(step, event_cost_s=0.0)
+    with pytest.raises(ProfileError, match="recorded no events on this platform"):
+        event_cost(CpuDevice(), repeats=2)
+
+
+def test_a_profiler_that_cannot_run_says_so(
+    step: TrainStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: object) -> None:
+        raise RuntimeError("built without Kineto")
+
+    monkeypatch.setattr(profiling, "profile", broken)
+    with pytest.raises(ProfileError, match="cannot run here: built without Kineto"):
+        profile_step(step)
+
+
+def test_an_event_costs_something_and_less_than_a_step() -> None:
+    assert 0 <= event_cost(CpuDevice(), repeats=5) < 1e-2
+
+
+def test_idle_time_of_an_accelerator_is_what_its_kernels_leave(step: TrainStep) -> None:
+    profile = profile_step(step, event_cost_s=0.0)
+    on_device = [replace(op, device_s=0.0) for op in profile.op_times]
+    on_device[0] = replace(on_device[0], device_s=0.25 * profile.profiled_s)
+    rows = operators(replace(profile, op_times=on_device), on_host=False)
+    (idle,) = [row for row in rows if row.name == "device idle"]
+    assert idle.component == "dispatch"
+    assert idle.seconds == pytest.approx(0.75 * profile.profiled_s)
+    busy = [replace(op, device_s=profile.profiled_s) for op in profile.op_times]
+    rows = operators(replace(profile, op_times=busy), on_host=False)
+    assert rows[-1].seconds == 0
+
+
+def test_typical_steps_are_the_middle_half() -> None:
+    trees = [StepTree(wall_s=s, roots=[], python_s={}, events=1) for s in (9, 1, 5, 4, 6, 3, 2, 8)]
+    assert [tree.wall_s for tree in typical(trees)] == [3, 4, 5, 6]
+    assert typical(trees[:1]) == trees[:1]
