@@ -89,7 +89,7 @@ def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
             name=event.name,
             phase=phase,
             self_s=host_self_s(event),
-            device_s=sum(kernel.duration for kernel in event.kernels) * 1e-6,
+            device_s=_kernels_s(event),
             start_us=event.time_range.start,
             module=module,
         )
@@ -117,6 +117,17 @@ def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
         python_s=python_s,
         events=count[0],
     )
+
+
+def _kernels_s(event: Any) -> float:
+    """Seconds of the kernels that an operator launched itself.
+
+    A named range (the optimizer's, say) may carry its own shadow on the device, which spans kernels
+    that are counted where they were launched.
+    """
+    if getattr(event, "is_user_annotation", False):
+        return 0.0
+    return float(sum(kernel.duration for kernel in event.kernels) * 1e-6)
 
 
 def _within(event: Any, step: Any) -> bool:

@@ -24,7 +24,11 @@ from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import DTYPES, SweepOptions, TrainCase, train_cases
 from model.corpus import Corpus, open_corpus
+from model.flops import model_flops_per_step
 from model.presets import PRESETS
+
+LONGEST_CPU_STEP_S = 1.0
+"""GPT-2 on a CPU takes minutes per case: beside a GPU, that is measured when it is asked for."""
 
 
 class BenchSession:
@@ -75,6 +79,18 @@ class BenchSession:
             return self.options.devices
         return tuple(device.kind for device in available_devices())
 
+    def devices_of(self, preset: str) -> tuple[str, ...]:
+        """The devices to sweep a preset on: all, but beside an accelerator the CPU only where a
+        step at its peak takes less than `LONGEST_CPU_STEP_S`, unless devices were asked for."""
+        names = self.device_names
+        if self.options.devices is not None or names == ("cpu",):
+            return names
+        peak, _ = self.device("cpu").peak("float32")
+        flops = model_flops_per_step(PRESETS[preset].config, PRESETS[preset].batch_size)
+        if peak is None or flops / peak <= LONGEST_CPU_STEP_S:
+            return names
+        return tuple(name for name in names if name != "cpu")
+
     def dtypes_of(self, name: str) -> tuple[str, ...]:
         """The dtypes to sweep on a device where none were asked for."""
         device = self.device(name)
@@ -89,7 +105,7 @@ class BenchSession:
         return list(
             train_cases(
                 self.options,
-                devices=self.device_names,
+                devices_of=self.devices_of,
                 dtypes_of=self.dtypes_of,
                 batch_size_of=lambda preset: PRESETS[preset].batch_size,
                 compile_modes=compile_modes,

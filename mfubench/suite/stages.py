@@ -7,6 +7,7 @@ record behind.
 from __future__ import annotations
 
 import contextlib
+import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -97,6 +98,7 @@ class CaseStages:
             # slower kernels for any size; every case is to be compiled as if it were alone.
             torch._dynamo.reset()
         self.session.first_use(device)
+        gc.collect()  # what an earlier case that failed still holds would count as this one's
         device.reset_peak_memory()
         self.session.progress.phase(f"building {record.case_id}")
         return make(

@@ -106,7 +106,7 @@ class TrainCase(NamedTuple):
 def train_cases(
     options: SweepOptions,
     *,
-    devices: tuple[str, ...],
+    devices_of: Callable[[str], tuple[str, ...]],
     dtypes_of: Callable[[str], tuple[str, ...]],
     batch_size_of: Callable[[str], int],
     compile_modes: tuple[bool, ...],
@@ -115,7 +115,7 @@ def train_cases(
 ) -> Iterator[TrainCase]:
     """Every combination, eager before compiled so that first rows come early.
 
-    `dtypes_of(device)` and `batch_size_of(preset)` give the defaults where no option does. A dtype
+    `devices_of(preset)`, `dtypes_of(device)` and `batch_size_of(preset)` are the defaults. A dtype
     that the device only converts to (`is_native` says no) is swept at the smallest batch alone
     unless batch sizes were asked for: its steps are up to a hundred times slower.
     """
@@ -124,7 +124,7 @@ def train_cases(
             multiple * batch_size_of(preset) for multiple in batch_multiples
         )
         for compiled in options.compile or compile_modes:
-            for device in devices:
+            for device in devices_of(preset):
                 for dtype in options.dtypes or dtypes_of(device):
                     whole = options.batch_sizes or is_native(device, dtype)
                     for batch_size in batch_sizes if whole else batch_sizes[:1]:

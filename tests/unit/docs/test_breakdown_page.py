@@ -98,7 +98,7 @@ def test_every_field_that_an_account_leaves_is_documented(account: Account) -> N
         events_per_step=100.0,
         by_module=True,
     )
-    breakdown.keep(record, account, profile)
+    breakdown.keep(record, account, profile, scale=1.0)
     documented = first_codes(section(RESULTS, "## Fields of one question"))
     assert [name for name in record.extra if name not in documented] == []
 

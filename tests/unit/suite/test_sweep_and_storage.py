@@ -16,7 +16,7 @@ from mfubench.suite.sweep import PLANS, SweepOptions, TrainCase, train_cases
 
 def cases(options: SweepOptions, **changes: object) -> list[TrainCase]:
     settings: dict[str, object] = {
-        "devices": ("cpu", "cuda"),
+        "devices_of": lambda preset: ("cpu", "cuda"),
         "dtypes_of": lambda device: ("float32", "bfloat16"),
         "batch_size_of": lambda preset: 12,
         "compile_modes": (False, True),
@@ -41,7 +41,7 @@ def test_a_dtype_that_is_only_converted_is_swept_at_the_smallest_batch() -> None
 
 def test_options_override_the_sweep() -> None:
     options = SweepOptions(dtypes=("bfloat16",), batch_sizes=(3, 5), compile=(False,))
-    found = cases(options, devices=("cpu",))
+    found = cases(options, devices_of=lambda _: ("cpu",))
     assert [(c.dtype, c.batch_size, c.compile) for c in found] == [
         ("bfloat16", 3, False),
         ("bfloat16", 5, False),
@@ -49,8 +49,8 @@ def test_options_override_the_sweep() -> None:
 
 
 def test_ids_do_not_depend_on_other_cases() -> None:
-    alone = cases(SweepOptions(batch_sizes=(48,)), devices=("cuda",))
-    together = cases(SweepOptions(), devices=("cpu", "cuda"))
+    alone = cases(SweepOptions(batch_sizes=(48,)), devices_of=lambda _: ("cuda",))
+    together = cases(SweepOptions(), devices_of=lambda _: ("cpu", "cuda"))
     assert {c.id for c in alone} <= {c.id for c in together}
 
 

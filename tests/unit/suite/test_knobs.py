@@ -1,0 +1,156 @@
+"""Every knob is one valid change, and says why where it does not apply."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from mfubench.analysis.knobs import HELPS, HURTS, NO_DIFFERENCE, UNCLEAR, effect_of
+from mfubench.hardware.cpu_kinds import performance_cpus
+from mfubench.hardware.devices import CpuDevice
+from mfubench.measure import worker
+from mfubench.measure.loop_config import ConfigError, LoopConfig
+from mfubench.measure.worker_process import Worker, WorkerError
+from mfubench.suite.knob_bench import KnobBench, machine_of
+from mfubench.suite.knobs import KNOBS, KNOBS_BY_NAME, Knob
+
+BASE = LoopConfig(threads=1)
+MACHINE = dataclasses.replace(machine_of(BASE), fast_cpus=(0,))
+
+
+def test_names_are_unique_and_words_are_there() -> None:
+    assert len(KNOBS_BY_NAME) == len(KNOBS)
+    for knob in KNOBS:
+        assert all((knob.before, knob.after, knob.nanogpt, knob.pytorch))
+
+
+@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
+def test_each_changes_the_configuration_and_survives_the_way_to_a_worker(knob: Knob) -> None:
+    several = dataclasses.replace(BASE, threads=None)
+    changed = several.changed(knob.change(several, MACHINE))
+    assert changed != several
+    assert LoopConfig.from_data(json.loads(json.dumps(changed.as_data()))) == changed
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("compile max-autotune", "GPUs"),
+        ("tf32", "CPU has none"),
+        ("performance cores", "one kind of core"),
+    ],
+)
+def test_what_does_not_apply_says_why(name: str, words: str) -> None:
+    machine = dataclasses.replace(MACHINE, device=CpuDevice(), fast_cpus=())
+    reason = KNOBS_BY_NAME[name].inapplicable(machine)
+    assert reason is not None
+    assert words in reason
+
+
+def test_a_padded_vocabulary_is_not_padded_again() -> None:
+    padded = dataclasses.replace(MACHINE, vocab_size=50304)
+    assert KNOBS_BY_NAME["vocab x64"].inapplicable(padded) is not None
+    assert KNOBS_BY_NAME["vocab x64"].inapplicable(MACHINE) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"compile": "sometimes"}, {"gelu": "relu"}, {"batch_size": 0}, {"loader": "workers-9"}],
+)
+def test_a_configuration_that_cannot_be_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        BASE.changed(changes)
+
+
+def test_an_unknown_setting_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="unknown setting 'speed'"):
+        LoopConfig.from_data({"speed": 2})
+
+
+@pytest.mark.parametrize(
+    ("speeds", "verdict"),
+    [
+        ([1.05, 1.06, 1.05, 1.07, 1.05, 1.06], HELPS),
+        ([0.90, 0.91, 0.92, 0.90, 0.91, 0.92], HURTS),
+        ([1.00, 1.004, 0.997, 1.002, 1.0, 0.999], NO_DIFFERENCE),
+        ([1.10, 0.92, 1.08, 0.95, 1.12, 0.93], UNCLEAR),
+        ([1.012, 1.011, 1.013, 1.012, 1.012, 1.011], NO_DIFFERENCE),
+    ],
+)
+def test_verdicts(speeds: list[float], verdict: str) -> None:
+    assert effect_of([1.0] * len(speeds), [1 / s for s in speeds]).verdict == verdict
+
+
+def test_performance_cores_are_told_by_capacity_and_by_nothing_less(tmp_path: Path) -> None:
+    for cpu, capacity in enumerate((1024, 1024, 460, 460)):
+        folder = tmp_path / f"devices/system/cpu/cpu{cpu}"
+        folder.mkdir(parents=True)
+        (folder / "cpu_capacity").write_text(f"{capacity}\n", encoding="ascii")
+    assert performance_cpus((0, 1, 2, 3), tmp_path) == (0, 1)
+    assert performance_cpus((0, 1), tmp_path) == ()
+    assert performance_cpus((0, 1, 7), tmp_path) == ()
+
+
+def answers(*requests: dict[str, object]) -> list[dict[str, object]]:
+    lines = "".join(json.dumps(request) + "\n" for request in requests)
+    replies = io.StringIO()
+    worker.serve(io.StringIO(lines), replies)
+    return [json.loads(line) for line in replies.getvalue().splitlines()]
+
+
+def test_a_worker_answers_every_request_and_survives_a_bad_one(tmp_path: Path) -> None:
+    start = {"corpus": None, "cache": str(tmp_path), "seed": 1}
+    tiny = BASE.changed({"batch_size": 1}).as_data()
+    early, bad, ready, times, losses, evaluated, unknown = answers(
+        {"run": 1},
+        {"config": {"speed": 2}, **start},
+        {"config": tiny, **start},
+        {"run": 2},
+        {"losses": 2},
+        {"evaluate": 1},
+        {"dance": 1},
+        {"stop": True},
+    )
+    assert "no configuration" in str(early["error"])
+    assert "unknown setting" in str(bad["error"])
+    assert ready["tokens_per_step"] == 64
+    assert len(times["times_s"]) == len(losses["losses"]) == 2  # type: ignore[arg-type]
+    assert evaluated["loss"] > 0  # type: ignore[operator]
+    assert "unknown request" in str(unknown["error"])
+
+
+def test_the_same_seed_gives_the_same_losses_whatever_the_loader(tmp_path: Path) -> None:
+    start = {"corpus": None, "cache": str(tmp_path), "seed": 3}
+    small = BASE.changed({"batch_size": 2})
+    runs = [
+        answers({"config": config.as_data(), **start}, {"losses": 4})[1]["losses"]
+        for config in (small, small.changed({"loader": "thread"}))
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_two_processes_take_turns_and_a_dead_baseline_is_replaced() -> None:
+    bench = KnobBench(BASE.changed({"batch_size": 1}))
+    try:
+        with bench.start(bench.base.changed({"batch_size": 2})) as candidate:
+            turns = bench.turns_of(bench.baseline(), candidate)
+            for _ in range(3):
+                turns.base_turn()
+                turns.candidate_turn()
+            data = turns.as_data()
+            assert data["pairs"] == 3
+            assert len(data["candidate_s_per_token"]) == 3
+            first = bench.baseline()
+            first._process.kill()
+            assert bench.baseline() is not first
+    finally:
+        bench.close()
+
+
+def test_a_worker_that_cannot_be_built_says_why(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="There is no"):
+        Worker(BASE, cache=tmp_path, corpus=tmp_path / "absent.txt")
