@@ -76,7 +76,7 @@ def test_a_compile_that_fails_is_recorded(
 ) -> None:
     import torch._dynamo.exc
 
-    def broken(model: object) -> Callable[..., object]:
+    def broken(model: object, **_: object) -> Callable[..., object]:
         def call(*_: object) -> object:
             raise torch._dynamo.exc.Unsupported("no compiler for this", case_name="planted")
 

@@ -106,3 +106,22 @@ def test_of_sessions_that_race_for_a_number_one_wins_whole(tmp_path: Path) -> No
     assert sorted(statuses) == [0, 3, 3, 3]
     text = path.read_text()
     assert text == text[0] * 100_000
+
+
+def test_beside_a_gpu_the_cpu_is_left_out_where_it_would_take_minutes_unless_asked_for() -> None:
+    from types import SimpleNamespace
+
+    from mfubench.suite.session import BenchSession
+
+    def devices_of(preset: str, asked: tuple[str, ...] | None, names: tuple[str, ...]) -> object:
+        cpu = SimpleNamespace(peak=lambda dtype: (200e9, "derived"))
+        session = SimpleNamespace(
+            options=SweepOptions(devices=asked), device_names=names, device=lambda name: cpu
+        )
+        return BenchSession.devices_of(session, preset)  # type: ignore[arg-type]
+
+    both = ("cpu", "cuda")
+    assert devices_of("nanogpt-cpu", None, both) == both
+    assert devices_of("gpt2", None, both) == ("cuda",)
+    assert devices_of("gpt2", both, both) == both
+    assert devices_of("gpt2", None, ("cpu",)) == ("cpu",)
