@@ -112,9 +112,10 @@ _FUSED_KERNEL = re.compile(r"(?:graph_\d+_)?(?:cpp|triton_\w{3})_fused_(?P<parts
 _FUSED_PARTS = (
     (ACTIVATION, re.compile(r"gelu|silu|relu|erf|tanh")),
     (NORM, re.compile(r"native_layer_norm|rms_norm|rsqrt|batch_norm")),
-    (LOSS, re.compile(r"log_softmax|nll_loss|cross_entropy")),
+    # The online softmax of a compiled loss on a GPU; fused attention has none.
+    (LOSS, re.compile(r"log_softmax|nll_loss|cross_entropy|prepare_softmax_online")),
     (EMBEDDING, re.compile(r"embedding")),
-    (ATTENTION, re.compile(r"scaled_dot_product|(?<!log)_softmax")),
+    (ATTENTION, re.compile(r"scaled_dot_product|(?<!log)(?<!prepare)_softmax")),
     (RESIDUAL, re.compile(r"(?<![a-z])(add|mul|sub|sum)(?![a-z])")),
 )
 _FUSED_COPIES = re.compile(r"clone|copy|cat|_to_copy|transpose|convert")

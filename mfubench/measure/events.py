@@ -7,6 +7,7 @@ event's own interval and so inside its parent's: `event_cost_s` per child is tak
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,16 +55,16 @@ def walk(ops: Iterable[Op]) -> Iterator[Op]:
 
 def step_trees(events: Sequence[Any], *, event_cost_s: float = 0.0) -> list[StepTree]:
     """One tree per `mfubench::step` range among a profiler's events (`FunctionEvent`s)."""
-    steps = [e for e in events if e.name == STEP and _on_host(e)]
+    steps = [e for e in events if e.name == STEP and on_host(e)]
     elsewhere = [
         e
         for e in events
-        if e.cpu_parent is None and _on_host(e) and not e.name.startswith("mfubench::")
+        if e.cpu_parent is None and on_host(e) and not e.name.startswith("mfubench::")
     ]
     return [_tree(step, elsewhere, event_cost_s) for step in steps]
 
 
-def _on_host(event: Any) -> bool:
+def on_host(event: Any) -> bool:
     return bool(event.device_type.name == "CPU")
 
 
@@ -83,7 +84,7 @@ def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
             inner = event.name.removeprefix(MODULE) or module
             python_s[phase] = python_s.get(phase, 0.0) + host_self_s(event)
             return [op for child in below for op in convert(child, phase, inner)]
-        if event.name.startswith("profiler::"):
+        if event.name.startswith("profiler::") or is_runtime(event.name):
             return [op for child in below for op in convert(child, phase, module)]
         op = Op(
             name=event.name,
@@ -117,6 +118,22 @@ def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
         python_s=python_s,
         events=count[0],
     )
+
+
+_RUNTIME = re.compile(
+    r"(?:cuda|cu|hip)[A-Z]\w*"
+    r"|Activity Buffer.*|Lazy Function.*|Command Buffer.*|Runtime Triggered.*"
+)
+
+
+def is_runtime(name: str) -> bool:
+    """Whether an event is a call into the GPU's runtime. Their number differs from step to step, so
+    that they are no part of a step's tree; waiting for the device is, and stays.
+
+    >>> is_runtime("cudaEventRecord"), is_runtime("cudaDeviceSynchronize"), is_runtime("aten::mm")
+    (True, False, False)
+    """
+    return bool(_RUNTIME.fullmatch(name)) and not name.endswith("Synchronize")
 
 
 def _kernels_s(event: Any) -> float:

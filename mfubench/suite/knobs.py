@@ -81,7 +81,8 @@ def _only_cpu(machine: Machine) -> Reason:
 def _dtype(dtype: str) -> Callable[[Machine], Reason]:
     def reason(machine: Machine) -> Reason:
         unsupported = machine.device.unsupported_reason(dtype)
-        if unsupported is None and dtype not in machine.device.native_dtypes():
+        only_converts = dtype not in machine.device.native_dtypes()
+        if unsupported is None and machine.device.kind == "cpu" and only_converts:
             return f"this {machine.device.kind} only converts to {dtype}: many times slower"
         return unsupported
 

@@ -185,7 +185,12 @@ class SuiteRun:
             )
             metafunc.parametrize(TRAIN_PARAMETERS, cases, ids=[case.id for case in cases])
         elif "device" in names:
+            presets = self.options.presets if "preset" in names else ()
             devices = self.session.device_names
+            if presets:
+                # A device that is left out for every preset is left out here too.
+                wanted = [d for p in presets for d in self.session.devices_of(p)]
+                devices = tuple(d for d in devices if d in wanted)
             if "dtype" in names:
                 pairs = [
                     (device, dtype)
@@ -195,8 +200,7 @@ class SuiteRun:
                 metafunc.parametrize(("device", "dtype"), pairs, ids=[f"{d}-{t}" for d, t in pairs])
             else:
                 metafunc.parametrize("device", devices, ids=list(devices))
-            if "preset" in names:
-                presets = self.options.presets
+            if presets:
                 metafunc.parametrize("preset", presets, ids=list(presets))
 
     def choose(self, items: list[pytest.Item]) -> None:

@@ -150,6 +150,7 @@ class CaseRunner(CaseStages):
         with self._recorded(record), matmul_precision(dtype or "float32"):
             target = self._present(record)
             self._refuse_dtype(target, dtype)
+            self.session.first_use(target)
             self.session.progress.phase(f"searching the best {kind} of {device}")
             kernel, *search = make(target)
             kernel.run()

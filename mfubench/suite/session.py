@@ -79,6 +79,11 @@ class BenchSession:
             return self.options.devices
         return tuple(device.kind for device in available_devices())
 
+    def is_fast(self, name: str, dtype: str) -> bool:
+        """Whether a device computes in a dtype; a CPU may only convert to it, and crawl."""
+        device = self.device(name)
+        return device.kind != "cpu" or dtype in device.native_dtypes()
+
     def devices_of(self, preset: str) -> tuple[str, ...]:
         """The devices to sweep a preset on: all, but beside an accelerator the CPU only where a
         step at its peak takes less than `LONGEST_CPU_STEP_S`, unless devices were asked for."""
@@ -109,7 +114,7 @@ class BenchSession:
                 dtypes_of=self.dtypes_of,
                 batch_size_of=lambda preset: PRESETS[preset].batch_size,
                 compile_modes=compile_modes,
-                is_native=lambda name, dtype: dtype in self.device(name).native_dtypes(),
+                is_native=self.is_fast,
                 batch_multiples=self.options.plan.batch_multiples if sweep_batch else (1,),
             )
         )
@@ -188,6 +193,7 @@ class BenchSession:
         if stored is not None and not renew:
             return stored
         budget_s = self.options.plan.ceiling_budget_s
+        self.first_use(device)
         self.progress.phase(f"measuring the {dtype} GEMM ceiling of {device.kind}")
         try:
             with matmul_precision(dtype):
@@ -207,7 +213,11 @@ class BenchSession:
 
 def device_key(device: Device) -> str:
     """What tells one device of a machine from another in a ceiling's key."""
-    return f"{device.kind}:{device.index}" if device.index else device.kind
+    if device.kind == "cpu":
+        return "cpu"
+    index = f":{device.index}" if device.index else ""
+    # The fingerprint may not see which of several GPUs a container was given.
+    return f"{device.kind}{index} ({device.name})"
 
 
 def timed_rounds(run: Callable[[], None], budget_s: float) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,15 @@ from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A tiny step gains nothing from a second thread, which would spin in others' way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Dispatched(TorchDispatchMode):
