@@ -118,7 +118,7 @@ _FUSED_PARTS = (
     (ATTENTION, re.compile(r"scaled_dot_product|(?<!log)(?<!prepare)_softmax")),
     (RESIDUAL, re.compile(r"(?<![a-z])(add|mul|sub|sum)(?![a-z])")),
 )
-_FUSED_COPIES = re.compile(r"clone|copy|cat|_to_copy|transpose|convert")
+_FUSED_COPIES = re.compile(r"(?<![a-z])(clone|copy|cat|transpose|convert)(?![a-z])")
 FUSED = "fused: "
 
 
@@ -135,6 +135,8 @@ def of_fused_kernel(name: str) -> str | None:
     'fused: normalisation + residual'
     >>> of_fused_kernel("graph_0_cpp_fused_cat_transpose_view_5"), of_fused_kernel("aten::mm")
     ('copies', None)
+    >>> of_fused_kernel("triton_poi_fused_scatter_3")  # "cat" inside another word is no copy
+    'fused: unknown'
     """
     match = _FUSED_KERNEL.fullmatch(name)
     if match is None:

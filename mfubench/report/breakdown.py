@@ -27,6 +27,9 @@ LABELS = {
 }
 """Bars whose name alone would not say it."""
 
+CLOSES, CLOSES_COMPILED = 0.05, 0.10
+"""An account that leaves more of the step unexplained says so."""
+
 TOP = 3
 WORTH_NAMING = 0.01
 """Of the step: less than this to win is not worth a sentence."""
@@ -101,6 +104,12 @@ def breakdown_sentences(info: Mapping[str, Any]) -> str:
     if closes == UNKNOWN:
         closes = "0 %"
     parts.append(f"Unexplained: {closes} of the step.")
+    allowed = CLOSES_COMPILED if info.get("compile") else CLOSES
+    if abs(info["breakdown_unexplained"]) > allowed:
+        parts.append(
+            f"That is more than {allowed * 100:.0f} %: profiled steps did not run as plain ones "
+            "do, so read the bars as shares at best, and run the case again."
+        )
     if not info.get("profile_by_module") and not info.get("compile"):
         parts.append("Operators were told apart by their names alone.")
     if note := info.get("breakdown_note"):

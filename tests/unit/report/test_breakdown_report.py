@@ -202,3 +202,22 @@ def test_operators_stand_behind_the_bars_when_they_are_asked_for() -> None:
     data = info()
     assert "aten::op" in breakdown_text(data, operators=True)
     assert "aten::op" not in breakdown_text(data)
+
+
+@pytest.mark.parametrize(
+    ("unexplained", "compiled", "warned"),
+    [(-0.04, False, False), (-0.07, False, True), (0.07, False, True), (-0.07, True, False)],
+)
+def test_an_account_that_does_not_close_says_so(
+    unexplained: float, compiled: bool, warned: bool
+) -> None:
+    info = {
+        "breakdown": [],
+        "breakdown_step_s": 0.04,
+        "breakdown_groups": {"compute-bound": 0.03},
+        "breakdown_binds": "compute-bound",
+        "breakdown_unexplained": unexplained,
+        "compile": compiled,
+        "profile_by_module": True,
+    }
+    assert ("profiled steps did not run as plain ones" in breakdown_sentences(info)) is warned
