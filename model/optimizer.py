@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,15 +32,18 @@ def make_adamw(
     weight_decay: float,
     betas: tuple[float, float],
     device_type: str,
+    kernel: Mapping[str, bool] | None = None,
 ) -> torch.optim.AdamW:
     """nanoGPT's `configure_optimizers`: the fused kernel on CUDA, torch's default elsewhere.
 
     Elsewhere means None and not False: torch then picks its own loop, which is what nanoGPT's users
-    run.
+    run. `kernel` names another implementation by AdamW's own arguments: foreach, fused.
     """
+    if kernel is None:
+        kernel = {"fused": True} if device_type == "cuda" else {}
     return torch.optim.AdamW(
         adamw_groups(model, weight_decay),
         lr=learning_rate,
         betas=betas,
-        fused=True if device_type == "cuda" else None,
+        **kernel,
     )

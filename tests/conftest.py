@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from mfubench.measure.gpt_workload import GPTWorkload
 from model.config import GPTConfig
@@ -24,6 +26,15 @@ TINY = Preset(
     beta2=0.99,
     description="for tests",
 )
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """A tiny step gains nothing from a second thread, which would spin in others' way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

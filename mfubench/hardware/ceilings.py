@@ -19,6 +19,7 @@ import torch
 
 from mfubench.hardware.cpu_cache import last_level_cache_bytes
 from mfubench.hardware.devices import Device
+from mfubench.timing import time_s
 
 WINDOW_S = 0.2
 ROUND_S = 0.02
@@ -118,17 +119,10 @@ def repeated(device: Device, once: Callable[[], object], repeats: int) -> Callab
     return run
 
 
-def time_once(run: Callable[[], None]) -> float:
-    """Seconds that one call took."""
-    start_s = time.perf_counter()
-    run()
-    return time.perf_counter() - start_s
-
-
 def _repeats_for_a_round(device: Device, once: Callable[[], object]) -> int:
     single = repeated(device, once, 1)
     single()
-    once_s = min(time_once(single) for _ in range(3))
+    once_s = min(time_s(single) for _ in range(3))
     return max(1, round(ROUND_S / max(once_s, 1e-7)))
 
 
@@ -171,7 +165,7 @@ def best_gemm(
             if time.perf_counter() + expected_s > deadline_s:
                 continue
         kernel = gemm_kernel(device, dtype, (m, n, k), layout)
-        rate = kernel.work / min(time_once(kernel.run) for _ in range(TRIES))
+        rate = kernel.work / min(time_s(kernel.run) for _ in range(TRIES))
         tried.append({"shape_mnk": [m, n, k], "layout": layout, "flops_per_s": rate})
         if rate > best_rate:
             best, best_rate = kernel, rate
@@ -234,12 +228,3 @@ def dispatch_kernel(device: Device) -> Kernel:
 
 
 BANDWIDTH_KERNELS = {"copy": copy_kernel, "triad": triad_kernel}
-
-
-def measure(kernel: Kernel, *, budget_s: float) -> Ceiling:
-    """Run a kernel for about `budget_s` outside any benchmark and give its ceiling."""
-    kernel.run()
-    rounds_s: list[float] = []
-    while sum(rounds_s) < budget_s:
-        rounds_s.append(time_once(kernel.run))
-    return sustained(rounds_s, kernel.work)

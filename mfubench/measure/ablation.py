@@ -7,19 +7,17 @@ the same. Both steps live side by side and take turns.
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
-from mfubench.hardware.devices import Device
 from mfubench.measure import components
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
-from mfubench.measure.workload import Batch, Workload
+from mfubench.measure.workload import Batch
+from mfubench.timing import time_s
 
 STEP_ABLATIONS = ("attention", "activation", "optimizer")
 LOOP_ABLATIONS = ("data",)
@@ -87,32 +85,20 @@ ABLATED: dict[str, type[TrainStep]] = {
 }
 
 
-def saving_s(
-    base: TrainStep,
-    component: str,
-    workload: Workload,
-    device: Device,
-    *,
-    dtype: str,
-    pairs: int,
-) -> float:
-    """Median over pairs of the seconds that the step saves without the component (eager)."""
-    ablated = ABLATED[component](workload, device, dtype=dtype, compile=False)
-    for _ in range(5):
-        ablated()
-        base()
-    differences = []
-    for pair in range(pairs):
-        # ABBA: whatever order does to a step, it does to both.
-        first, second = (base, ablated) if pair % 2 else (ablated, base)
-        times = {first: _time_s(first), second: _time_s(second)}
-        differences.append(times[base] - times[ablated])
-    if isinstance(ablated, TrainLoop):
-        ablated.close()
-    return statistics.median(differences)
-
-
-def _time_s(run: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    run()
-    return time.perf_counter() - start_s
+def saving_s(base: TrainStep, component: str, *, dtype: str, pairs: int) -> float:
+    """Median over pairs of the seconds that `base` saves without the component (eager)."""
+    ablated = ABLATED[component](base.workload, base.device, dtype=dtype, compile=False)
+    try:
+        for _ in range(5):
+            ablated()
+            base()
+        differences = []
+        for pair in range(pairs):
+            # ABBA: whatever order does to a step, it does to both.
+            first, second = (base, ablated) if pair % 2 else (ablated, base)
+            times = {first: time_s(first), second: time_s(second)}
+            differences.append(times[base] - times[ablated])
+        return statistics.median(differences)
+    finally:
+        if isinstance(ablated, TrainLoop):
+            ablated.close()

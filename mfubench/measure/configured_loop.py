@@ -13,14 +13,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from mfubench.hardware.devices import Device, parse_device
+from mfubench.measure.gpt_workload import loop_settings
 from mfubench.measure.loaders import Loader, make_loader
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_loop import learning_rate
-from mfubench.measure.train_step import AUTOCAST_DTYPES, SEED
+from mfubench.measure.train_step import (
+    SEED,
+    clip_gradients,
+    float32_precision,
+    make_autocast,
+    make_scaler,
+    step_optimizer,
+)
 from mfubench.measure.workload import LoopSettings
 from model.corpus import Corpus
 from model.gpt import GPT, MLP, Block
-from model.optimizer import adamw_groups
+from model.optimizer import make_adamw
 from model.presets import Preset, get_preset
 
 SDP_BACKENDS = {
@@ -41,14 +49,15 @@ class ConfiguredLoop:
         self.preset = _preset(config)
         self.device: Device = parse_device(config.device)
         torch.manual_seed(seed)
-        torch.set_float32_matmul_precision("high" if config.dtype == "tf32" else "highest")
+        torch.set_float32_matmul_precision(float32_precision(config.dtype))
         if config.flush_denormals:
             torch.set_flush_denormal(True)
         self.model = _model(self.preset, config).to(self.device.torch_device)
         self._parameters = list(self.model.parameters())
         self._optimizer = _optimizer(self.model, self.preset, config)
         self._forward_model = _compiled(self.model, config)
-        self._scaler = torch.amp.GradScaler(self.device.kind) if config.dtype == "float16" else None
+        self._autocast = make_autocast(self.device.kind, config.dtype)
+        self._scaler = make_scaler(self.device.kind, config.dtype)
         self._settings = _settings(self.preset, config)
         self._iteration = 0
         self._loader: Loader = make_loader(
@@ -70,7 +79,9 @@ class ConfiguredLoop:
             loss = self._loss(self._batch) / accumulation
             self._batch = self._loader.next_batch()
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()
-        self._update()
+        clip_gradients(self._parameters, self.preset.grad_clip, self._optimizer, self._scaler)
+        step_optimizer(self._optimizer, self._scaler)
+        self._optimizer.zero_grad(set_to_none=self.config.zero_grad == "none")
         self.last_loss = loss.detach() * accumulation
         if self._iteration % self._settings.log_interval == 0:
             self.last_loss.item()
@@ -78,31 +89,13 @@ class ConfiguredLoop:
         self.device.synchronise()
 
     def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        with self._autocast(), self._attention():
+        with self._autocast, self._attention():
             loss: Tensor = self._forward_model(*batch)[1]
             return loss
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.dtype in AUTOCAST_DTYPES:
-            return torch.autocast(self.device.kind, dtype=AUTOCAST_DTYPES[self.config.dtype])
-        return contextlib.nullcontext()
 
     def _attention(self) -> contextlib.AbstractContextManager[Any]:
         backends = SDP_BACKENDS.get(self.config.attention)
         return sdpa_kernel(backends) if backends else contextlib.nullcontext()
-
-    def _update(self) -> None:
-        scaler, optimizer = self._scaler, self._optimizer
-        if self.preset.grad_clip:
-            if scaler is not None:
-                scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.preset.grad_clip)
-        if scaler is None:
-            optimizer.step()
-        else:
-            scaler.step(optimizer)
-            scaler.update()
-        optimizer.zero_grad(set_to_none=self.config.zero_grad == "none")
 
     def evaluate(self, batches: int) -> float:
         """Mean loss over batches of the validation split, in evaluation mode."""
@@ -129,15 +122,11 @@ def _preset(config: LoopConfig) -> Preset:
 
 
 def _settings(preset: Preset, config: LoopConfig) -> LoopSettings:
-    return LoopSettings(
-        max_iters=preset.max_iters,
-        eval_interval=config.eval_interval or preset.eval_interval,
-        eval_iters=preset.eval_iters,
-        log_interval=config.log_interval or preset.log_interval,
-        learning_rate=preset.learning_rate,
-        min_learning_rate=preset.learning_rate / 10,
-        warmup_iters=min(100, preset.max_iters // 10),
-        grad_clip=preset.grad_clip,
+    plain = loop_settings(preset)
+    return replace(
+        plain,
+        eval_interval=config.eval_interval or plain.eval_interval,
+        log_interval=config.log_interval or plain.log_interval,
     )
 
 
@@ -166,17 +155,18 @@ def _checkpointed(block: Block) -> None:
 
 
 def _optimizer(model: nn.Module, preset: Preset, config: LoopConfig) -> torch.optim.Optimizer:
-    kinds: dict[str, dict[str, bool]] = {
-        "default": {"fused": True} if config.device.startswith("cuda") else {},
+    kernels: dict[str, dict[str, bool]] = {
         "for-loop": {"foreach": False, "fused": False},
         "foreach": {"foreach": True},
         "fused": {"fused": True},
     }
-    return torch.optim.AdamW(
-        adamw_groups(model, preset.weight_decay),
-        lr=preset.learning_rate,
+    return make_adamw(
+        model,
+        learning_rate=preset.learning_rate,
+        weight_decay=preset.weight_decay,
         betas=(preset.beta1, preset.beta2),
-        **kinds[config.optimizer],
+        device_type=config.device.partition(":")[0],
+        kernel=kernels.get(config.optimizer),
     )
 
 

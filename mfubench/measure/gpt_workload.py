@@ -20,6 +20,20 @@ from model.presets import Preset
 from model.traffic import clip_bytes_per_step, component_bytes, optimizer_bytes_per_step
 
 
+def loop_settings(preset: Preset) -> LoopSettings:
+    """How often a preset's training loop does anything but train."""
+    return LoopSettings(
+        max_iters=preset.max_iters,
+        eval_interval=preset.eval_interval,
+        eval_iters=preset.eval_iters,
+        log_interval=preset.log_interval,
+        learning_rate=preset.learning_rate,
+        min_learning_rate=preset.learning_rate / 10,  # nanoGPT's advice in its own comments
+        warmup_iters=min(100, preset.max_iters // 10),
+        grad_clip=preset.grad_clip,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class GPTWorkload:
     """A preset at a batch size, reading a corpus."""
@@ -38,17 +52,7 @@ class GPTWorkload:
 
     @property
     def loop(self) -> LoopSettings:
-        preset = self.preset
-        return LoopSettings(
-            max_iters=preset.max_iters,
-            eval_interval=preset.eval_interval,
-            eval_iters=preset.eval_iters,
-            log_interval=preset.log_interval,
-            learning_rate=preset.learning_rate,
-            min_learning_rate=preset.learning_rate / 10,  # nanoGPT's advice in its own comments
-            warmup_iters=min(100, preset.max_iters // 10),
-            grad_clip=preset.grad_clip,
-        )
+        return loop_settings(self.preset)
 
     def cost(self, dtype: str, device_type: str) -> StepCost:
         config, batch_size = self.preset.config, self.batch_size

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from mfubench.hardware.dtypes import DTYPES
+
 COMPILE_MODES = ("no", "default", "reduce-overhead", "max-autotune")
 ATTENTIONS = ("default", "fused", "math")
 GELUS = ("exact", "tanh")
 OPTIMIZERS = ("default", "for-loop", "foreach", "fused")
 LOADERS = ("inline", "thread", "workers-2", "workers-4")
-DTYPES = ("float32", "tf32", "bfloat16", "float16")
 WEIGHTS = ("float32", "bfloat16")
 
 

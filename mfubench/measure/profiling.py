@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from mfubench.measure import components, events
 from mfubench.measure.events import OpTime, StepTree, walk
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
+from mfubench.timing import time_s
 
 PROFILED_STEPS = 3
 """Steps per profiled block; reading a profile takes longer than taking it."""
@@ -63,13 +63,13 @@ def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profi
     # A hook on a compiled model makes torch compile it again; fused kernels carry their names.
     learned = None if step.compiled else _learn_modules(phased)
     trees: list[StepTree] = []
-    plain_s = [_time_s(step)]
+    plain_s = [time_s(step)]
     is_long = plain_s[0] > LONG_STEP_S
     blocks, plain, profiled = (1, 1, 1) if is_long else (BLOCKS, PLAIN_STEPS, PROFILED_STEPS)
     for _ in range(blocks):
-        plain_s += [_time_s(step) for _ in range(plain)]
+        plain_s += [time_s(step) for _ in range(plain)]
         trees += _profiled(phased, profiled, cost_s, step.device)
-        plain_s += [_time_s(step) for _ in range(plain)]
+        plain_s += [time_s(step) for _ in range(plain)]
     if not trees:
         raise ProfileError("the profiler recorded no step; is another profiler active?")
     profile = _summary(trees, plain_s, learned, cost_s)
@@ -192,12 +192,6 @@ def _profiled(run: Callable[[], None], steps: int, cost_s: float, device: Device
     return events.step_trees(_events_of(several, device), event_cost_s=cost_s)[1:]
 
 
-def _time_s(run: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    run()
-    return time.perf_counter() - start_s
-
-
 def event_cost(device: Device, *, repeats: int = 30) -> float:
     """Seconds that the profiler adds per event, from a small training step that is all events.
 
@@ -217,15 +211,15 @@ def event_cost(device: Device, *, repeats: int = 30) -> float:
         device.synchronise()
 
     small()
-    plain_s = [_time_s(small) for _ in range(repeats)]
+    plain_s = [time_s(small) for _ in range(repeats)]
     profiled_s: list[float] = []
 
     def several() -> None:
         for _ in range(repeats):
-            profiled_s.append(_time_s(small))
+            profiled_s.append(time_s(small))
 
     found = _events_of(several, device)
-    plain_s += [_time_s(small) for _ in range(repeats)]
+    plain_s += [time_s(small) for _ in range(repeats)]
     per_step = sum(1 for event in found if event.device_type.name == "CPU") / repeats
     if per_step < 1:
         raise ProfileError("the profiler recorded no events on this platform")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -50,16 +51,11 @@ class TrainStep:
         self._forward_model = (
             cast(nn.Module, torch.compile(model, options=compile_options)) if compile else model
         )
-        self.autocast = self._make_autocast(dtype)
-        self._scaler = torch.amp.GradScaler(self._torch_device.type) if dtype == "float16" else None
+        self.autocast = make_autocast(self._torch_device.type, dtype)
+        self._scaler = make_scaler(self._torch_device.type, dtype)
         self._batches = itertools.cycle(fixed_batches(workload, self._torch_device, FIXED_BATCHES))
         self._grad_clip = workload.loop.grad_clip
         self.last_loss: Tensor = torch.full((), float("nan"))
-
-    def _make_autocast(self, dtype: str) -> contextlib.AbstractContextManager[Any]:
-        if dtype in AUTOCAST_DTYPES:
-            return torch.autocast(self._torch_device.type, dtype=AUTOCAST_DTYPES[dtype])
-        return contextlib.nullcontext()
 
     def __call__(self) -> None:
         self.update(self.forward(self.next_batch()))
@@ -84,18 +80,45 @@ class TrainStep:
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
     def clip(self) -> None:
-        if self._grad_clip:
-            if self._scaler is not None:
-                self._scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+        clip_gradients(self._parameters, self._grad_clip, self.optimizer, self._scaler)
 
     def optimize(self) -> None:
-        if self._scaler is None:
-            self.optimizer.step()
-        else:
-            self._scaler.step(self.optimizer)
-            self._scaler.update()
+        step_optimizer(self.optimizer, self._scaler)
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def make_autocast(device_type: str, dtype: str) -> contextlib.AbstractContextManager[Any]:
+    """Autocast for the dtypes that need it; nothing for the others. May be entered repeatedly."""
+    if dtype in AUTOCAST_DTYPES:
+        return torch.autocast(device_type, dtype=AUTOCAST_DTYPES[dtype])
+    return contextlib.nullcontext()
+
+
+def make_scaler(device_type: str, dtype: str) -> torch.amp.GradScaler | None:
+    """A gradient scaler for float16, whose small gradients would else be zero."""
+    return torch.amp.GradScaler(device_type) if dtype == "float16" else None
+
+
+def clip_gradients(
+    parameters: Sequence[Tensor],
+    max_norm: float,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None,
+) -> None:
+    """Clip by the global norm, unscaled; `max_norm` 0 turns it off, as in nanoGPT."""
+    if max_norm:
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+
+
+def step_optimizer(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
+    """One optimizer step, through the scaler where there is one."""
+    if scaler is None:
+        optimizer.step()
+    else:
+        scaler.step(optimizer)
+        scaler.update()
 
 
 def use_once(device: Device) -> None:
@@ -108,11 +131,16 @@ def use_once(device: Device) -> None:
     device.synchronise()
 
 
+def float32_precision(dtype: str) -> str:
+    """torch's name for how float32 matmuls run: with TF32, or strictly."""
+    return "high" if dtype == "tf32" else "highest"
+
+
 @contextlib.contextmanager
 def matmul_precision(dtype: str) -> Any:
     """Let float32 matmuls use TF32 inside, or forbid it; the caller's setting comes back after."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
+    torch.set_float32_matmul_precision(float32_precision(dtype))
     try:
         yield
     finally:

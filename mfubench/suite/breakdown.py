@@ -29,8 +29,6 @@ SAME_SPEED = 1.15
 KEPT_OPERATORS = 60
 LONG_STEP_S = 2.0
 """Ablation takes tens of steps per component; longer steps are not checked by it."""
-ABLATION_SHARE = 1.0
-"""Ablation pairs take this many times the sweep's round budget, per component."""
 
 
 def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> None:
@@ -86,9 +84,14 @@ def _attempt(record: CaseRecord, what: str, run: Callable[[], Result]) -> Result
         return run()
     except Exception as error:
         _, reason = classify(error, compiled=False)
-        notes = record.extra.get("breakdown_note")
-        record.extra["breakdown_note"] = "; ".join(filter(None, [notes, f"no {what}: {reason}"]))
+        _note(record, f"no {what}: {reason}")
         return None
+
+
+def _note(record: CaseRecord, text: str) -> None:
+    """Add to what the account says about itself."""
+    before = record.extra.get("breakdown_note")
+    record.extra["breakdown_note"] = f"{before}; {text}" if before else text
 
 
 def _alone_s(step: TrainStep) -> float | None:
@@ -118,20 +121,19 @@ def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> di
     assert record.step_s is not None
     need, free = record.predicted_memory_bytes, step.device.available_memory_bytes()
     if need is not None and free is not None and need > 0.9 * free:
-        record.extra["breakdown_note"] = "not checked by ablation: no memory for a second model"
+        _note(record, "not checked by ablation: no memory for a second model")
         return {}
     if record.step_s > LONG_STEP_S:
-        record.extra["breakdown_note"] = "not checked by ablation: a step takes too long for pairs"
+        _note(record, "not checked by ablation: a step takes too long for pairs")
         return {}
     names = ablation.LOOP_ABLATIONS if isinstance(step, TrainLoop) else ablation.STEP_ABLATIONS
-    budget_s = ABLATION_SHARE * session.options.plan.rounds_budget_s
+    # As long as the sweep times rounds, for each component.
+    budget_s = session.options.plan.rounds_budget_s
     pairs = rounds_for(2 * record.step_s, budget_s, least=10, most=60)
     savings = {}
     for name in names:
         session.progress.phase(f"taking {name} out of {record.case_id}")
-        savings[name] = ablation.saving_s(
-            step, name, step.workload, step.device, dtype=record.dtype, pairs=pairs
-        )
+        savings[name] = ablation.saving_s(step, name, dtype=record.dtype, pairs=pairs)
     return savings
 
 

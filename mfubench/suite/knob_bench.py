@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -58,8 +59,8 @@ class Turns:
     def charged(self) -> dict[str, Any]:
         """Compilation over `HORIZON_ITERS` iterations of the candidate."""
         tokens = self.candidate.tokens_per_step
-        base_s = tokens * _median(self.base_s_per_token)
-        candidate_s = tokens * _median(self.candidate_s_per_token)
+        base_s = tokens * statistics.median_high(self.base_s_per_token)
+        candidate_s = tokens * statistics.median_high(self.candidate_s_per_token)
         return {
             "start_up_s": self.start_up_s,
             "break_even_iters": break_even_iters(self.start_up_s, base_s, candidate_s),
@@ -111,7 +112,7 @@ class KnobBench:
     def turns_of(self, base: Worker, candidate: Worker) -> Turns:
         """Two workers ready to take turns; the candidate is warmed, the base has been before."""
         start_up_s, step_s = warm(candidate)
-        base_step_s = _median(base.run(3))
+        base_step_s = statistics.median_high(base.run(3))
         return Turns(
             base=base,
             candidate=candidate,
@@ -143,7 +144,7 @@ def warm(worker: Worker) -> tuple[float, float]:
     """Seconds by which the first two steps exceed steady ones, and those of a steady step."""
     times_s = worker.run(1)
     times_s += worker.run(WARM_STEPS if times_s[0] < LONG_START_S else 3)
-    steady_s = _median(times_s[-5:])
+    steady_s = statistics.median_high(times_s[-5:])
     return max(0.0, sum(t - steady_s for t in times_s[:2])), steady_s
 
 
@@ -158,8 +159,3 @@ def steps_per_turn(step_s: float) -> int:
 
 def _s_per_token(worker: Worker, steps: int) -> float:
     return sum(worker.run(steps)) / steps / worker.tokens_per_step
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mfubench.suite.sweep import DTYPES, MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
+from mfubench.hardware.dtypes import DTYPES
+from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
 from model.presets import PRESETS
 
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")

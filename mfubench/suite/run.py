@@ -53,12 +53,13 @@ def measures(config: pytest.Config) -> bool:
     if hasattr(config, "workerinput"):
         return False
     folder = config.rootpath / "benchmarks"
+    return any(path == folder or folder in path.parents for path in named_paths(config))
+
+
+def named_paths(config: pytest.Config) -> set[Path]:
+    """The files and folders named on the command line, without what follows `::`."""
     base = config.invocation_params.dir
-    for argument in config.args:
-        path = (base / str(argument).split("::")[0]).resolve()
-        if path == folder or folder in path.parents:
-            return True
-    return False
+    return {(base / str(argument).split("::")[0]).resolve() for argument in config.args}
 
 
 class SuiteRun:
@@ -84,8 +85,6 @@ class SuiteRun:
             ]
             option.benchmark_autosave = f"{commit}_{get_current_time()}"
         option.benchmark_save_data = True
-        base = config.invocation_params.dir
-        self._named_files = {(base / str(a).split("::")[0]).resolve() for a in config.args}
         self._baseline_note = self._note_missing_baseline()
         if not (option.benchmark_compare or option.benchmark_verbose or option.benchmark_columns):
             option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
@@ -206,12 +205,13 @@ class SuiteRun:
     def choose(self, items: list[pytest.Item]) -> None:
         """Drop the questions that this sweep does not ask, unless their file was named."""
         rank = SWEEPS.index(self.options.sweep)
+        named = named_paths(self.config)
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
             marker = item.get_closest_marker("mfubench")
             least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
-            asked = SWEEPS.index(least) <= rank or item.path in self._named_files
+            asked = SWEEPS.index(least) <= rank or item.path in named
             (kept if asked else dropped).append(item)
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)

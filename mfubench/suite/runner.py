@@ -21,7 +21,8 @@ from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
 from mfubench.suite.knob_bench import PAIRS
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
-from mfubench.suite.stages import CaseStages, time_s
+from mfubench.suite.stages import CaseStages
+from mfubench.timing import time_s
 from model.presets import get_preset
 
 HARNESS_TOLERANCE = 0.01

@@ -15,6 +15,7 @@ from mfubench.hardware import ceilings
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling, ceiling_key
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import Device, available_devices, parse_device
+from mfubench.hardware.dtypes import DTYPES
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import matmul_precision, use_once
@@ -22,7 +23,8 @@ from mfubench.record import CaseRecord
 from mfubench.suite.journal import Journal
 from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.progress import Progress
-from mfubench.suite.sweep import DTYPES, SweepOptions, TrainCase, train_cases
+from mfubench.suite.sweep import SweepOptions, TrainCase, train_cases
+from mfubench.timing import time_s
 from model.corpus import Corpus, open_corpus
 from model.flops import model_flops_per_step
 from model.presets import PRESETS
@@ -225,5 +227,5 @@ def timed_rounds(run: Callable[[], None], budget_s: float) -> list[float]:
     run()
     rounds_s: list[float] = []
     while sum(rounds_s) < budget_s:
-        rounds_s.append(ceilings.time_once(run))
+        rounds_s.append(time_s(run))
     return rounds_s

@@ -11,18 +11,19 @@ from typing import Any, TextIO, cast
 
 import pytest
 
+from mfubench.hardware.dtypes import DTYPES
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.record import CaseRecord
 from mfubench.suite.options import DEVICE_KINDS
 from mfubench.suite.progress import Progress
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
-from mfubench.suite.stages import time_s
-from mfubench.suite.sweep import DTYPES, MAX_BATCH_SIZE, SweepOptions, TrainCase
+from mfubench.suite.sweep import MAX_BATCH_SIZE, SweepOptions, TrainCase
+from mfubench.timing import time_s
 from model.presets import PRESETS
 
 _CASE = re.compile(
-    r"(?:(?P<question>train-step|train-loop|breakdown|breakdown-loop)/)?(?P<preset>[^/]+)"
+    r"(?:(?:train-step|train-loop|breakdown|breakdown-loop)/)?(?P<preset>[^/]+)"
     rf"(?:/(?P<device>(?:{'|'.join(DEVICE_KINDS)})(?::\d{{1,4}})?)-(?P<dtype>\w+)"
     r"-b(?P<batch>\d{1,8})-(?P<how>eager|compiled))?"
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +17,6 @@ import torch
 
 from mfubench.analysis import rates
 from mfubench.hardware.devices import Device
-from mfubench.hardware.memory import memory_available_bytes
 from mfubench.measure.failures import classify
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
@@ -27,6 +25,7 @@ from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.report.lines import case_line
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.session import BenchSession
+from mfubench.timing import time_s
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -114,7 +113,7 @@ class CaseStages:
         need = record.predicted_memory_bytes
         if device.kind != "cpu" or need is None:
             return
-        free = memory_available_bytes()
+        free = device.available_memory_bytes()
         if free is not None and need > 0.95 * free:
             raise CaseEnded(
                 Outcome.OUT_OF_MEMORY,
@@ -251,18 +250,13 @@ class CaseStages:
                 record.extra["rounds_s"] = rounds_s
             self.benchmark.has_error = True
             rates.withhold(record)
-        self.benchmark.extra_info.update(record.as_extra_info())
-        self.session.journal.add(record.as_extra_info(), rounds_s)
+        info = record.as_extra_info()
+        self.benchmark.extra_info.update(info)
+        self.session.journal.add(info, rounds_s)
         self.session.records.append(record)
-        self.session.progress.finish(self.name, case_line(record.as_extra_info()))
+        self.session.progress.finish(self.name, case_line(info))
 
 
 def _run(step: Callable[[], None], times: int) -> None:
     for _ in range(times):
         step()
-
-
-def time_s(run: Callable[[], None]) -> float:
-    start_s = time.perf_counter()
-    run()
-    return time.perf_counter() - start_s

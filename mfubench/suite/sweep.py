@@ -10,7 +10,6 @@ from typing import NamedTuple
 SWEEPS = ("smoke", "default", "full")
 MAX_BATCH_SIZE = 2**20
 MAX_THREADS = 4096
-DTYPES = ("float32", "tf32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,8 +205,8 @@ PLANTS = {
     "an activation of many operations": Plant(
         "activation", {"change_model": _with_activation(ComposedGELU)}, batch_size=8
     ),
-    "needless clones": Plant("copies", {"change_model": _with_mlp(CloningMLP)}, batch_size=32),
-    "upcasts": Plant("copies", {"change_model": _with_mlp(CastingMLP)}, batch_size=32),
+    "needless clones": Plant("copies", {"change_model": _with_mlp(CloningMLP)}, batch_size=64),
+    "upcasts": Plant("copies", {"change_model": _with_mlp(CastingMLP)}, batch_size=64),
     "items that wait": Plant("synchronisation", {"change_model": _with_block(WaitingBlock)}),
     "slow loader": Plant("data", {"slow_loader": True}, loop=True),
     "slow optimizer": Plant("optimizer", {"optimizer": SlowAdamW}),

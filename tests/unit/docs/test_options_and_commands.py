@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mfubench.cli import build_parser
+from mfubench.hardware.dtypes import DTYPES
 from mfubench.suite.options import COMPILE_MODES, DEVICE_KINDS, add_options
-from mfubench.suite.sweep import DTYPES, PLANS, SWEEPS
+from mfubench.suite.sweep import PLANS, SWEEPS
 from model.parameters import parameter_count
 from model.presets import PRESETS
 from tests.unit.docs.pages import first_codes, page, rows, section

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,14 +29,7 @@ from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A tiny step gains nothing from a second thread, which would spin in others' way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Dispatched(TorchDispatchMode):
@@ -183,9 +175,9 @@ def test_a_saving_is_the_median_difference_and_order_plays_no_part(
         first = turn[0] % 2 == 1
         return (7.0 if isinstance(run, WithoutOptimizer) else 10.0) + (1.0 if first else 0.0)
 
-    monkeypatch.setattr(ablation, "_time_s", timed)
+    monkeypatch.setattr(ablation, "time_s", timed)
     base = made(TrainStep, workload)
-    saved = saving_s(base, "optimizer", workload, CpuDevice(), dtype="float32", pairs=10)
+    saved = saving_s(base, "optimizer", dtype="float32", pairs=10)
     assert saved == pytest.approx(3.0)
 
 
@@ -199,7 +191,7 @@ def test_a_saving_is_measured_beside_the_step_and_neither_is_broken(
 ) -> None:
     base = made(TrainLoop, workload)
     assert isinstance(base, TrainLoop)
-    saved = saving_s(base, "data", workload, CpuDevice(), dtype="float32", pairs=4)
+    saved = saving_s(base, "data", dtype="float32", pairs=4)
     assert math.isfinite(saved)
     base()
     assert math.isfinite(base.last_loss.item())

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 
 from mfubench.hardware.devices import CpuDevice
 from mfubench.measure import profiling
@@ -26,14 +25,7 @@ from mfubench.measure.profiling import (
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A tiny step gains nothing from a second thread, which would spin in others' way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
