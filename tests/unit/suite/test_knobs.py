@@ -15,8 +15,9 @@ from mfubench.hardware.devices import CpuDevice
 from mfubench.measure import worker
 from mfubench.measure.loop_config import ConfigError, LoopConfig
 from mfubench.measure.worker_process import Worker, WorkerError
+from mfubench.suite.knob import Knob
 from mfubench.suite.knob_bench import KnobBench, machine_of
-from mfubench.suite.knobs import KNOBS, KNOBS_BY_NAME, Knob
+from mfubench.suite.knobs import KNOBS, KNOBS_BY_NAME
 
 BASE = LoopConfig(threads=1)
 MACHINE = dataclasses.replace(machine_of(BASE), fast_cpus=(0,))
