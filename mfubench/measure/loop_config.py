@@ -19,6 +19,16 @@ LOADERS = ("inline", "thread", "workers-2", "workers-4")
 WEIGHTS = ("float32", "bfloat16")
 
 
+HELD_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+"""glibc keeps the memory that it has, instead of giving large blocks back to the system and taking
+them again page by page."""
+ALLOCATOR_VARIABLES = (*HELD_MEMORY, "GLIBC_TUNABLES", "LD_PRELOAD")
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be, in one sentence."""
 
@@ -94,6 +104,17 @@ class LoopConfig:
         if "environment" in changes:
             changes["environment"] = {**self.environment, **changes["environment"]}
         return replace(self, **changes)
+
+    @property
+    def steadied(self) -> LoopConfig:
+        """The same with an allocator that keeps its memory, unless the allocator is chosen.
+
+        glibc's default ends up in one of several states, process by process: two processes of the
+        seed preset's plain loop differ by 2.4 % (standard deviation), steadied ones by 0.3 %.
+        """
+        if self.device != "cpu" or any(name in ALLOCATOR_VARIABLES for name in self.environment):
+            return self
+        return self.changed({"environment": HELD_MEMORY})
 
     def as_data(self) -> dict[str, Any]:
         """JSON types."""

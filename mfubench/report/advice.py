@@ -67,11 +67,11 @@ def sentences(data: Data) -> list[str]:
         return [_wrap(f"Stay with the baseline: {why} ({spent}, {data['ended']}).")]
     text = (
         f"Best verified: {', '.join(data['knobs'])}. ×{found['ratio']:.3f} tokens/s "
-        f"(95 % interval {found['low']:.3f}–{found['high']:.3f}, {found['pairs']} rounds against "
-        f"two processes of the baseline, which differed by {abs(data['control']['ratio'] - 1):.1%})"
-        f"; predicted from the knobs alone ×{data['predicted_ratio']:.3f}. {spent}, "
-        f"{data['ended']}."
-    ).replace("%)", " %)")
+        f"(95 % interval {found['low']:.3f}–{found['high']:.3f} over {found['processes']} pairs of "
+        "processes; processes of the baseline alone differed by "
+        f"{abs(data['control']['ratio'] - 1) * 100:.1f} %); predicted from the knobs alone "
+        f"×{data['predicted_ratio']:.3f}. {spent}, {data['ended']}."
+    )
     return [_wrap(text), *([_wrap(_learnt(data["learning"]))] if data["learning"] else [])]
 
 

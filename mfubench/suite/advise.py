@@ -10,28 +10,30 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mfubench.analysis import advice
 from mfubench.analysis.advice import Advice, Try, Verification
-from mfubench.analysis.knobs import HELPS, WORTH_RATIO, Effect, effect_of
+from mfubench.analysis.knobs import HELPS, WORTH_RATIO, Effect, effect_over_processes
 from mfubench.analysis.learning import Learning
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.measure.worker_process import Worker, WorkerError
+from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
 from mfubench.suite.knob import Knob
-from mfubench.suite.knob_bench import KnobBench, Turns, warm
-from mfubench.suite.knobs import KNOBS, KNOBS_BY_NAME
+from mfubench.suite.knob_bench import PROCESSES, TURN_S, KnobBench, Side, steps_per_turn, warm
+from mfubench.suite.knobs import KNOBS
 from mfubench.suite.learning import LearningBench
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""
 PAIRS = 14
-VERIFY_ROUNDS = 30
-SINGLES_SHARE = 0.5
+VERIFY_ROUNDS = 10
+SINGLES_SHARE = 0.55
 """Of the budget: the rest is for combinations, the losses and the last check."""
 EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S = 7.0, 45.0
+EXPECTED_START_S = 4.0
 
 Say = Callable[[str], None]
 
@@ -90,22 +92,27 @@ class Search:
         )
 
     def _verify_s(self, config: LoopConfig) -> float:
-        return self._expected_s(config, self._bench.base) + 0.4 * VERIFY_ROUNDS
+        """Processes of the found configuration find its compiled code, the first excepted."""
+        started = self._expected_s(config) + (PROCESSES - 1) * EXPECTED_START_S
+        return started + 2 * PROCESSES * VERIFY_ROUNDS * (TURN_S + SETTLE_S)
 
     # --- knobs alone ------------------------------------------------------------------------
 
     def _ordered(self) -> list[Knob]:
-        """Where a breakdown says what there is to win, the largest prospect first; a knob that
-        could win anything keeps its place in front."""
+        """The cheap tries first: compiling last, and what needs its losses compared before that.
+        Among equals, where a breakdown says what there is to win, the largest prospect first; a
+        knob that could win anything keeps its place in front."""
 
-        def rank(knob: Knob) -> float:
+        def rank(knob: Knob) -> tuple[bool, bool, float]:
             share = advice.prospect(knob.aims_at, self._winnable)
-            return -1.0 if share is None else -share
+            compiles = self._bench.config_of(knob).compile != "no"
+            return compiles, knob.changes_numerics, -1.0 if share is None else -share
 
         return sorted(self._knobs, key=rank)
 
     def _try_singles(self) -> None:
         self._bench.baseline()
+        self._bench.plain_baselines()
         for knob in self._ordered():
             config = self._bench.config_of(knob)
             reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
@@ -115,7 +122,7 @@ class Search:
                 reason, self._is_cut = "not tried: no budget left for it", True
             effect = None
             if reason is None:
-                effect, reason = self._against(self._bench.baseline(), config)
+                effect, reason = self._against(*self._bench.bases_for(config))
             self._note(knob, effect, reason)
             if effect is not None and reason is None and effect.verdict == HELPS:
                 self._singles[knob.name] = effect
@@ -123,18 +130,18 @@ class Search:
     # --- knobs on top of each other -----------------------------------------------------------
 
     def _combine(self) -> None:
-        by_gain = sorted(self._singles, key=lambda name: -self._singles[name].ratio)
         with contextlib.ExitStack() as resident:
             current: Worker | None = None
-            for knob in (KNOBS_BY_NAME[name] for name in by_gain):
+            for knob in self._by_gain():
                 on_top_of = self._names
                 changed = self._config.changed(knob.change(self._config, self._bench.machine))
                 reason = self._conflict(knob) or self._no_budget(changed, first=current is None)
                 effect = None if on_top_of else self._singles[knob.name]
                 if reason is None and on_top_of:
                     if current is None:
-                        current = resident.enter_context(self._resident(self._config))
-                    effect, reason = self._against(current, changed)
+                        now = self._config.steadied
+                        current = resident.enter_context(self._resident(now))
+                    effect, reason = self._against([current], changed.steadied)
                     if effect is not None and effect.verdict != HELPS:
                         reason = f"no gain on top: ×{effect.ratio:.3f}"
                 if reason is None and knob.changes_numerics:
@@ -144,6 +151,11 @@ class Search:
                     self._config, current = changed, None
                     resident.close()
                     self._kept.append(knob)
+
+    def _by_gain(self) -> list[Knob]:
+        """The largest gain first; what may cost loss after all that cannot."""
+        helpful = [knob for knob in self._knobs if knob.name in self._singles]
+        return sorted(helpful, key=lambda k: (k.changes_numerics, -self._singles[k.name].ratio))
 
     @contextlib.contextmanager
     def _resident(self, config: LoopConfig) -> Iterator[Worker]:
@@ -168,7 +180,7 @@ class Search:
 
     def _loss_of(self, config: LoopConfig) -> str | None:
         """Why a configuration costs too much loss to be kept; None where it learns the same."""
-        expected_s = self._learning_bench.expected_s(self._bench.base_step_s)
+        expected_s = self._learning_bench.expected_s(self._bench.base_step_s())
         if self._left_s() - self._verify_s(config) < expected_s:
             self._is_cut = True
             return "not kept: no budget left to compare what it learns"
@@ -188,21 +200,20 @@ class Search:
     # --- the check ----------------------------------------------------------------------------
 
     def _verify(self) -> Verification | None:
-        self._say("measuring the best configuration against two baselines once more")
-        first = self._bench.baseline()
-        try:
-            with (
-                self._resident(self._bench.base) as second,
-                self._bench.start(self._config) as candidate,
-            ):
-                turns = [
-                    self._bench.turns_of(first, candidate),
-                    self._bench.turns_of(second, candidate),
+        """Pairs of processes, the configuration as it would be typed against the plain loop."""
+        self._say("measuring the best configuration against the baseline once more")
+        with contextlib.ExitStack() as stack:
+            try:
+                bases = self._bench.plain_baselines()
+                while len(bases) < PROCESSES:
+                    bases = [*bases, stack.enter_context(self._resident(self._bench.base))]
+                candidates = [
+                    stack.enter_context(self._resident(self._config)) for _ in range(PROCESSES)
                 ]
-                return verification_of(*turns)
-        except WorkerError as error:
-            self._say(f"it could not be measured: {error.reason}")
-            return None
+                return verification_of(sides(bases), sides(candidates))
+            except WorkerError as error:
+                self._say(f"it could not be measured: {error.reason}")
+                return None
 
     # --- notes --------------------------------------------------------------------------------
 
@@ -210,11 +221,11 @@ class Search:
     def _names(self) -> tuple[str, ...]:
         return tuple(knob.name for knob in self._kept)
 
-    def _against(self, base: Worker, config: LoopConfig) -> tuple[Effect | None, str | None]:
-        """The effect of a configuration against a worker, or why there is none."""
+    def _against(self, bases: list[Worker], config: LoopConfig) -> tuple[Effect | None, str | None]:
+        """The effect of a configuration against workers, or why there is none."""
         try:
             with self._bench.start(config) as worker:
-                turns = self._bench.turns_of(base, worker)
+                turns = self._bench.turns_of(bases, worker)
                 turns.take(FIRST_PAIRS)
                 effect = turns.effect()
                 if effect.high > 1 + WORTH_RATIO:
@@ -274,26 +285,25 @@ class Search:
         )
 
 
-def verification_of(
-    first: Turns, second: Turns, *, rounds: int = VERIFY_ROUNDS, seed: int = 0
-) -> Verification:
-    """A candidate and two baselines in random order, round by round.
+def sides(workers: Sequence[Worker]) -> list[Side]:
+    """Workers that have been warmed, ready to take turns."""
+    return [Side(w, steps_per_turn(statistics.median_high(w.run(3)))) for w in workers]
 
-    `first` and `second` hold the same candidate worker and one baseline each.
-    """
+
+def verification_of(
+    bases: Sequence[Side], candidates: Sequence[Side], *, rounds: int = VERIFY_ROUNDS, seed: int = 0
+) -> Verification:
+    """Every side takes one turn per round, in random order; one base and one candidate are a pair
+    of processes."""
     order = random.Random(seed)
-    sides = {
-        "first": first.base_turn,
-        "second": second.base_turn,
-        "candidate": first.candidate_turn,
-    }
+    everyone = [*bases, *candidates]
     for _ in range(rounds):
-        for side in order.sample(list(sides), len(sides)):
-            sides[side]()
-    a, b, c = first.base_s_per_token, second.base_s_per_token, first.candidate_s_per_token
-    both = [math.sqrt(x * y) for x, y in zip(a, b, strict=True)]
+        for side in order.sample(everyone, len(everyone)):
+            side.turn()
+    pairs = zip(bases, candidates, strict=True)
+    half = len(bases) // 2
+    halves = zip(bases[:half], bases[half:], strict=True)
     return Verification(
-        effect=effect_of(both, c),
-        against_each=(effect_of(a, c), effect_of(b, c)),
-        control=effect_of(a, b),
+        effect=effect_over_processes([(b.s_per_token, c.s_per_token) for b, c in pairs]),
+        control=effect_over_processes([(a.s_per_token, b.s_per_token) for a, b in halves]),
     )

@@ -1,15 +1,28 @@
-"""Knobs measured in pairs against a baseline that stays resident in a process of its own."""
+"""Knobs measured in turns against a baseline that stays resident in processes of its own.
+
+Most knobs are measured with steadied allocators on both sides, so that a pair of processes says
+what the knob does. What an allocator does differs from process to process: such a knob is measured
+against several processes of the plain loop.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfubench.analysis.knobs import Effect, break_even_iters, effect_of, net_ratio
+from mfubench.analysis.knobs import (
+    Effect,
+    break_even_iters,
+    effect_of,
+    effect_over_processes,
+    net_ratio,
+)
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.cpu_kinds import performance_cpus
 from mfubench.hardware.devices import parse_device
@@ -21,6 +34,8 @@ from model.presets import get_preset
 
 WARM_STEPS = 12
 PAIRS = 24
+PROCESSES = 4
+"""Processes of the plain loop that an allocator is compared with."""
 TURN_S = 0.12
 """A turn lasts about this long, at least one step: fine turns let the machine's drift cancel."""
 LONG_START_S = 60.0
@@ -29,47 +44,52 @@ HORIZON_ITERS = 2000
 
 
 @dataclass
-class Turns:
-    """Two workers that take turns, and what each turn took."""
+class Side:
+    """A worker that takes turns, and the seconds per token of each turn."""
 
-    base: Worker
-    candidate: Worker
-    base_steps: int
-    candidate_steps: int
+    worker: Worker
+    steps: int
+    s_per_token: list[float] = field(default_factory=list)
+
+    def turn(self) -> None:
+        self.s_per_token.append(self.worker.turn(self.steps) / self.worker.tokens_per_step)
+        time.sleep(SETTLE_S)
+
+
+@dataclass
+class Turns:
+    """Baselines and a candidate that take turns."""
+
+    bases: list[Side]
+    candidate: Side
     start_up_s: float
-    base_s_per_token: list[float] = field(default_factory=list)
-    candidate_s_per_token: list[float] = field(default_factory=list)
+    """What the candidate's first steps took beyond steady ones."""
+    warm_start_up_s: float | None = None
+    """The same in another process that finds the compiled code of the first."""
 
     def base_turn(self) -> None:
-        self.base_s_per_token.append(_s_per_token(self.base, self.base_steps))
-        time.sleep(SETTLE_S)
-
-    def candidate_turn(self) -> None:
-        self.candidate_s_per_token.append(_s_per_token(self.candidate, self.candidate_steps))
-        time.sleep(SETTLE_S)
+        for base in self.bases:
+            base.turn()
 
     def take(self, pairs: int) -> None:
-        """A turn of each side, `pairs` times."""
+        """A turn of every side, `pairs` times."""
         for _ in range(pairs):
             self.base_turn()
-            self.candidate_turn()
+            self.candidate.turn()
 
     def effect(self) -> Effect:
-        """Each candidate turn against the mean of the baseline's turns around it."""
-        base = self.base_s_per_token
-        around = [
-            (base[i] + base[min(i + 1, len(base) - 1)]) / 2
-            for i in range(len(self.candidate_s_per_token))
-        ]
-        return effect_of(around, self.candidate_s_per_token)
+        """Over turns with one baseline, over processes with several."""
+        turns = [(around(base.s_per_token), self.candidate.s_per_token) for base in self.bases]
+        return effect_of(*turns[0]) if len(turns) == 1 else effect_over_processes(turns)
 
     def charged(self) -> dict[str, Any]:
         """Compilation over `HORIZON_ITERS` iterations of the candidate."""
-        tokens = self.candidate.tokens_per_step
-        base_s = tokens * statistics.median_high(self.base_s_per_token)
-        candidate_s = tokens * statistics.median_high(self.candidate_s_per_token)
+        tokens = self.candidate.worker.tokens_per_step
+        base_s = tokens * statistics.median_high(self.bases[0].s_per_token)
+        candidate_s = tokens * statistics.median_high(self.candidate.s_per_token)
         return {
             "start_up_s": self.start_up_s,
+            "warm_start_up_s": self.warm_start_up_s,
             "break_even_iters": break_even_iters(self.start_up_s, base_s, candidate_s),
             "net_ratio": net_ratio(self.start_up_s, base_s, candidate_s, HORIZON_ITERS),
             "horizon_iters": HORIZON_ITERS,
@@ -78,62 +98,93 @@ class Turns:
     def as_data(self) -> dict[str, Any]:
         """The effect and the pairs, in JSON types."""
         data = asdict(self.effect())
-        data["base_s_per_token"] = self.base_s_per_token
-        data["candidate_s_per_token"] = self.candidate_s_per_token
-        if self.candidate.config.compile != "no":
+        data["base_s_per_token"] = [base.s_per_token for base in self.bases]
+        data["candidate_s_per_token"] = self.candidate.s_per_token
+        if self.candidate.worker.config.compile != "no":
             data |= self.charged()
         return data
 
 
+def around(base: Sequence[float]) -> list[float]:
+    """For each turn of a candidate the mean of the baseline's turns before and after it.
+
+    >>> around([1.0, 2.0, 4.0])
+    [1.5, 3.0, 4.0]
+    """
+    return [(a + b) / 2 for a, b in zip(base, [*base[1:], base[-1]], strict=True)]
+
+
 class KnobBench:
-    """The baseline of a preset on a device."""
+    """The baseline of a preset on a device: nanoGPT's own loop."""
 
     def __init__(self, base: LoopConfig, *, corpus: Path | None = None) -> None:
         self.base = base
         self.machine = machine_of(base)
         self._corpus = corpus
         self._cache = tempfile.TemporaryDirectory(prefix="mfubench-knobs-")
-        self._worker: Worker | None = None
-        self.base_step_s = float("nan")
-        """Seconds of a warm step of the baseline, once it has started."""
+        self._resident: dict[str, list[Worker]] = {}
 
     def start(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
         """A worker of a configuration. Raises WorkerError when it cannot be built."""
         return Worker(config, cache=Path(self._cache.name), corpus=self._corpus, seed=seed)
 
     def baseline(self) -> Worker:
-        """The resident baseline, started anew if it has died."""
-        if self._worker is not None:
+        """The resident steadied baseline, started anew if it has died."""
+        return self._alive("steadied", self.base.steadied, 1)[0]
+
+    def plain_baselines(self) -> list[Worker]:
+        """Several resident processes of the loop as it is; one where nothing is steadied."""
+        plain = self.base == self.base.steadied
+        return [self.baseline()] if plain else self._alive("plain", self.base, PROCESSES)
+
+    def _alive(self, name: str, config: LoopConfig, count: int) -> list[Worker]:
+        workers = self._resident.setdefault(name, [])
+        for worker in list(workers):
             try:
-                self._worker.run(1)
+                worker.run(1)
             except WorkerError:
-                self._worker.close()
-                self._worker = None
-        if self._worker is None:
-            self._worker = self.start(self.base)
-            _, self.base_step_s = warm(self._worker)
-        return self._worker
+                worker.close()
+                workers.remove(worker)
+        while len(workers) < count:
+            workers.append(self.start(config))
+            warm(workers[-1])
+        return workers
 
-    def config_of(self, knob: Knob) -> LoopConfig:
-        """The baseline with the knob turned."""
-        return self.base.changed(knob.change(self.base, self.machine))
+    def config_of(self, knob: Knob, config: LoopConfig | None = None) -> LoopConfig:
+        """A configuration (the baseline, if none is given) with the knob turned."""
+        config = config or self.base
+        return config.changed(knob.change(config, self.machine))
 
-    def turns_of(self, base: Worker, candidate: Worker) -> Turns:
-        """Two workers ready to take turns; the candidate is warmed, the base has been before."""
+    def bases_for(self, config: LoopConfig) -> tuple[list[Worker], LoopConfig]:
+        """What a change of the baseline is compared with, and as what it runs itself."""
+        if config == config.steadied:
+            return self.plain_baselines(), config
+        return [self.baseline()], config.steadied
+
+    def turns_of(self, bases: Sequence[Worker], candidate: Worker) -> Turns:
+        """Workers ready to take turns; the candidate is warmed, the bases have been before."""
         start_up_s, step_s = warm(candidate)
-        base_step_s = statistics.median_high(base.run(3))
         return Turns(
-            base=base,
-            candidate=candidate,
-            base_steps=steps_per_turn(base_step_s),
-            candidate_steps=steps_per_turn(step_s),
+            bases=[Side(b, steps_per_turn(statistics.median_high(b.run(3)))) for b in bases],
+            candidate=Side(candidate, steps_per_turn(step_s)),
             start_up_s=start_up_s,
         )
 
+    def warm_start_up_s(self, config: LoopConfig) -> float:
+        """Seconds by which a process starts more slowly that finds its code compiled already."""
+        with self.start(config) as worker:
+            times_s = worker.run(4)
+            return max(0.0, sum(t - times_s[-1] for t in times_s[:2]))
+
+    def base_step_s(self) -> float:
+        """Seconds of a warm step of the baseline."""
+        return statistics.median_high(self.baseline().run(3))
+
     def close(self) -> None:
-        """End the baseline's process."""
-        if self._worker is not None:
-            self._worker.close()
+        """End the baselines' processes."""
+        for worker in (worker for workers in self._resident.values() for worker in workers):
+            with contextlib.suppress(OSError):
+                worker.close()
         self._cache.cleanup()
 
 
@@ -166,7 +217,3 @@ def steps_per_turn(step_s: float) -> int:
     (3, 1)
     """
     return max(1, round(TURN_S / max(step_s, 1e-6)))
-
-
-def _s_per_token(worker: Worker, steps: int) -> float:
-    return worker.turn(steps) / worker.tokens_per_step

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ctypes.util import find_library
 from typing import Any
 
+from mfubench.measure.loop_config import HELD_MEMORY
 from mfubench.suite.knob import (
     Change,
     Knob,
@@ -37,13 +38,6 @@ def _batch(factor: int) -> Change:
 
 def _preload(name: str) -> Change:
     return lambda config, machine: {"environment": {"LD_PRELOAD": find_library(name) or name}}
-
-
-_HELD_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**28),
-}
 
 
 def _compile(mode: str, **settings: Any) -> Knob:
@@ -99,7 +93,63 @@ def _loader(kind: str, after: str, pytorch: str) -> Knob:
     )
 
 
+# A search tries them in this order where nothing says what there is to win.
 KNOBS: tuple[Knob, ...] = (
+    Knob(
+        name="malloc keeps memory",
+        before="glibc returns large blocks to the system",
+        after="glibc keeps them",
+        change=_environment(**HELD_MEMORY),
+        nanogpt=" ".join(f"{k}={v}" for k, v in HELD_MEMORY.items()) + " python train.py",
+        pytorch="the same variables",
+        inapplicable=only_cpu,
+    ),
+    Knob(
+        name="huge pages",
+        before="pages of 4 KiB",
+        after="glibc asks for huge pages",
+        change=_environment(GLIBC_TUNABLES="glibc.malloc.hugetlb=1", **HELD_MEMORY),
+        nanogpt="GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py",
+        pytorch="the same variable",
+        inapplicable=only_cpu,
+    ),
+    *(
+        Knob(
+            name=library,
+            before="the system's allocator",
+            after=library,
+            change=_preload(library),
+            nanogpt=f"LD_PRELOAD=lib{library}.so python train.py",
+            pytorch="the same variable",
+            inapplicable=installed(library),
+        )
+        for library in ("jemalloc", "tcmalloc")
+    ),
+    *(
+        Knob(
+            name=f"adamw {kind}",
+            before="torch's default AdamW",
+            after=f"AdamW, {kind}",
+            change=_set(optimizer=kind),
+            nanogpt=f"AdamW(…, {arguments}) in configure_optimizers",
+            pytorch=f"torch.optim.AdamW(…, {arguments})",
+            aims_at=("optimizer",),
+        )
+        for kind, arguments in (
+            ("fused", "fused=True"),
+            ("foreach", "foreach=True"),
+            ("for-loop", "foreach=False, fused=False"),
+        )
+    ),
+    Knob(
+        name="evaluate every 1000",
+        before="the preset's eval_interval",
+        after="losses estimated, and a checkpoint saved, every 1000 iterations",
+        change=_set(eval_interval=1000),
+        nanogpt="--eval_interval=1000",
+        pytorch="validate and torch.save less often",
+        aims_at=("evaluation", "checkpoint"),
+    ),
     *(_batch_knob(factor) for factor in (2, 4, 10)),
     *(_scaled_batch_knob(factor) for factor in (2, 4)),
     _compile("default"),
@@ -166,22 +216,6 @@ KNOBS: tuple[Knob, ...] = (
     ),
     *(
         Knob(
-            name=f"adamw {kind}",
-            before="torch's default AdamW",
-            after=f"AdamW, {kind}",
-            change=_set(optimizer=kind),
-            nanogpt=f"AdamW(…, {arguments}) in configure_optimizers",
-            pytorch=f"torch.optim.AdamW(…, {arguments})",
-            aims_at=("optimizer",),
-        )
-        for kind, arguments in (
-            ("fused", "fused=True"),
-            ("foreach", "foreach=True"),
-            ("for-loop", "foreach=False, fused=False"),
-        )
-    ),
-    *(
-        Knob(
             name=f"vocab x{multiple}",
             before="the data's vocabulary",
             after=f"padded to a multiple of {multiple}",
@@ -215,15 +249,6 @@ KNOBS: tuple[Knob, ...] = (
             aims_at=("logging", "synchronisation"),
         )
         for interval in (10, 100)
-    ),
-    Knob(
-        name="evaluate every 1000",
-        before="the preset's eval_interval",
-        after="losses estimated, and a checkpoint saved, every 1000 iterations",
-        change=_set(eval_interval=1000),
-        nanogpt="--eval_interval=1000",
-        pytorch="validate and torch.save less often",
-        aims_at=("evaluation", "checkpoint"),
     ),
     Knob(
         name="accumulate 4",
@@ -291,36 +316,6 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt="OMP_WAIT_POLICY=passive python train.py",
         pytorch="the same variable",
         inapplicable=several_cores,
-    ),
-    Knob(
-        name="malloc keeps memory",
-        before="glibc returns large blocks to the system",
-        after="glibc keeps them",
-        change=_environment(**_HELD_MEMORY),
-        nanogpt=" ".join(f"{k}={v}" for k, v in _HELD_MEMORY.items()) + " python train.py",
-        pytorch="the same variables",
-        inapplicable=only_cpu,
-    ),
-    Knob(
-        name="huge pages",
-        before="pages of 4 KiB",
-        after="glibc asks for huge pages",
-        change=_environment(GLIBC_TUNABLES="glibc.malloc.hugetlb=1", **_HELD_MEMORY),
-        nanogpt="GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py",
-        pytorch="the same variable",
-        inapplicable=only_cpu,
-    ),
-    *(
-        Knob(
-            name=library,
-            before="the system's allocator",
-            after=library,
-            change=_preload(library),
-            nanogpt=f"LD_PRELOAD=lib{library}.so python train.py",
-            pytorch="the same variable",
-            inapplicable=installed(library),
-        )
-        for library in ("jemalloc", "tcmalloc")
     ),
 )
 

@@ -123,13 +123,17 @@ class CaseRunner(CaseStages):
                 raise CaseEnded(Outcome.UNSUPPORTED, reason)
             self.session.progress.phase(f"starting {name}")
             try:
-                with bench.start(bench.config_of(knob)) as worker:
-                    turns = bench.turns_of(bench.baseline(), worker)
-                    self._rounds(record, turns.candidate_turn, PAIRS, before=turns.base_turn)
+                bases, config = bench.bases_for(bench.config_of(knob))
+                with bench.start(config) as worker:
+                    turns = bench.turns_of(bases, worker)
+                    self._rounds(record, turns.candidate.turn, PAIRS, before=turns.base_turn)
+                if config.compile != "no":
+                    self.session.progress.phase(f"starting {name} again")
+                    turns.warm_start_up_s = bench.warm_start_up_s(config)
             except WorkerError as error:
                 raise CaseEnded(error.outcome, error.reason) from None
             record.extra["knob"] |= turns.as_data()
-            record.step_s = statistics.median(turns.candidate_s_per_token) * worker.tokens_per_step
+            record.step_s = statistics.median(turns.candidate.s_per_token) * worker.tokens_per_step
             record.tokens_per_step = worker.tokens_per_step
             record.tokens_per_s = worker.tokens_per_step / record.step_s
             record.outcome = Outcome.OK

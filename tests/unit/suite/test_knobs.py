@@ -138,10 +138,8 @@ def test_two_processes_take_turns_and_a_dead_baseline_is_replaced() -> None:
     bench = KnobBench(BASE.changed({"batch_size": 1}))
     try:
         with bench.start(bench.base.changed({"batch_size": 2})) as candidate:
-            turns = bench.turns_of(bench.baseline(), candidate)
-            for _ in range(3):
-                turns.base_turn()
-                turns.candidate_turn()
+            turns = bench.turns_of([bench.baseline()], candidate)
+            turns.take(3)
             data = turns.as_data()
             assert data["pairs"] == 3
             assert len(data["candidate_s_per_token"]) == 3
