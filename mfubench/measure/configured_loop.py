@@ -48,6 +48,7 @@ class ConfiguredLoop:
     def __init__(self, config: LoopConfig, corpus: Corpus, *, seed: int = SEED) -> None:
         self.config = config
         self.preset = _preset(config)
+        self.corpus = corpus
         self.device: Device = parse_device(config.device)
         torch.manual_seed(seed)
         torch.set_float32_matmul_precision(float32_precision(config.dtype))
@@ -110,10 +111,15 @@ class ConfiguredLoop:
             self._forward_model.train()
         return sum(losses) / len(losses)
 
-    @property
-    def evaluation_batches_per_step(self) -> float:
-        """What each iteration owes to `train.py`'s evaluations, which cover two splits."""
-        return 2 * self._settings.eval_iters / self._settings.eval_interval
+    def description(self) -> dict[str, Any]:
+        """What a parent needs to know: tokens per step, and an iteration's share of evaluations and
+        checkpoints. `train.py` evaluates two splits, and saves while the loss still falls."""
+        settings = self._settings
+        return {
+            "tokens_per_step": self.tokens_per_step,
+            "evaluation_batches_per_step": 2 * settings.eval_iters / settings.eval_interval,
+            "checkpoints_per_step": 1 / settings.eval_interval,
+        }
 
     def save(self, path: Path) -> None:
         """Write a checkpoint as `train.py` does at an evaluation."""
@@ -123,11 +129,6 @@ class ConfiguredLoop:
             "iter_num": self._iteration,
         }
         torch.save(state, path)
-
-    @property
-    def checkpoints_per_step(self) -> float:
-        """`train.py` may save at every evaluation, and does while the loss still falls."""
-        return 1 / self._settings.eval_interval
 
     def close(self) -> None:
         """Stop the loader's threads or processes."""

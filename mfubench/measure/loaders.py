@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Iterator
@@ -59,6 +60,23 @@ class InlineLoader:
 
     def close(self) -> None:
         pass
+
+
+class FixedLoader(InlineLoader):
+    """A few batches that are drawn once: a step without its input pipeline."""
+
+    BATCHES = 8
+
+    def __init__(
+        self, corpus: Corpus, *, batch_size: int, block_size: int, device: Device, seed: int
+    ) -> None:
+        super().__init__(
+            corpus, batch_size=batch_size, block_size=block_size, device=device, seed=seed
+        )
+        self._drawn = itertools.cycle([InlineLoader.next_batch(self) for _ in range(self.BATCHES)])
+
+    def next_batch(self) -> Pair:
+        return next(self._drawn)
 
 
 class ThreadLoader(InlineLoader):
@@ -154,6 +172,8 @@ def make_loader(
     """The loader that a configuration names."""
     if config.loader == "inline":
         make = InlineLoader
+    elif config.loader == "fixed":
+        make = FixedLoader
     elif config.loader == "thread":
         make = ThreadLoader
     else:

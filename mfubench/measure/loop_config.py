@@ -15,7 +15,7 @@ COMPILE_MODES = ("no", "default", "reduce-overhead", "max-autotune")
 ATTENTIONS = ("default", "fused", "math")
 GELUS = ("exact", "tanh")
 OPTIMIZERS = ("default", "for-loop", "foreach", "fused")
-LOADERS = ("inline", "thread", "workers-2", "workers-4")
+LOADERS = ("inline", "fixed", "thread", "workers-2", "workers-4")
 WEIGHTS = ("float32", "bfloat16")
 
 

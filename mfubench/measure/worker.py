@@ -21,23 +21,30 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 from mfubench.timing import time_s
 
+Build = Callable[[dict[str, Any]], Any]
+Respond = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
-def main() -> int:
+
+def main(build: Build | None = None, respond: Respond | None = None) -> int:
     """Serve until told to stop, or until the parent is gone."""
     # Standard output carries the protocol: what a library prints must go elsewhere.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    serve(sys.stdin, replies)
+    serve(sys.stdin, replies, build, respond)
     return 0
 
 
-def serve(requests: TextIO, replies: TextIO) -> None:
+def serve(
+    requests: TextIO, replies: TextIO, build: Build | None = None, respond: Respond | None = None
+) -> None:
     """Answer each request; a request that fails is answered too, and the next one is read."""
+    build, respond = build or build_loop, respond or respond_to
     loop: Any = None
     for line in requests:
         request = json.loads(line)
@@ -47,13 +54,9 @@ def serve(requests: TextIO, replies: TextIO) -> None:
             if "config" in request:
                 if loop is not None:
                     loop.close()
+                    loop = None  # its memory is free before the next one is built
                 loop = build(request)
-                answer: dict[str, Any] = {
-                    "ready": True,
-                    "tokens_per_step": loop.tokens_per_step,
-                    "evaluation_batches_per_step": loop.evaluation_batches_per_step,
-                    "checkpoints_per_step": loop.checkpoints_per_step,
-                }
+                answer: dict[str, Any] = {"ready": True, **loop.description()}
             elif loop is None:
                 answer = {"error": "no configuration yet", "outcome": "error"}
             else:
@@ -66,7 +69,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
         loop.close()
 
 
-def build(request: dict[str, Any]) -> Any:
+def build_loop(request: dict[str, Any]) -> Any:
     """The loop of a configuration. Imports torch here: the environment is set by now."""
     from mfubench.measure.loop_config import LoopConfig
 
@@ -91,7 +94,7 @@ def build(request: dict[str, Any]) -> Any:
     return ConfiguredLoop(config, corpus, seed=request["seed"])
 
 
-def respond(loop: Any, request: dict[str, Any]) -> dict[str, Any]:
+def respond_to(loop: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Run what is asked for."""
     if "run" in request:
         times_s = [time_s(loop) for _ in range(request["run"])]

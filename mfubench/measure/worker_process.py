@@ -9,8 +9,9 @@ import selectors
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.record import Outcome
@@ -29,49 +30,25 @@ class WorkerError(RuntimeError):
         self.reason = reason
 
 
-class Worker:
-    """A process with one training loop in it. Idle, it waits on its standard input and computes
-    nothing."""
+class WorkerProcess:
+    """A process that answers a JSON line with a JSON line. Idle, it waits on its standard input
+    and computes nothing."""
 
     def __init__(
-        self, config: LoopConfig, *, cache: Path, corpus: Path | None = None, seed: int = 1337
+        self, command: Sequence[str], *, environment: Mapping[str, str], cwd: Path | None = None
     ) -> None:
-        self.config = config
         self._log = tempfile.TemporaryFile(  # noqa: SIM115 - closed in close()
             mode="w+", encoding="utf-8", errors="replace"
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mfubench.measure.worker"],
+            list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={
-                **os.environ,
-                "KINETO_LOG_LEVEL": "99",
-                # Compiled code of an earlier run would make the first compilation a warm one.
-                "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
-                **config.environment,
-            },
+            env={**os.environ, "KINETO_LOG_LEVEL": "99", **environment},
+            cwd=cwd,
         )
-        self._request = {
-            "config": config.as_data(),
-            "corpus": str(corpus) if corpus else None,
-            "cache": str(cache),
-        }
-        try:
-            ready = self.restart(seed)
-        except BaseException:
-            self.close()
-            raise
-        self.tokens_per_step = int(ready["tokens_per_step"])
-        self._evaluations = float(ready["evaluation_batches_per_step"])
-        self._checkpoints = float(ready["checkpoints_per_step"])
-        self.checkpoint_s = 0.0
-
-    def restart(self, seed: int) -> dict[str, Any]:
-        """Build the loop anew in the same process: training from scratch with this seed."""
-        return self.ask({**self._request, "seed": seed}, START_TIMEOUT_S)
 
     def ask(self, request: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """The worker's answer. Raises WorkerError when it reports a failure, dies or hangs."""
@@ -89,25 +66,10 @@ class Worker:
             raise WorkerError(Outcome(answer["outcome"]), answer["error"])
         return answer
 
-    def run(self, steps: int) -> list[float]:
-        """Seconds of each of `steps` steps."""
-        times: list[float] = self.ask({"run": steps})["times_s"]
-        return times
-
-    def turn(self, steps: int) -> float:
-        """Seconds per iteration as `train.py` spends them: the mean of `steps` steps, and their
-        share of an evaluation (from one batch of it) and of a checkpoint (as last saved)."""
-        answer = self.ask({"turn": steps})
-        step_s: float = sum(answer["times_s"]) / steps
-        return (
-            step_s
-            + self._evaluations * float(answer["evaluation_s"])
-            + self._checkpoints * self.checkpoint_s
-        )
-
-    def save(self) -> None:
-        """Write a checkpoint and keep how long it took, the faster of two."""
-        self.checkpoint_s = min(float(self.ask({"save": True})["seconds"]) for _ in range(2))
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
 
     def _read_line(self, timeout_s: float) -> str:
         assert self._process.stdout is not None
@@ -141,11 +103,63 @@ class Worker:
             self._process.stdout.close()
         self._log.close()
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Worker(WorkerProcess):
+    """A process with one training loop in it."""
+
+    def __init__(
+        self, config: LoopConfig, *, cache: Path, corpus: Path | None = None, seed: int = 1337
+    ) -> None:
+        self.config = config
+        super().__init__(
+            [sys.executable, "-m", "mfubench.measure.worker"],
+            # Compiled code of an earlier run would make the first compilation a warm one.
+            environment={"TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"), **config.environment},
+        )
+        self._request = {
+            "config": config.as_data(),
+            "corpus": str(corpus) if corpus else None,
+            "cache": str(cache),
+        }
+        try:
+            ready = self.restart(seed)
+        except BaseException:
+            self.close()
+            raise
+        self.tokens_per_step = int(ready["tokens_per_step"])
+        self._evaluations = float(ready["evaluation_batches_per_step"])
+        self._checkpoints = float(ready["checkpoints_per_step"])
+        self.checkpoint_s = 0.0
+
+    def restart(self, seed: int) -> dict[str, Any]:
+        """Build the loop anew in the same process: training from scratch with this seed."""
+        return self.ask({**self._request, "seed": seed}, START_TIMEOUT_S)
+
+    def run(self, steps: int) -> list[float]:
+        """Seconds of each of `steps` steps."""
+        times: list[float] = self.ask({"run": steps})["times_s"]
+        return times
+
+    def turn(self, steps: int) -> float:
+        """Seconds per iteration as `train.py` spends them: the mean of `steps` steps, and their
+        share of an evaluation (from one batch of it) and of a checkpoint (as last saved)."""
+        answer = self.ask({"turn": steps})
+        step_s: float = sum(answer["times_s"]) / steps
+        return (
+            step_s
+            + self._evaluations * float(answer["evaluation_s"])
+            + self._checkpoints * self.checkpoint_s
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint and keep how long it took, the faster of two."""
+        self.checkpoint_s = min(float(self.ask({"save": True})["seconds"]) for _ in range(2))
 
 
 SETTLE_S = 0.01

@@ -1,0 +1,89 @@
+"""What the gate measures unless told otherwise: eight cases of a preset on a device."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import Any
+
+from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.worker_process import WorkerError
+from mfubench.record import Outcome
+from model.presets import PRESETS
+
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
+"""The idle side must be idle: OpenMP's threads spin for a while unless they are told to sleep."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateCase:
+    """One case."""
+
+    id: str
+    config: LoopConfig
+    evaluates: bool = False
+    extra_bytes: int = 0
+    """Memory that a self-test plants."""
+
+    def request(self, **changes: Any) -> dict[str, Any]:
+        """What the worker builds it from."""
+        config = self.config.changed(changes) if changes else self.config
+        return {
+            "config": config.as_data(),
+            "evaluates": self.evaluates,
+            "extra_bytes": self.extra_bytes,
+        }
+
+
+class CaseChoiceError(ValueError):
+    """Patterns that choose no case, in one sentence."""
+
+
+def gate_cases(preset: str, device: str, *, threads: int | None = None) -> list[GateCase]:
+    """Eight: the step at three batch sizes and compiled, the loop at two, evaluation at two."""
+    batch = PRESETS[preset].batch_size
+    base = LoopConfig(preset=preset, device=device, batch_size=batch, threads=threads)
+    base = base.steadied.changed({"environment": ENVIRONMENT})
+    step = base.changed({"loader": "fixed", "log_interval": 1_000_000})
+    steps = [step.changed({"batch_size": size}) for size in dict.fromkeys((1, batch, 4 * batch))]
+    loops = [base.changed({"batch_size": size}) for size in (batch, 4 * batch)]
+    compiled = step.changed({"compile": "default"})
+    return [
+        *(_case("train-step", config) for config in steps),
+        *(_case("train-loop", config) for config in loops),
+        *(_case("evaluation", config, evaluates=True) for config in loops),
+        _case("train-step", compiled),
+    ]
+
+
+def _case(question: str, config: LoopConfig, *, evaluates: bool = False) -> GateCase:
+    how = "eager" if config.compile == "no" else "compiled"
+    return GateCase(
+        id=f"{question}/{config.preset}/{config.device}-{config.dtype}-b{config.batch_size}-{how}",
+        config=config,
+        evaluates=evaluates,
+    )
+
+
+def chosen(cases: list[GateCase], patterns: str | None) -> list[GateCase]:
+    """The cases that a comma-separated list of patterns or parts of names chooses.
+
+    Raises CaseChoiceError when a pattern fits none.
+    """
+    if patterns is None:
+        return cases
+    kept: set[str] = set()
+    for pattern in (part.strip() for part in patterns.split(",")):
+        fits = {c.id for c in cases if pattern in c.id or fnmatch.fnmatchcase(c.id, pattern)}
+        if not pattern or not fits:
+            raise CaseChoiceError(
+                f"{pattern!r} fits no case; there are: {', '.join(c.id for c in cases)}"
+            )
+        kept |= fits
+    return [case for case in cases if case.id in kept]
+
+
+def failed(error: WorkerError) -> str:
+    """A worker's failure in words."""
+    prefix = "" if error.outcome is Outcome.ERROR else f"{error.outcome.value}: "
+    return prefix + error.reason

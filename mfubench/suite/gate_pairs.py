@@ -1,0 +1,200 @@
+"""Pairs of fresh processes, one per side, that take turns case by case; each kept as it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfubench.analysis.gate_policy import GRAPHS, LOSS, MEMORY, CasePairs
+from mfubench.measure.worker_process import SETTLE_S, WorkerError
+from mfubench.suite.gate_cases import GateCase, failed
+from mfubench.suite.gate_sides import Side, SideWorker
+from mfubench.suite.knob_bench import steps_per_turn
+
+WARM_STEPS, LOSS_STEPS = 4, 12
+"""Steps before the turns; the first pair takes more, and compares the losses after them."""
+TURNS = 6
+"""Of each side, per pair of processes and case."""
+SEED = 1337
+BASE, CANDIDATE = "base", "candidate"
+Say = Callable[[str], None]
+
+
+@dataclass
+class PairJournal:
+    """The pairs of one comparison on disk, a JSON line each; what is whole is read again."""
+
+    path: Path | None
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+
+    def load(self) -> None:
+        """Read what an earlier run kept; a line that was cut off is left out."""
+        if self.path is None or not self.path.exists():
+            return
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                self.pairs.append(json.loads(line))
+
+    def add(self, pair: dict[str, Any]) -> None:
+        """Keep a pair, at once."""
+        self.pairs.append(pair)
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(pair) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def finish(self) -> None:
+        """The comparison is saved elsewhere."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+@dataclass
+class PairBench:
+    """Measures pairs of processes of two sides."""
+
+    base: Side
+    candidate: Side
+    cache: Path
+    corpus: Path | None = None
+    turns: int = TURNS
+    plants: Sequence[float] = ()
+    """Shares of extra work in further turns of the candidate: for a self-test."""
+    say: Say = lambda _: None
+
+    def pair(self, cases: Sequence[GateCase], number: int) -> dict[str, Any]:
+        """One pair of processes over all cases: per case what each side gave, or its failure.
+
+        Which side comes first alternates by pair.
+        """
+        order = (BASE, CANDIDATE) if number % 2 == 0 else (CANDIDATE, BASE)
+        sides = {BASE: self.base, CANDIDATE: self.candidate}
+        found: dict[str, Any] = {}
+        with contextlib.ExitStack() as stack:
+            workers: dict[str, SideWorker] = {}
+            for case in cases:
+                for name in order:  # both load torch at once
+                    if name not in workers or workers[name].has_ended:
+                        workers[name] = stack.enter_context(sides[name].start(case))
+                self.say(f"pair {number + 1}: {case.id}")
+                found[case.id] = self._case(case, workers, order, number)
+        return {"number": number, "at_s": time.time(), "cases": found}
+
+    def _case(
+        self, case: GateCase, workers: dict[str, SideWorker], order: tuple[str, str], number: int
+    ) -> dict[str, Any]:
+        started: dict[str, dict[str, Any]] = {}
+        errors: dict[str, str] = {}
+        for name in order:
+            try:
+                workers[name].build(case, corpus=self.corpus, cache=self.cache, seed=SEED)
+                steps = LOSS_STEPS if number == 0 else WARM_STEPS
+                started[name] = workers[name].ask({"start": steps})
+            except WorkerError as error:
+                errors[name] = failed(error)
+        if errors:
+            return {"errors": errors}
+        try:
+            times = self._turns(
+                workers, order, {n: steps_per_turn(s["step_s"]) for n, s in started.items()}
+            )
+            counts = {n: workers[n].ask({"count": True}) for n in order} if number < 1 else {}
+        except WorkerError as error:
+            dead = next((n for n in order if workers[n].has_ended), CANDIDATE)
+            return {"errors": {dead: failed(error)}}
+        return {
+            "times": times,
+            "start": {n: {k: s[k] for k in ("start_up_s", "loss")} for n, s in started.items()},
+            "is_cold": number == 0,
+            "counts": counts,
+            "compiled": case.config.compile != "no",
+        }
+
+    def _turns(
+        self, workers: dict[str, SideWorker], order: tuple[str, str], steps: dict[str, int]
+    ) -> dict[str, Any]:
+        """Turns in the order A B B A …, with the control kernel in each of them."""
+        step: dict[str, list[float]] = {BASE: [], CANDIDATE: []}
+        control: dict[str, list[float]] = {BASE: [], CANDIDATE: []}
+        planted: dict[str, dict[str, list[float]]] = {
+            f"{share:g}": {"step": [], "extra": []} for share in self.plants
+        }
+        for turn in range(self.turns):
+            for name in order if turn % 2 == 0 else order[::-1]:
+                answer = workers[name].ask({"turn": steps[name]})
+                step[name].append(answer["step_s"])
+                control[name].append(answer["control_s"])
+                time.sleep(SETTLE_S)
+                if name == CANDIDATE:
+                    for share in self.plants:
+                        extra = workers[name].ask({"turn": steps[name], "extra_ratio": share})
+                        planted[f"{share:g}"]["step"].append(extra["step_s"])
+                        planted[f"{share:g}"]["extra"].append(extra["extra_s"])
+                        time.sleep(SETTLE_S)
+        return {"step": step, "control": control, "planted": planted}
+
+    def bars(self, case: GateCase) -> dict[str, dict[str, float]]:
+        """The bars of a case's step on each side; raises WorkerError."""
+        found: dict[str, dict[str, float]] = {}
+        for name, side in ((BASE, self.base), (CANDIDATE, self.candidate)):
+            with side.start(case) as worker:
+                worker.build(case, corpus=self.corpus, cache=self.cache, seed=SEED)
+                found[name] = worker.ask({"bars": True})["bars"]
+        return found
+
+
+def log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
+    """The median over turns of the log-ratio: one figure per pair of processes.
+
+    >>> round(log_ratio([1.1, 1.2, 5.0], [1.0, 1.0, 1.0]), 4)
+    0.1823
+    """
+    return statistics.median(math.log(c / b) for c, b in zip(candidate, base, strict=True))
+
+
+def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:
+    """What the policy judges, of one case."""
+    whole = [p["cases"][case_id] for p in pairs if "times" in p["cases"].get(case_id, {})]
+    step = [log_ratio(c["times"]["step"][CANDIDATE], c["times"]["step"][BASE]) for c in whole]
+    control = [
+        log_ratio(c["times"]["control"][CANDIDATE], c["times"]["control"][BASE]) for c in whole
+    ]
+    start_up = [
+        math.log(c["start"][CANDIDATE]["start_up_s"] / c["start"][BASE]["start_up_s"])
+        for c in whole
+        if c["compiled"]
+        and not c["is_cold"]
+        and min(c["start"][CANDIDATE]["start_up_s"], c["start"][BASE]["start_up_s"]) > 0
+    ]
+    return CasePairs(step=step, control=control, start_up=start_up, counted=_counted(whole))
+
+
+def _counted(whole: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    found: dict[str, tuple[float, float]] = {}
+    for case in whole:
+        start, counts = case["start"], case["counts"]
+        if counts:
+            found.setdefault(LOSS, (start[BASE]["loss"], start[CANDIDATE]["loss"]))
+            base, candidate = counts[BASE], counts[CANDIDATE]
+            if base["peak_bytes"] and candidate["peak_bytes"]:
+                found.setdefault(MEMORY, (base["peak_bytes"], candidate["peak_bytes"]))
+            if case["compiled"]:
+                found.setdefault(GRAPHS, (base["graphs"], candidate["graphs"]))
+    return found
+
+
+def failures(pairs: Sequence[dict[str, Any]], case_id: str) -> Iterator[dict[str, str]]:
+    """The failures of a case: the side and its words."""
+    for pair in pairs:
+        if errors := pair["cases"].get(case_id, {}).get("errors"):
+            yield errors
