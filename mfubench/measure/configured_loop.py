@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tempfile
 from dataclasses import replace
 from typing import Any, cast
 
@@ -108,6 +109,16 @@ class ConfiguredLoop:
         finally:
             self._forward_model.train()
         return sum(losses) / len(losses)
+
+    def save_checkpoint(self) -> None:
+        """Save model and optimizer as nanoGPT does, to a file that is deleted at once."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "iter_num": self._iteration,
+        }
+        with tempfile.NamedTemporaryFile(prefix="mfubench-", suffix=".pt") as file:
+            torch.save(state, file)
 
     def close(self) -> None:
         """Stop the loader's threads or processes."""

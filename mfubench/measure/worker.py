@@ -7,6 +7,7 @@ JSON object per line to the worker's standard input and reads one per line from 
     {"run": n}        n steps, timed each       →  {"times_s": […], "loss": x}
     {"losses": n}     n steps, every loss       →  {"losses": […]}
     {"evaluate": n}   n validation batches      →  {"seconds": s, "loss": x}
+    {"checkpoint": n} n checkpoints saved       →  {"seconds": s}
     {"stop": true}                              →  the process ends
 
 Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
@@ -98,6 +99,11 @@ def respond(loop: Any, request: dict[str, Any]) -> dict[str, Any]:
         start_s = time.perf_counter()
         loss = loop.evaluate(request["evaluate"])
         return {"seconds": time.perf_counter() - start_s, "loss": loss}
+    if "checkpoint" in request:
+        start_s = time.perf_counter()
+        for _ in range(request["checkpoint"]):
+            loop.save_checkpoint()
+        return {"seconds": time.perf_counter() - start_s}
     return {"error": f"unknown request {sorted(request)}", "outcome": "error"}
 
 

@@ -1,0 +1,16 @@
+"""Is what people say about training a small GPT true on this machine? docs/claims.md has the rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from mfubench.suite.claim_bench import PRESET
+from mfubench.suite.claims import CLAIMS, ask
+from mfubench.suite.runner import CaseRunner
+
+
+@pytest.mark.mfubench(from_sweep="full")
+@pytest.mark.parametrize(("claim", "preset"), [pytest.param(c.id, PRESET, id=c.id) for c in CLAIMS])
+def test_claim(measure_case: CaseRunner, claim: str, preset: str) -> None:
+    """Holds, does not hold, or untestable here and why, with the number and its conditions."""
+    ask(measure_case, claim)
