@@ -1,4 +1,4 @@
-"""Is what people say about training a small GPT true on this machine? docs/claims.md has the rules."""
+"""Is what people say about training a small GPT true on this machine? Rules: docs/claims.md."""
 
 from __future__ import annotations
 

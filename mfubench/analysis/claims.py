@@ -129,13 +129,13 @@ def cpu_peak(
         return untestable("neither a peak nor a ceiling of this CPU is known")
     dtype = max(figures, key=lambda name: figures[name])
     value = figures[dtype]
-    measured = ", ".join(f"{tera(rate)} in {name}" for name, rate in sustained.items())
+    measured = ", ".join(f"{tera(rate)} in {name}" for name, rate in sustained.items()) or "unknown"
     what = "derived peak" if known else "measured ceiling (its peak is not known)"
     low, high = CPU_PEAK_TFLOPS
     return Answer(
         verdict=within((low * 1e12, high * 1e12), value, value),
         because=f"{what} {tera(value)} in {dtype} with {cores:g} usable cores, "
-        f"{tera(value / cores)} per core; a matrix product sustains {measured or 'an unknown rate'}",
+        f"{tera(value / cores)} per core; sustained by matrix products: {measured}",
         value=value,
         unit="FLOP/s",
     )

@@ -171,8 +171,8 @@ def vendor_text(*, devices: Sequence[Mapping[str, str | None]]) -> Answer:
     named = ", ".join(f"{device['ids']} is {device['vendor']}" for device in known)
     if any(device["text"] is None for device in known):
         return untestable(f"lspci is not installed or names none of them; by vendor id {named}")
-    right = [_makers(str(d["text"]), whole_words=True) == {d["vendor"]} for d in known]
-    fooled = [d["ids"] for d in known if _makers(str(d["text"]), whole_words=False) != {d["vendor"]}]
+    right = [_names_only(device, whole_words=True) for device in known]
+    fooled = [d["ids"] for d in known if not _names_only(d, whole_words=False)]
     said = f"by vendor id {named}; lspci's words agree for {sum(right)} of {len(known)}"
     if fooled:
         said += (
@@ -185,6 +185,10 @@ def vendor_text(*, devices: Sequence[Mapping[str, str | None]]) -> Answer:
         value=sum(right) / len(known),
         unit="share of devices",
     )
+
+
+def _names_only(device: Mapping[str, str | None], *, whole_words: bool) -> bool:
+    return _makers(str(device["text"]), whole_words=whole_words) == {device["vendor"]}
 
 
 def _makers(text: str, *, whole_words: bool) -> set[str]:

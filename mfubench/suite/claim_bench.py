@@ -124,7 +124,7 @@ class ClaimBench:
             return _effect(turns.as_data())
 
     def extras(self) -> dict[str, dict[str, float]]:
-        """What evaluation and checkpoint add to a plain iteration, each in pairs with plain ones."""
+        """What evaluation and checkpoint add to a plain iteration, in pairs with plain ones."""
         worker = self.knob_bench().baseline()
         steps = steps_per_turn(statistics.median_high(worker.run(3)))
         plain_s, evaluation_s, checkpoint_s = [], [], []
@@ -208,9 +208,7 @@ class ClaimBench:
             return next((loop for loop in self.given_loops() if not loop.on_cpu), None)
         folder = self.session.machine_dir.parent
         saved = sorted(folder.glob("*/*/[0-9]*_*.json"), key=lambda p: p.stat().st_mtime)
-        found = gpu_loop_among(
-            reversed(saved), preset=PRESET, batch_size=self.preset.batch_size
-        )
+        found = gpu_loop_among(reversed(saved), preset=PRESET, batch_size=self.preset.batch_size)
         return found[0] if found else None
 
 

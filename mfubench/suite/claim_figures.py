@@ -269,5 +269,3 @@ def needs_another_machine(bench: ClaimBench) -> str | None:
 
 def _name(device: Device) -> str:
     return f"{device.kind}:{device.index}" if device.index else device.kind
-
-

@@ -55,7 +55,10 @@ class CaseRunner(CaseStages):
         loop: bool = False,
         check: bool = True,
     ) -> None:
-        """Time a step (or a loop's iteration), account for where its time goes, check the account."""
+        """Time a step (or a loop's iteration) and account for where its time goes.
+
+        `check` takes components out as well, to see whether the account is right.
+        """
         question = "breakdown-loop" if loop else "breakdown"
         record = self._train_record(question, workload, device, dtype, compile)
         with self._recorded(record), matmul_precision(dtype):
