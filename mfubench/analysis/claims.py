@@ -225,9 +225,9 @@ def compile_gain(*, effect: Figures) -> Answer:
         won = f"won back after {effect['break_even_iters']:,.0f} iterations"
     return Answer(
         verdict=at_least(COMPILE_GAIN, effect["low"], effect["high"]),
-        because=f"tokens/s {ratio(effect)} in steady steps; compiling took "
-        f"{effect['start_up_s']:.0f} s, {won}; over {effect['horizon_iters']} iterations with it "
-        f"×{effect['net_ratio']:.2f}",
+        because=f"tokens/s {ratio(effect)} in steady steps; compiling takes "
+        f"{effect['start_up_s']:.0f} s at first, {won}; over {effect['horizon_iters']} iterations "
+        f"with it ×{effect['net_ratio']:.2f}",
         **_interval(effect),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from mfubench.hardware.devices import Device
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import Worker
 from mfubench.record import CaseRecord, Outcome
-from mfubench.suite.knob_bench import PAIRS, KnobBench, steps_per_turn
+from mfubench.suite.knob_bench import KnobBench, steps_per_turn
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
@@ -30,6 +31,8 @@ from model.presets import get_preset
 PRESET = "nanogpt-cpu"
 """Every claim is about this set-up."""
 LOOP_STEPS = 60
+CLAIM_PAIRS = 40
+"""More than a knob of many takes: a claim ends in a verdict."""
 STRETCH = 10
 """One part in so many of a whole run is really trained."""
 
@@ -111,14 +114,21 @@ class ClaimBench:
                 return _effect(known)
         return self.pairs(self.knob_bench().config_of(KNOBS_BY_NAME[name]), name)
 
+    def cold_effect(self, name: str) -> dict[str, Any]:
+        """The same with an empty cache of compiled kernels, so that start-up is a first user's."""
+        config = self.knob_bench().config_of(KNOBS_BY_NAME[name])
+        with tempfile.TemporaryDirectory(prefix="mfubench-compiled-") as folder:
+            cold = config.changed({"environment": {"TORCHINDUCTOR_CACHE_DIR": folder}})
+            return self.pairs(cold, name)
+
     def pairs(self, config: LoopConfig, what: str) -> dict[str, Any]:
         """A configuration against the CPU's baseline."""
         bench = self.knob_bench()
         self.phase(f"starting {what}")
         with bench.start(config) as worker:
             turns = bench.turns_of(bench.baseline(), worker)
-            self.phase(f"{what}: {PAIRS} pairs")
-            for _ in range(PAIRS):
+            self.phase(f"{what}: {CLAIM_PAIRS} pairs")
+            for _ in range(CLAIM_PAIRS):
                 turns.base_turn()
                 turns.candidate_turn()
             return _effect(turns.as_data())
@@ -128,8 +138,8 @@ class ClaimBench:
         worker = self.knob_bench().baseline()
         steps = steps_per_turn(statistics.median_high(worker.run(3)))
         plain_s, evaluation_s, checkpoint_s = [], [], []
-        self.phase(f"evaluation and checkpoint: {PAIRS} pairs")
-        for _ in range(PAIRS):
+        self.phase(f"evaluation and checkpoint: {CLAIM_PAIRS} pairs")
+        for _ in range(CLAIM_PAIRS):
             plain_s.append(statistics.fmean(worker.run(steps)))
             evaluation_s.append(_seconds(worker, "evaluate", 2 * steps))
             checkpoint_s.append(_seconds(worker, "checkpoint", 1))

@@ -105,13 +105,14 @@ def answers(*requests: dict[str, object]) -> list[dict[str, object]]:
 def test_a_worker_answers_every_request_and_survives_a_bad_one(tmp_path: Path) -> None:
     start = {"corpus": None, "cache": str(tmp_path), "seed": 1}
     tiny = BASE.changed({"batch_size": 1}).as_data()
-    early, bad, ready, times, losses, evaluated, unknown = answers(
+    early, bad, ready, times, losses, evaluated, saved, unknown = answers(
         {"run": 1},
         {"config": {"speed": 2}, **start},
         {"config": tiny, **start},
         {"run": 2},
         {"losses": 2},
         {"evaluate": 1},
+        {"checkpoint": 2},
         {"dance": 1},
         {"stop": True},
     )
@@ -120,6 +121,7 @@ def test_a_worker_answers_every_request_and_survives_a_bad_one(tmp_path: Path) -
     assert ready["tokens_per_step"] == 64
     assert len(times["times_s"]) == len(losses["losses"]) == 2  # type: ignore[arg-type]
     assert evaluated["loss"] > 0  # type: ignore[operator]
+    assert saved["seconds"] > 0  # type: ignore[operator]
     assert "unknown request" in str(unknown["error"])
 
 
