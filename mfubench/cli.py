@@ -1,4 +1,4 @@
-"""The commands that are not a pytest run: breakdown, flops, explain, device, show, validate.
+"""The commands that are not a pytest run; the longer ones are in `mfubench/commands/`.
 
 Nothing heavy is imported before a command needs it; `mfubench --help` answers at once.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfubench import __version__
+from mfubench.commands import advise
+from mfubench.commands.common import UserError
 from mfubench.hardware.dtypes import DTYPES
 from model.config import ConfigError, GPTConfig
 from model.presets import PRESETS
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     from mfubench.analysis.log_device import NamedDevice
 
 EXIT_BAD_INPUT = 2
-
-
-class UserError(Exception):
-    """Bad input: the message is the whole answer."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     breakdown.add_argument("--json", action="store_true", help="machine-readable")
     breakdown.set_defaults(run=run_breakdown)
+    advise.add_parser(commands)
 
     device = commands.add_parser(
         "device", help="what this machine is, and where its peaks come from"

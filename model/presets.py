@@ -38,6 +38,8 @@ class Preset:
     beta1: float
     beta2: float
     description: str
+    nanogpt_config: str
+    """nanoGPT's configuration file that comes nearest; what differs is a flag."""
     weight_decay: float = 0.1
     grad_clip: float = 1.0
     """Largest allowed norm of all gradients together; 0 turns clipping off."""
@@ -68,6 +70,7 @@ def _gpt2(name: str, *, n_layer: int, n_head: int, n_embd: int, millions: int) -
         beta1=0.9,
         beta2=0.95,
         description=f"GPT-2 with {millions} million parameters, as nanoGPT's config/train_gpt2.py.",
+        nanogpt_config="config/train_gpt2.py",
     )
 
 
@@ -84,6 +87,7 @@ _ALL = (
         beta1=0.9,
         beta2=0.99,
         description="The command line for a CPU in nanoGPT's README: 0.8 million parameters.",
+        nanogpt_config="config/train_shakespeare_char.py",
     ),
     Preset(
         name="shakespeare-char",
@@ -99,6 +103,7 @@ _ALL = (
         beta1=0.9,
         beta2=0.99,
         description="nanoGPT's config/train_shakespeare_char.py: 10.6 million parameters.",
+        nanogpt_config="config/train_shakespeare_char.py",
     ),
     _gpt2("gpt2", n_layer=12, n_head=12, n_embd=768, millions=124),
     _gpt2("gpt2-medium", n_layer=24, n_head=16, n_embd=1024, millions=354),

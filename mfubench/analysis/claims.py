@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mfubench.analysis.knobs import HELPS, UNCLEAR
+from mfubench.analysis.knobs import HELPS, WORTH_RATIO
 from model.conventions import A100_BF16_PEAK_FLOPS_PER_S
 
 HOLDS, DOES_NOT_HOLD, UNTESTABLE = "holds", "does not hold", "untestable here"
@@ -81,10 +81,13 @@ def all_of(verdicts: Iterable[str]) -> str:
 
 
 def of_effect(effect: Figures) -> str:
-    """The verdict on "it helps" for a knob that was measured in pairs."""
-    if effect["verdict"] == UNCLEAR:
-        return UNTESTABLE
-    return HOLDS if effect["verdict"] == HELPS else DOES_NOT_HOLD
+    """The verdict on "it helps" for a knob that was measured in pairs.
+
+    Refuted where no gain that is worth a change can be left, however wide the interval is below.
+    """
+    if effect["verdict"] == HELPS:
+        return HOLDS
+    return DOES_NOT_HOLD if effect["high"] < 1 + WORTH_RATIO else UNTESTABLE
 
 
 def small_printed_mfu(
@@ -252,11 +255,11 @@ def ratio(effect: Figures) -> str:
     """A ratio with its interval and its verdict.
 
     >>> ratio({"ratio": 1.234, "low": 1.2, "high": 1.26, "pairs": 24, "verdict": "helps"})
-    '×1.234 (1.200 to 1.260, 24 pairs: helps)'
+    '×1.234 (1.200 to 1.260, 24 pairs of builds: helps)'
     """
     return (
         f"×{effect['ratio']:.3f} ({effect['low']:.3f} to {effect['high']:.3f}, "
-        f"{effect['pairs']} pairs: {effect['verdict']})"
+        f"{effect['pairs']} pairs of builds: {effect['verdict']})"
     )
 
 

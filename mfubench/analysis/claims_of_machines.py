@@ -116,7 +116,7 @@ def gpu_speed_up(
     how = "two runs, not pairs"
     if effect is not None:
         low, high = effect["low"], effect["high"]
-        how = f"{low:.1f} to {high:.1f}, {effect['pairs']} pairs"
+        how = f"{low:.1f} to {high:.1f}, {effect['pairs']} pairs of builds"
     return Answer(
         verdict=within(GPU_SPEED_UP, low, high),
         because=f"×{value:.1f} tokens/s ({how}): {gpu_tokens_per_s:,.0f} on {gpu_name}, "

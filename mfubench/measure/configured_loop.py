@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -110,15 +110,24 @@ class ConfiguredLoop:
             self._forward_model.train()
         return sum(losses) / len(losses)
 
-    def save_checkpoint(self) -> None:
-        """Save model and optimizer as nanoGPT does, to a file that is deleted at once."""
+    @property
+    def evaluation_batches_per_step(self) -> float:
+        """What each iteration owes to `train.py`'s evaluations, which cover two splits."""
+        return 2 * self._settings.eval_iters / self._settings.eval_interval
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint as `train.py` does at an evaluation."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "iter_num": self._iteration,
         }
-        with tempfile.NamedTemporaryFile(prefix="mfubench-", suffix=".pt") as file:
-            torch.save(state, file)
+        torch.save(state, path)
+
+    @property
+    def checkpoints_per_step(self) -> float:
+        """`train.py` may save at every evaluation, and does while the loss still falls."""
+        return 1 / self._settings.eval_interval
 
     def close(self) -> None:
         """Stop the loader's threads or processes."""
@@ -134,8 +143,13 @@ def _preset(config: LoopConfig) -> Preset:
 
 def _settings(preset: Preset, config: LoopConfig) -> LoopSettings:
     plain = loop_settings(preset)
+    scale = config.schedule_scale
     return replace(
         plain,
+        learning_rate=scale * plain.learning_rate,
+        min_learning_rate=scale * plain.min_learning_rate,
+        warmup_iters=plain.warmup_iters // scale,
+        max_iters=plain.max_iters // scale,
         eval_interval=config.eval_interval or plain.eval_interval,
         log_interval=config.log_interval or plain.log_interval,
     )

@@ -49,6 +49,8 @@ class LoopConfig:
     log_interval: int | None = None
     """None: the preset's."""
     eval_interval: int | None = None
+    schedule_scale: int = 1
+    """The linear scaling rule: the learning rate times this, over as many fewer iterations."""
     activation_checkpointing: bool = False
     flush_denormals: bool = False
     threads: int | None = None
@@ -72,7 +74,7 @@ class LoopConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise ConfigError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-        for name in ("batch_size", "gradient_accumulation", "vocab_multiple"):
+        for name in ("batch_size", "gradient_accumulation", "vocab_multiple", "schedule_scale"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more")
 

@@ -4,10 +4,12 @@ Two of them take turns in a paired measurement, each with its own environment. T
 JSON object per line to the worker's standard input and reads one per line from its standard output:
 
     {"config": {…}, "corpus": path or null, "cache": folder, "seed": 1337}   →  {"ready": …}
+        (once more: the old loop is replaced by a new one)
     {"run": n}        n steps, timed each       →  {"times_s": […], "loss": x}
+    {"turn": n}       the same, and one evaluation batch   →  {"times_s": […], "evaluation_s": s}
+    {"save": true}    one checkpoint            →  {"seconds": s}
     {"losses": n}     n steps, every loss       →  {"losses": […]}
     {"evaluate": n}   n validation batches      →  {"seconds": s, "loss": x}
-    {"checkpoint": n} n checkpoints saved       →  {"seconds": s}
     {"stop": true}                              →  the process ends
 
 Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
@@ -18,9 +20,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+import tempfile
 from pathlib import Path
 from typing import Any, TextIO
+
+from mfubench.timing import time_s
 
 
 def main() -> int:
@@ -41,8 +45,15 @@ def serve(requests: TextIO, replies: TextIO) -> None:
             break
         try:
             if "config" in request:
+                if loop is not None:
+                    loop.close()
                 loop = build(request)
-                answer: dict[str, Any] = {"ready": True, "tokens_per_step": loop.tokens_per_step}
+                answer: dict[str, Any] = {
+                    "ready": True,
+                    "tokens_per_step": loop.tokens_per_step,
+                    "evaluation_batches_per_step": loop.evaluation_batches_per_step,
+                    "checkpoints_per_step": loop.checkpoints_per_step,
+                }
             elif loop is None:
                 answer = {"error": "no configuration yet", "outcome": "error"}
             else:
@@ -83,12 +94,14 @@ def build(request: dict[str, Any]) -> Any:
 def respond(loop: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Run what is asked for."""
     if "run" in request:
-        times_s = []
-        for _ in range(request["run"]):
-            start_s = time.perf_counter()
-            loop()
-            times_s.append(time.perf_counter() - start_s)
+        times_s = [time_s(loop) for _ in range(request["run"])]
         return {"times_s": times_s, "loss": float(loop.last_loss)}
+    if "turn" in request:
+        times_s = [time_s(loop) for _ in range(request["turn"])]
+        return {"times_s": times_s, "evaluation_s": time_s(lambda: loop.evaluate(1))}
+    if "save" in request:
+        with tempfile.TemporaryDirectory(prefix="mfubench-") as folder:
+            return {"seconds": time_s(lambda: loop.save(Path(folder) / "ckpt.pt"))}
     if "losses" in request:
         losses = []
         for _ in range(request["losses"]):
@@ -96,14 +109,7 @@ def respond(loop: Any, request: dict[str, Any]) -> dict[str, Any]:
             losses.append(float(loop.last_loss))
         return {"losses": losses}
     if "evaluate" in request:
-        start_s = time.perf_counter()
-        loss = loop.evaluate(request["evaluate"])
-        return {"seconds": time.perf_counter() - start_s, "loss": loss}
-    if "checkpoint" in request:
-        start_s = time.perf_counter()
-        for _ in range(request["checkpoint"]):
-            loop.save_checkpoint()
-        return {"seconds": time.perf_counter() - start_s}
+        return {"loss": loop.evaluate(request["evaluate"])}
     return {"error": f"unknown request {sorted(request)}", "outcome": "error"}
 
 

@@ -46,19 +46,32 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, "KINETO_LOG_LEVEL": "99", **config.environment},
+            env={
+                **os.environ,
+                "KINETO_LOG_LEVEL": "99",
+                # Compiled code of an earlier run would make the first compilation a warm one.
+                "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+                **config.environment,
+            },
         )
-        request = {
+        self._request = {
             "config": config.as_data(),
             "corpus": str(corpus) if corpus else None,
             "cache": str(cache),
-            "seed": seed,
         }
         try:
-            self.tokens_per_step = int(self.ask(request, START_TIMEOUT_S)["tokens_per_step"])
+            ready = self.restart(seed)
         except BaseException:
             self.close()
             raise
+        self.tokens_per_step = int(ready["tokens_per_step"])
+        self._evaluations = float(ready["evaluation_batches_per_step"])
+        self._checkpoints = float(ready["checkpoints_per_step"])
+        self.checkpoint_s = 0.0
+
+    def restart(self, seed: int) -> dict[str, Any]:
+        """Build the loop anew in the same process: training from scratch with this seed."""
+        return self.ask({**self._request, "seed": seed}, START_TIMEOUT_S)
 
     def ask(self, request: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """The worker's answer. Raises WorkerError when it reports a failure, dies or hangs."""
@@ -80,6 +93,21 @@ class Worker:
         """Seconds of each of `steps` steps."""
         times: list[float] = self.ask({"run": steps})["times_s"]
         return times
+
+    def turn(self, steps: int) -> float:
+        """Seconds per iteration as `train.py` spends them: the mean of `steps` steps, and their
+        share of an evaluation (from one batch of it) and of a checkpoint (as last saved)."""
+        answer = self.ask({"turn": steps})
+        step_s: float = sum(answer["times_s"]) / steps
+        return (
+            step_s
+            + self._evaluations * float(answer["evaluation_s"])
+            + self._checkpoints * self.checkpoint_s
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint and keep how long it took, the faster of two."""
+        self.checkpoint_s = min(float(self.ask({"save": True})["seconds"]) for _ in range(2))
 
     def _read_line(self, timeout_s: float) -> str:
         assert self._process.stdout is not None

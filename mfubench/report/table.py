@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mfubench.report.answer import answers, compile_times
 from mfubench.report.breakdown import breakdown_sentences, breakdown_table, breakdown_title
 from mfubench.report.claims import claims_table
+from mfubench.report.console import WIDTH, as_text
 from mfubench.report.knobs import compile_charges, knob_table
 from mfubench.report.lines import Info, ceiling_rate, harness_ratio
 from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
 
-WIDTH = 100
 QUESTIONS = {"train-step": "train step", "train-loop": "train loop"}
 
 
@@ -26,18 +25,7 @@ def render(
     infos: Sequence[Info], *, color: bool = False, notes: Sequence[str] = (), width: int = WIDTH
 ) -> str:
     """The tables, the sentences and the notes as text, `width` columns wide at most."""
-    out = io.StringIO()
-    console = Console(
-        file=out,
-        width=min(width, WIDTH),
-        force_terminal=color,
-        no_color=not color,
-        highlight=False,
-        emoji=False,
-        markup=False,
-    )
-    console.print(Group(*_parts(infos)))
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    lines = as_text(*_parts(infos), color=color, width=width).splitlines()
     for note in notes:  # a path must stay whole, to be copied from the screen
         lines += textwrap.wrap(note, WIDTH, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).rstrip() + "\n"

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import pytest
 import torch
 
 from mfubench.analysis.claims_against import OtherLoop, gpu_loop_among, loops_of
+from mfubench.analysis.knobs import UNCLEAR, effect_of
 from mfubench.analysis.paired import PairedRatio, paired_ratio
 from mfubench.analysis.rates import withhold
 from mfubench.analysis.results import read_result
 from mfubench.hardware.devices import Device
 from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import Worker
 from mfubench.record import CaseRecord, Outcome
-from mfubench.suite.knob_bench import KnobBench, steps_per_turn
+from mfubench.suite.knob_bench import KnobBench, Turns, steps_per_turn
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
@@ -31,24 +33,13 @@ from model.presets import get_preset
 PRESET = "nanogpt-cpu"
 """Every claim is about this set-up."""
 LOOP_STEPS = 60
-CLAIM_PAIRS = 40
-"""More than a knob of many takes: a claim ends in a verdict."""
+BUILDS, TURNS_PER_BUILD, LOOKS = 7, 4, 2
+"""Pairs of builds per look; what the first look leaves open gets a second one."""
+WARM_STEPS = 4
+EXTRA_PAIRS = 24
+EVALUATION_BATCHES = 8
 STRETCH = 10
 """One part in so many of a whole run is really trained."""
-
-EFFECT_KEYS = (
-    "ratio",
-    "low",
-    "high",
-    "pairs",
-    "verdict",
-    "base_s_per_token",
-    "candidate_s_per_token",
-    "start_up_s",
-    "break_even_iters",
-    "net_ratio",
-    "horizon_iters",
-)
 
 
 class Aside(CaseRunner):
@@ -106,43 +97,40 @@ class ClaimBench:
         return KNOBS_BY_NAME[name].inapplicable(self.knob_bench().machine)
 
     def effect(self, name: str) -> dict[str, Any]:
-        """A knob against the CPU's baseline in pairs, or as this run has measured it before."""
-        for record in self.session.records:
-            known = record.extra.get("knob", {})
-            same = (record.preset, record.device, known.get("name")) == (PRESET, "cpu", name)
-            if same and record.outcome is Outcome.OK:
-                return _effect(known)
+        """A knob against the CPU's baseline."""
         return self.pairs(self.knob_bench().config_of(KNOBS_BY_NAME[name]), name)
 
-    def cold_effect(self, name: str) -> dict[str, Any]:
-        """The same with an empty cache of compiled kernels, so that start-up is a first user's."""
-        config = self.knob_bench().config_of(KNOBS_BY_NAME[name])
-        with tempfile.TemporaryDirectory(prefix="mfubench-compiled-") as folder:
-            cold = config.changed({"environment": {"TORCHINDUCTOR_CACHE_DIR": folder}})
-            return self.pairs(cold, name)
-
     def pairs(self, config: LoopConfig, what: str) -> dict[str, Any]:
-        """A configuration against the CPU's baseline."""
+        """A configuration against the CPU's baseline, in pairs of builds.
+
+        Two loops of one configuration differ by some per cent for as long as they live, as their
+        memory happens to lie: so both are built anew between pairs, and a build counts once.
+        """
         bench = self.knob_bench()
         self.phase(f"starting {what}")
         with bench.start(config) as worker:
             turns = bench.turns_of(bench.baseline(), worker)
-            self.phase(f"{what}: {CLAIM_PAIRS} pairs")
-            for _ in range(CLAIM_PAIRS):
-                turns.base_turn()
-                turns.candidate_turn()
-            return _effect(turns.as_data())
+            for _ in range(LOOKS):
+                self.phase(f"{what}: {BUILDS} pairs of builds")
+                _take_builds(turns)
+                effect = effect_of(
+                    *map(_by_build, (turns.base_s_per_token, turns.candidate_s_per_token))
+                )
+                if effect.verdict != UNCLEAR:
+                    break
+            return {**turns.as_data(), **asdict(effect)}
 
     def extras(self) -> dict[str, dict[str, float]]:
         """What evaluation and checkpoint add to a plain iteration, in pairs with plain ones."""
         worker = self.knob_bench().baseline()
         steps = steps_per_turn(statistics.median_high(worker.run(3)))
         plain_s, evaluation_s, checkpoint_s = [], [], []
-        self.phase(f"evaluation and checkpoint: {CLAIM_PAIRS} pairs")
-        for _ in range(CLAIM_PAIRS):
-            plain_s.append(statistics.fmean(worker.run(steps)))
-            evaluation_s.append(_seconds(worker, "evaluate", 2 * steps))
-            checkpoint_s.append(_seconds(worker, "checkpoint", 1))
+        self.phase(f"evaluation and checkpoint: {EXTRA_PAIRS} pairs")
+        for _ in range(EXTRA_PAIRS):
+            turn = worker.ask({"turn": steps})
+            plain_s.append(statistics.fmean(turn["times_s"]))
+            evaluation_s.append(turn["evaluation_s"])
+            checkpoint_s.append(worker.ask({"save": True})["seconds"])
         interval = self.preset.eval_interval
         batches = 2 * self.preset.eval_iters
         return {
@@ -163,12 +151,13 @@ class ClaimBench:
         preset = self.preset
         batches, times = 2 * preset.eval_iters, preset.max_iters // preset.eval_interval
         iteration_s = self.iteration_s(device)
-        short_s = batches * _seconds(worker, "evaluate", 8) + _seconds(worker, "checkpoint", 2)
+        short_s = batches / EVALUATION_BATCHES * _evaluation_s(worker, EVALUATION_BATCHES)
+        short_s += worker.ask({"save": True})["seconds"]
         iters = max(2, preset.max_iters // STRETCH)
         self.phase(f"training {iters} iterations")
-        outside_s = time_s(lambda: worker.ask({"evaluate": batches}))
+        outside_s = _evaluation_s(worker, batches)
         train_s = time_s(lambda: worker.run(iters // 2))
-        outside_s += time_s(lambda: worker.ask({"checkpoint": 1}))
+        outside_s += time_s(lambda: worker.ask({"save": True}))
         train_s += time_s(lambda: worker.run(iters - iters // 2))
         return {
             "max_iters": preset.max_iters,
@@ -222,14 +211,25 @@ class ClaimBench:
         return found[0] if found else None
 
 
-def _effect(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: data[key] for key in EFFECT_KEYS if key in data}
+def _take_builds(turns: Turns) -> None:
+    """`BUILDS` more builds of both sides, each for a few turns. A compiled loop stays: building it
+    anew would compile it anew."""
+    for _ in range(BUILDS):
+        for worker in (turns.base, turns.candidate):
+            if worker.config.compile == "no":
+                worker.restart(SEED)
+                worker.run(WARM_STEPS)
+        turns.take(TURNS_PER_BUILD)
 
 
-def _seconds(worker: Worker, request: str, times: int) -> float:
-    """Seconds of one evaluation batch or checkpoint, of several in a row."""
-    seconds: float = worker.ask({request: times})["seconds"]
-    return seconds / times
+def _by_build(s_per_token: Sequence[float]) -> list[float]:
+    """The median turn of each build."""
+    starts = range(0, len(s_per_token), TURNS_PER_BUILD)
+    return [statistics.median(s_per_token[i : i + TURNS_PER_BUILD]) for i in starts]
+
+
+def _evaluation_s(worker: Worker, batches: int) -> float:
+    return time_s(lambda: worker.ask({"evaluate": batches}))
 
 
 def _cost(paired: PairedRatio, per_iteration: float) -> dict[str, float]:

@@ -16,7 +16,7 @@ from mfubench.hardware.devices import parse_device
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
-from mfubench.suite.knobs import Knob, Machine, usable_cpus
+from mfubench.suite.knob import Knob, Machine, usable_cpus
 from model.presets import get_preset
 
 WARM_STEPS = 12
@@ -46,6 +46,13 @@ class Turns:
 
     def candidate_turn(self) -> None:
         self.candidate_s_per_token.append(_s_per_token(self.candidate, self.candidate_steps))
+        time.sleep(SETTLE_S)
+
+    def take(self, pairs: int) -> None:
+        """A turn of each side, `pairs` times."""
+        for _ in range(pairs):
+            self.base_turn()
+            self.candidate_turn()
 
     def effect(self) -> Effect:
         """Each candidate turn against the mean of the baseline's turns around it."""
@@ -87,6 +94,8 @@ class KnobBench:
         self._corpus = corpus
         self._cache = tempfile.TemporaryDirectory(prefix="mfubench-knobs-")
         self._worker: Worker | None = None
+        self.base_step_s = float("nan")
+        """Seconds of a warm step of the baseline, once it has started."""
 
     def start(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
         """A worker of a configuration. Raises WorkerError when it cannot be built."""
@@ -102,7 +111,7 @@ class KnobBench:
                 self._worker = None
         if self._worker is None:
             self._worker = self.start(self.base)
-            warm(self._worker)
+            _, self.base_step_s = warm(self._worker)
         return self._worker
 
     def config_of(self, knob: Knob) -> LoopConfig:
@@ -145,6 +154,8 @@ def warm(worker: Worker) -> tuple[float, float]:
     times_s = worker.run(1)
     times_s += worker.run(WARM_STEPS if times_s[0] < LONG_START_S else 3)
     steady_s = statistics.median_high(times_s[-5:])
+    worker.save()
+    worker.turn(1)  # the first evaluation may compile again
     return max(0.0, sum(t - steady_s for t in times_s[:2])), steady_s
 
 
@@ -158,4 +169,4 @@ def steps_per_turn(step_s: float) -> int:
 
 
 def _s_per_token(worker: Worker, steps: int) -> float:
-    return sum(worker.run(steps)) / steps / worker.tokens_per_step
+    return worker.turn(steps) / worker.tokens_per_step

@@ -6,54 +6,21 @@ the words to type for it. docs/knobs.md says the rest.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from ctypes.util import find_library
-from dataclasses import dataclass, field
 from typing import Any
 
-from mfubench.hardware.cpu import UsableCores
-from mfubench.hardware.devices import Device
-from mfubench.measure.loop_config import LoopConfig
-
-Reason = str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What a knob may ask about before it is tried."""
-
-    device: Device
-    cores: UsableCores
-    cpus: tuple[int, ...]
-    fast_cpus: tuple[int, ...]
-    """Performance cores where the machine has two kinds, else empty."""
-    vocab_size: int
-
-
-Change = Callable[[LoopConfig, Machine], dict[str, Any]]
-
-
-def _always(machine: Machine) -> Reason:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knob:
-    """One change."""
-
-    name: str
-    before: str
-    after: str
-    change: Change
-    nanogpt: str
-    """What to type for nanoGPT's train.py, or what to change in it."""
-    pytorch: str
-    """The same in a plain PyTorch script."""
-    changes_numerics: bool = False
-    """Whether the loss must be compared: another rounding, another batch, another function."""
-    inapplicable: Callable[[Machine], Reason] = field(default=_always)
-    """Why it cannot be measured here, None where it can."""
+from mfubench.suite.knob import (
+    Change,
+    Knob,
+    hybrid,
+    installed,
+    only_cpu,
+    only_cuda,
+    several_cores,
+    smt,
+    supports,
+    unpadded,
+)
 
 
 def _set(**changes: Any) -> Change:
@@ -66,63 +33,6 @@ def _environment(**variables: str) -> Change:
 
 def _batch(factor: int) -> Change:
     return lambda config, machine: {"batch_size": factor * config.batch_size}
-
-
-def _only_cuda(machine: Machine) -> Reason:
-    kind = machine.device.kind
-    return None if kind == "cuda" else f"for NVIDIA and AMD GPUs; this device is {kind}"
-
-
-def _only_cpu(machine: Machine) -> Reason:
-    kind = machine.device.kind
-    return None if kind == "cpu" else f"for training on the CPU; this device is {kind}"
-
-
-def _dtype(dtype: str) -> Callable[[Machine], Reason]:
-    def reason(machine: Machine) -> Reason:
-        unsupported = machine.device.unsupported_reason(dtype)
-        only_converts = dtype not in machine.device.native_dtypes()
-        if unsupported is None and machine.device.kind == "cpu" and only_converts:
-            return f"this {machine.device.kind} only converts to {dtype}: many times slower"
-        return unsupported
-
-    return reason
-
-
-def _several_cores(machine: Machine) -> Reason:
-    return _only_cpu(machine) or (
-        None if machine.cores.count >= 2 else "this machine has one usable core"
-    )
-
-
-def _hybrid(machine: Machine) -> Reason:
-    return _only_cpu(machine) or (
-        None if machine.fast_cpus else "this machine has one kind of core"
-    )
-
-
-def _smt(machine: Machine) -> Reason:
-    return _only_cpu(machine) or (
-        None
-        if machine.cores.physical < len(machine.cpus)
-        else "every usable processor here is a core of its own"
-    )
-
-
-def _padding(multiple: int) -> Callable[[Machine], Reason]:
-    def reason(machine: Machine) -> Reason:
-        padded = machine.vocab_size % multiple == 0
-        return f"the vocabulary is a multiple of {multiple} already" if padded else None
-
-    return reason
-
-
-def _library(name: str) -> Callable[[Machine], Reason]:
-    def reason(machine: Machine) -> Reason:
-        found = find_library(name)
-        return _only_cpu(machine) or (None if found else f"lib{name} is not installed here")
-
-    return reason
 
 
 def _preload(name: str) -> Change:
@@ -161,6 +71,22 @@ def _batch_knob(factor: int) -> Knob:
     )
 
 
+def _scaled_batch_knob(factor: int) -> Knob:
+    return Knob(
+        name=f"batch x{factor} scaled",
+        before="the preset's batch and learning rate",
+        after=f"{factor} times both, warm-up and decay in a fraction of the iterations",
+        change=lambda config, machine: {
+            "batch_size": factor * config.batch_size,
+            "schedule_scale": factor,
+        },
+        nanogpt=f"--batch_size and --learning_rate times {factor}, --warmup_iters, "
+        f"--lr_decay_iters and --max_iters divided by {factor}",
+        pytorch="a larger batch with a larger learning rate",
+        changes_numerics=True,
+    )
+
+
 def _loader(kind: str, after: str, pytorch: str) -> Knob:
     return Knob(
         name=f"loader {kind}",
@@ -169,14 +95,16 @@ def _loader(kind: str, after: str, pytorch: str) -> Knob:
         change=_set(loader=kind),
         nanogpt="replace get_batch in train.py",
         pytorch=pytorch,
+        aims_at=("data",),
     )
 
 
 KNOBS: tuple[Knob, ...] = (
     *(_batch_knob(factor) for factor in (2, 4, 10)),
+    *(_scaled_batch_knob(factor) for factor in (2, 4)),
     _compile("default"),
-    _compile("reduce-overhead", inapplicable=_only_cuda),
-    _compile("max-autotune", inapplicable=_only_cuda),
+    _compile("reduce-overhead", inapplicable=only_cuda),
+    _compile("max-autotune", inapplicable=only_cuda),
     Knob(
         name="bf16 autocast",
         before="float32",
@@ -185,7 +113,7 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt="--dtype=bfloat16 (on CUDA; on a CPU change ctx in train.py)",
         pytorch="with torch.autocast(device, dtype=torch.bfloat16): …",
         changes_numerics=True,
-        inapplicable=_dtype("bfloat16"),
+        inapplicable=supports("bfloat16"),
     ),
     Knob(
         name="bf16 weights",
@@ -195,7 +123,7 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt="model.to(torch.bfloat16) in train.py",
         pytorch="model.to(torch.bfloat16)",
         changes_numerics=True,
-        inapplicable=_dtype("bfloat16"),
+        inapplicable=supports("bfloat16"),
     ),
     Knob(
         name="fp16 autocast",
@@ -205,7 +133,7 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt="--dtype=float16",
         pytorch="torch.autocast(device, dtype=torch.float16) and torch.amp.GradScaler",
         changes_numerics=True,
-        inapplicable=_dtype("float16"),
+        inapplicable=supports("float16"),
     ),
     Knob(
         name="tf32",
@@ -215,7 +143,7 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt="on already",
         pytorch='torch.set_float32_matmul_precision("high")',
         changes_numerics=True,
-        inapplicable=_dtype("tf32"),
+        inapplicable=supports("tf32"),
     ),
     Knob(
         name="attention math",
@@ -224,6 +152,7 @@ KNOBS: tuple[Knob, ...] = (
         change=_set(attention="math"),
         nanogpt="self.flash = False in model.py",
         pytorch="with sdpa_kernel(SDPBackend.MATH): …",
+        aims_at=("attention",),
     ),
     Knob(
         name="gelu tanh",
@@ -233,6 +162,7 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt='nn.GELU(approximate="tanh") in model.py',
         pytorch='nn.GELU(approximate="tanh")',
         changes_numerics=True,
+        aims_at=("activation",),
     ),
     *(
         Knob(
@@ -242,6 +172,7 @@ KNOBS: tuple[Knob, ...] = (
             change=_set(optimizer=kind),
             nanogpt=f"AdamW(…, {arguments}) in configure_optimizers",
             pytorch=f"torch.optim.AdamW(…, {arguments})",
+            aims_at=("optimizer",),
         )
         for kind, arguments in (
             ("fused", "fused=True"),
@@ -258,7 +189,7 @@ KNOBS: tuple[Knob, ...] = (
             nanogpt="vocab_size in model_args",
             pytorch="a vocabulary padded with ids that never occur",
             changes_numerics=True,
-            inapplicable=_padding(multiple),
+            inapplicable=unpadded(multiple),
         )
         for multiple in (64, 128)
     ),
@@ -281,8 +212,18 @@ KNOBS: tuple[Knob, ...] = (
             change=_set(log_interval=interval),
             nanogpt=f"--log_interval={interval}",
             pytorch="loss.item() less often",
+            aims_at=("logging", "synchronisation"),
         )
         for interval in (10, 100)
+    ),
+    Knob(
+        name="evaluate every 1000",
+        before="the preset's eval_interval",
+        after="losses estimated, and a checkpoint saved, every 1000 iterations",
+        change=_set(eval_interval=1000),
+        nanogpt="--eval_interval=1000",
+        pytorch="validate and torch.save less often",
+        aims_at=("evaluation", "checkpoint"),
     ),
     Knob(
         name="accumulate 4",
@@ -292,6 +233,7 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt="--gradient_accumulation_steps=4",
         pytorch="loss.backward() four times per optimizer.step()",
         changes_numerics=True,
+        aims_at=("optimizer", "clip", "dispatch"),
     ),
     Knob(
         name="activation checkpointing",
@@ -309,7 +251,7 @@ KNOBS: tuple[Knob, ...] = (
         nanogpt="torch.set_flush_denormal(True)",
         pytorch="torch.set_flush_denormal(True)",
         changes_numerics=True,
-        inapplicable=_only_cpu,
+        inapplicable=only_cpu,
     ),
     Knob(
         name="one thread",
@@ -318,7 +260,7 @@ KNOBS: tuple[Knob, ...] = (
         change=_set(threads=1),
         nanogpt="OMP_NUM_THREADS=1 python train.py",
         pytorch="torch.set_num_threads(1)",
-        inapplicable=_several_cores,
+        inapplicable=several_cores,
     ),
     Knob(
         name="a thread per physical core",
@@ -327,7 +269,7 @@ KNOBS: tuple[Knob, ...] = (
         change=lambda config, machine: {"threads": machine.cores.physical},
         nanogpt="OMP_NUM_THREADS=cores python train.py",
         pytorch="torch.set_num_threads(cores)",
-        inapplicable=_smt,
+        inapplicable=smt,
     ),
     Knob(
         name="performance cores",
@@ -339,7 +281,7 @@ KNOBS: tuple[Knob, ...] = (
         },
         nanogpt="taskset -c 0-7 python train.py",
         pytorch="os.sched_setaffinity(0, performance_cores)",
-        inapplicable=_hybrid,
+        inapplicable=hybrid,
     ),
     Knob(
         name="idle threads sleep",
@@ -348,7 +290,7 @@ KNOBS: tuple[Knob, ...] = (
         change=_environment(OMP_WAIT_POLICY="passive"),
         nanogpt="OMP_WAIT_POLICY=passive python train.py",
         pytorch="the same variable",
-        inapplicable=_several_cores,
+        inapplicable=several_cores,
     ),
     Knob(
         name="malloc keeps memory",
@@ -357,7 +299,7 @@ KNOBS: tuple[Knob, ...] = (
         change=_environment(**_HELD_MEMORY),
         nanogpt=" ".join(f"{k}={v}" for k, v in _HELD_MEMORY.items()) + " python train.py",
         pytorch="the same variables",
-        inapplicable=_only_cpu,
+        inapplicable=only_cpu,
     ),
     Knob(
         name="huge pages",
@@ -366,7 +308,7 @@ KNOBS: tuple[Knob, ...] = (
         change=_environment(GLIBC_TUNABLES="glibc.malloc.hugetlb=1", **_HELD_MEMORY),
         nanogpt="GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py",
         pytorch="the same variable",
-        inapplicable=_only_cpu,
+        inapplicable=only_cpu,
     ),
     *(
         Knob(
@@ -376,7 +318,7 @@ KNOBS: tuple[Knob, ...] = (
             change=_preload(library),
             nanogpt=f"LD_PRELOAD=lib{library}.so python train.py",
             pytorch="the same variable",
-            inapplicable=_library(library),
+            inapplicable=installed(library),
         )
         for library in ("jemalloc", "tcmalloc")
     ),
@@ -384,10 +326,3 @@ KNOBS: tuple[Knob, ...] = (
 
 
 KNOBS_BY_NAME = {knob.name: knob for knob in KNOBS}
-
-
-def usable_cpus() -> tuple[int, ...]:
-    """The processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))

@@ -33,6 +33,7 @@ PRESET = Preset(
     beta1=0.9,
     beta2=0.99,
     description="for tests",
+    nanogpt_config="",
 )
 
 

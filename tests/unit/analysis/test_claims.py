@@ -226,6 +226,8 @@ def test_c8_a_gain_of_a_fifth(low: float, high: float, verdict: str) -> None:
         (HELPS, HOLDS),
         (HURTS, DOES_NOT_HOLD),
         (SAME, DOES_NOT_HOLD),
+        (effect(0.93, 1.015, "unclear"), DOES_NOT_HOLD),
+        (effect(0.93, 1.025, "unclear"), UNTESTABLE),
         (UNCLEAR, UNTESTABLE),
     ],
 )

@@ -83,8 +83,6 @@ class FakeBench:
     def effect(self, name: str) -> dict[str, Any]:
         return EFFECT
 
-    cold_effect = effect
-
     def knob_bench(self) -> Any:
         changed = self.paired.append
         return SimpleNamespace(base=SimpleNamespace(changed=changed))

@@ -1,0 +1,163 @@
+"""`mfubench advise`: which settings make training faster here, found and verified."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfubench.commands.common import UserError, add_results_dir, duration_s
+from model.presets import PRESETS
+
+LEAST_BUDGET_S = 30.0
+EXIT_INTERRUPTED = 130
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command; docs/commands.md describes it."""
+    parser = commands.add_parser(
+        "advise", help="find the settings that train fastest here, each measured, the best verified"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="nanogpt-cpu",
+        help="what is trained (default: %(default)s)",
+    )
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, …")
+    parser.add_argument(
+        "--budget",
+        type=duration_s,
+        default=300.0,
+        metavar="TIME",
+        help="how long it may take: 300, 90s, 5m (default: 5m)",
+    )
+    parser.add_argument(
+        "--knobs", metavar="NAMES", help="only these, separated by commas (default: all)"
+    )
+    parser.add_argument(
+        "--corpus", type=Path, default=None, metavar="PATH", help="a text, or train.bin's folder"
+    )
+    parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
+    add_results_dir(parser, "where the advice is kept, and a breakdown is looked for")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit status 0 with an advice (to stay as it is, too), 130 when it was interrupted."""
+    from mfubench.analysis.advice import INTERRUPTED
+    from mfubench.report.advice import advice_text
+    from mfubench.report.train_command import train_command
+    from mfubench.suite import document
+    from mfubench.suite.advise import Search
+    from mfubench.suite.knob_bench import KnobBench
+    from mfubench.suite.storage import json_text
+
+    if arguments.budget < LEAST_BUDGET_S:
+        raise UserError(
+            f"a budget of {arguments.budget:g} s is too short to measure anything twice; "
+            f"allowed: {LEAST_BUDGET_S:g} s and more"
+        )
+    knobs = _knobs(arguments.knobs)
+    base = _baseline(arguments)
+    results_dir = arguments.results_dir
+    if refusal := document.refusal_to_write(document.machine_dir(results_dir)):
+        raise UserError(refusal)
+    account = _stored_account(document.machine_dir(results_dir), base.preset, base.device)
+    bench = KnobBench(base, corpus=arguments.corpus)
+    try:
+        search = Search(
+            bench,
+            budget_s=arguments.budget,
+            winnable=account,
+            knobs=knobs,
+            say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+        )
+        advice = search.run()
+    except _worker_error() as error:
+        raise UserError(f"the baseline could not be run: {error}") from None
+    finally:
+        bench.close()
+    data = {
+        "preset": base.preset,
+        "device": base.device,
+        **advice.as_data(),
+        "command": train_command(advice.config),
+        "changes": [k.nanogpt for k in knobs if k.name in advice.knobs and not k.is_typed],
+    }
+    path = document.save("advice", data, results_dir)
+    if arguments.json:
+        print(json_text(data))
+    else:
+        print(advice_text(data, color=sys.stdout.isatty()))
+        print(f"\nsaved in {path}")
+    return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
+
+
+def _worker_error() -> type[Exception]:
+    from mfubench.measure.worker_process import WorkerError
+
+    return WorkerError
+
+
+def _knobs(names: str | None) -> tuple[Any, ...]:
+    from mfubench.suite.knobs import KNOBS, KNOBS_BY_NAME
+
+    if names is None:
+        return KNOBS
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in KNOBS_BY_NAME:
+            raise UserError(f"{name!r} is no knob; there are: {', '.join(KNOBS_BY_NAME)}")
+    if not wanted:
+        raise UserError("--knobs names none; type for instance --knobs 'adamw fused,batch x2'")
+    return tuple(KNOBS_BY_NAME[name] for name in wanted)
+
+
+def _baseline(arguments: argparse.Namespace) -> Any:
+    """nanoGPT's own loop of a preset, refused where the device or the corpus is not there."""
+    from mfubench.hardware.devices import parse_device
+    from mfubench.measure.loop_config import LoopConfig
+    from mfubench.suite.sweep import MAX_THREADS
+
+    threads = arguments.threads
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UserError(f"{threads} is not a number of threads; allowed: 1 to {MAX_THREADS}")
+    if arguments.corpus is not None and not arguments.corpus.exists():
+        raise UserError(f"There is no {arguments.corpus}; give a text file, or train.bin's folder")
+    try:
+        reason = parse_device(arguments.device).unavailable_reason()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if reason is not None:
+        raise UserError(f"{arguments.device} cannot be used: {reason}")
+    return LoopConfig(
+        preset=arguments.preset,
+        device=arguments.device,
+        batch_size=PRESETS[arguments.preset].batch_size,
+        threads=threads,
+    )
+
+
+def _stored_account(folder: Path, preset: str, device: str) -> dict[str, float] | None:
+    """What each bar has to win, from the newest stored breakdown of the plain training loop."""
+    from mfubench.analysis.advice import to_win
+    from mfubench.analysis.results import ResultError, read_result
+
+    for path in sorted(folder.glob("*/*.json"), key=lambda p: p.name, reverse=True):
+        try:
+            infos = read_result(path).infos
+        except ResultError:
+            continue
+        for info in infos:
+            if (
+                info.get("question") == "breakdown-loop"
+                and (info.get("preset"), info.get("device")) == (preset, device)
+                and info.get("dtype") == "float32"
+                and not info.get("compile")
+                and "breakdown" in info
+            ):
+                return to_win({"step_s": info["breakdown_step_s"], "bars": info["breakdown"]})
+    return None

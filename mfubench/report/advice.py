@@ -1,0 +1,97 @@
+"""What `mfubench advise` prints: every try, the prediction beside the outcome, what to type."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from mfubench.report.console import WIDTH, as_text
+from mfubench.report.knobs import verdict
+from mfubench.report.units import format_duration
+
+Data = Mapping[str, Any]
+IN_CODE = "and in its code:"
+
+
+def advice_text(data: Data, *, color: bool = False) -> str:
+    """The advice as text, from its document."""
+    paragraphs = [as_text(tries_table(data), color=color), *sentences(data)]
+    return "\n\n".join([*paragraphs, *typed(data)])
+
+
+def tries_table(data: Data) -> Table:
+    """What was measured, in the order in which it was, then what was not and why."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column("knob", overflow="fold")
+    table.add_column("speed", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("what came of it", overflow="fold")
+    tries = sorted(data["tries"], key=lambda one: one["effect"] is None)
+    for one in tries:
+        upon = one["on_top_of"]
+        name = one["knob"] + (f" (on top of {', '.join(upon)})" if upon else "")
+        effect = one["effect"]
+        if effect is None:
+            table.add_row(name, "", "", one["reason"])
+            continue
+        outcome = [verdict(effect)] if one["reason"] is None or effect["verdict"] == "helps" else []
+        outcome += [one["reason"]] if one["reason"] else []
+        outcome += ["kept"] if one["kept"] else []
+        outcome += [_aimed(one)] if one["kept"] and one["to_win_ratio"] is not None else []
+        table.add_row(
+            name,
+            f"×{effect['ratio']:.3f}",
+            f"{effect['low']:.3f}–{effect['high']:.3f}",
+            "; ".join(outcome),
+        )
+    return table
+
+
+def _aimed(one: Data) -> str:
+    bars = " and ".join(one["aims_at"])
+    return f"aims at {bars}, {one['to_win_ratio'] * 100:.1f} % of an iteration"
+
+
+def sentences(data: Data) -> list[str]:
+    """What the search ended with, in words."""
+    spent = f"{format_duration(data['spent_s'])} of {format_duration(data['budget_s'])}"
+    if data["ended"] == "interrupted":
+        return [_wrap(f"Interrupted after {spent}: nothing is recommended, the tries are kept.")]
+    found = data["verified"]
+    if not data["knobs"]:
+        why = data["refusal"] or "nothing that was tried is faster and learns the same"
+        return [_wrap(f"Stay with the baseline: {why} ({spent}, {data['ended']}).")]
+    text = (
+        f"Best verified: {', '.join(data['knobs'])}. ×{found['ratio']:.3f} tokens/s "
+        f"(95 % interval {found['low']:.3f}–{found['high']:.3f}, {found['pairs']} rounds against "
+        f"two processes of the baseline, which differed by {abs(data['control']['ratio'] - 1):.1%})"
+        f"; predicted from the knobs alone ×{data['predicted_ratio']:.3f}. {spent}, "
+        f"{data['ended']}."
+    ).replace("%)", " %)")
+    return [_wrap(text), *([_wrap(_learnt(data["learning"]))] if data["learning"] else [])]
+
+
+def _learnt(learning: Data) -> str:
+    return (
+        f"It learns the same: after {learning['tokens']:,} tokens its validation loss lies "
+        f"{learning['cost']:+.3f} from the baseline's, mean of {len(learning['candidate'])} seeds; "
+        f"the baseline's own spread over seeds is {learning['spread']:.3f}."
+    )
+
+
+def typed(data: Data) -> list[str]:
+    """The command line in nanoGPT's folder, and what flags cannot say."""
+    if not data["knobs"]:
+        return []
+    lines = ["Type in nanoGPT's folder:", "  " + data["command"]]
+    if data["changes"]:
+        lines += [IN_CODE, *(f"  {change}" for change in data["changes"])]
+    return ["\n".join(lines)]
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,299 @@
+"""The search for the best verified configuration: knobs alone, then on top of each other, then
+checked against the baseline in fresh pairs.
+
+A gain alone is no gain in combination, so each knob is measured again on top of those kept before.
+A knob that changes numerics is kept only if the model learns as much from the same tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mfubench.analysis import advice
+from mfubench.analysis.advice import Advice, Try, Verification
+from mfubench.analysis.knobs import HELPS, WORTH_RATIO, Effect, effect_of
+from mfubench.analysis.learning import Learning
+from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.worker_process import Worker, WorkerError
+from mfubench.suite.knob import Knob
+from mfubench.suite.knob_bench import KnobBench, Turns, warm
+from mfubench.suite.knobs import KNOBS, KNOBS_BY_NAME
+from mfubench.suite.learning import LearningBench
+
+FIRST_PAIRS = 6
+"""After these a knob that cannot be worth it is left."""
+PAIRS = 14
+VERIFY_ROUNDS = 30
+SINGLES_SHARE = 0.5
+"""Of the budget: the rest is for combinations, the losses and the last check."""
+EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S = 7.0, 45.0
+
+Say = Callable[[str], None]
+
+
+class Search:
+    """One search under a time budget. What was measured is in the advice however it ends."""
+
+    def __init__(
+        self,
+        bench: KnobBench,
+        *,
+        budget_s: float,
+        winnable: Mapping[str, float] | None = None,
+        knobs: tuple[Knob, ...] = KNOBS,
+        learning: LearningBench | None = None,
+        say: Say = lambda _: None,
+    ) -> None:
+        self._bench = bench
+        self._budget_s = budget_s
+        self._winnable = winnable
+        self._knobs = knobs
+        self._say = say
+        self._learning_bench = learning or LearningBench(bench)
+        self._start_s = time.perf_counter()
+        self._tries: list[Try] = []
+        self._singles: dict[str, Effect] = {}
+        self._config = bench.base
+        self._kept: list[Knob] = []
+        self._learning: Learning | None = None
+        self._is_cut = False
+
+    def run(self) -> Advice:
+        """Singles, combinations, the check. An interrupt ends it with what there is, unverified
+        and therefore without a recommendation."""
+        try:
+            self._try_singles()
+            self._combine()
+            if not self._kept:
+                return self._advice()
+            verification = self._verify()
+        except KeyboardInterrupt:
+            return self._advice(ended=advice.INTERRUPTED)
+        if verification is None:
+            return self._advice(refusal="the found configuration could not be measured again")
+        return self._advice(verification=verification, refusal=verification.refusal)
+
+    # --- the budget -------------------------------------------------------------------------
+
+    def _left_s(self, share: float = 1.0) -> float:
+        return share * self._budget_s - (time.perf_counter() - self._start_s)
+
+    def _expected_s(self, *configs: LoopConfig) -> float:
+        return sum(
+            EXPECTED_TRY_S if config.compile == "no" else EXPECTED_COMPILED_TRY_S
+            for config in configs
+        )
+
+    def _verify_s(self, config: LoopConfig) -> float:
+        return self._expected_s(config, self._bench.base) + 0.4 * VERIFY_ROUNDS
+
+    # --- knobs alone ------------------------------------------------------------------------
+
+    def _ordered(self) -> list[Knob]:
+        """Where a breakdown says what there is to win, the largest prospect first; a knob that
+        could win anything keeps its place in front."""
+
+        def rank(knob: Knob) -> float:
+            share = advice.prospect(knob.aims_at, self._winnable)
+            return -1.0 if share is None else -share
+
+        return sorted(self._knobs, key=rank)
+
+    def _try_singles(self) -> None:
+        self._bench.baseline()
+        for knob in self._ordered():
+            config = self._bench.config_of(knob)
+            reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
+                knob.aims_at, advice.prospect(knob.aims_at, self._winnable)
+            )
+            if reason is None and self._left_s(SINGLES_SHARE) < self._expected_s(config):
+                reason, self._is_cut = "not tried: no budget left for it", True
+            effect = None
+            if reason is None:
+                effect, reason = self._against(self._bench.baseline(), config)
+            self._note(knob, effect, reason)
+            if effect is not None and reason is None and effect.verdict == HELPS:
+                self._singles[knob.name] = effect
+
+    # --- knobs on top of each other -----------------------------------------------------------
+
+    def _combine(self) -> None:
+        by_gain = sorted(self._singles, key=lambda name: -self._singles[name].ratio)
+        with contextlib.ExitStack() as resident:
+            current: Worker | None = None
+            for knob in (KNOBS_BY_NAME[name] for name in by_gain):
+                on_top_of = self._names
+                changed = self._config.changed(knob.change(self._config, self._bench.machine))
+                reason = self._conflict(knob) or self._no_budget(changed, first=current is None)
+                effect = None if on_top_of else self._singles[knob.name]
+                if reason is None and on_top_of:
+                    if current is None:
+                        current = resident.enter_context(self._resident(self._config))
+                    effect, reason = self._against(current, changed)
+                    if effect is not None and effect.verdict != HELPS:
+                        reason = f"no gain on top: ×{effect.ratio:.3f}"
+                if reason is None and knob.changes_numerics:
+                    reason = self._loss_of(changed)
+                self._note(knob, effect, reason, on_top_of=on_top_of, kept=reason is None)
+                if reason is None:
+                    self._config, current = changed, None
+                    resident.close()
+                    self._kept.append(knob)
+
+    @contextlib.contextmanager
+    def _resident(self, config: LoopConfig) -> Iterator[Worker]:
+        with self._bench.start(config) as worker:
+            warm(worker)
+            yield worker
+
+    def _conflict(self, knob: Knob) -> str | None:
+        machine, base = self._bench.machine, self._bench.base
+        settings = advice.settings_of(knob.change(base, machine))
+        for kept in self._kept:
+            if settings & advice.settings_of(kept.change(base, machine)):
+                return f"changes the same setting as {kept.name}"
+        return None
+
+    def _no_budget(self, changed: LoopConfig, *, first: bool) -> str | None:
+        needed = [changed, self._config] if first else [changed]
+        if self._left_s() - self._verify_s(changed) >= self._expected_s(*needed):
+            return None
+        self._is_cut = True
+        return "not tried: no budget left for it"
+
+    def _loss_of(self, config: LoopConfig) -> str | None:
+        """Why a configuration costs too much loss to be kept; None where it learns the same."""
+        expected_s = self._learning_bench.expected_s(self._bench.base_step_s)
+        if self._left_s() - self._verify_s(config) < expected_s:
+            self._is_cut = True
+            return "not kept: no budget left to compare what it learns"
+        self._say("comparing what is learnt from the same tokens")
+        try:
+            learning = self._learning_bench.compare(config)
+        except WorkerError as error:
+            return f"not kept: it could not be trained ({error.reason})"
+        if not learning.is_equal:
+            return (
+                f"costs loss: {learning.cost:+.3f} after the same tokens "
+                f"(allowed: {learning.allowed:.3f})"
+            )
+        self._learning = learning
+        return None
+
+    # --- the check ----------------------------------------------------------------------------
+
+    def _verify(self) -> Verification | None:
+        self._say("measuring the best configuration against two baselines once more")
+        first = self._bench.baseline()
+        try:
+            with (
+                self._resident(self._bench.base) as second,
+                self._bench.start(self._config) as candidate,
+            ):
+                turns = [
+                    self._bench.turns_of(first, candidate),
+                    self._bench.turns_of(second, candidate),
+                ]
+                return verification_of(*turns)
+        except WorkerError as error:
+            self._say(f"it could not be measured: {error.reason}")
+            return None
+
+    # --- notes --------------------------------------------------------------------------------
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(knob.name for knob in self._kept)
+
+    def _against(self, base: Worker, config: LoopConfig) -> tuple[Effect | None, str | None]:
+        """The effect of a configuration against a worker, or why there is none."""
+        try:
+            with self._bench.start(config) as worker:
+                turns = self._bench.turns_of(base, worker)
+                turns.take(FIRST_PAIRS)
+                effect = turns.effect()
+                if effect.high > 1 + WORTH_RATIO:
+                    turns.take(PAIRS - FIRST_PAIRS)
+                    effect = turns.effect()
+        except WorkerError as error:
+            return None, f"{error.outcome.value}: {error.reason}"
+        if effect.verdict == HELPS and config.compile != "no":
+            charged = turns.charged()
+            if charged["net_ratio"] < 1 + WORTH_RATIO:
+                return effect, (
+                    f"its start-up of {turns.start_up_s:.0f} s leaves ×{charged['net_ratio']:.3f} "
+                    f"over {charged['horizon_iters']} iterations"
+                )
+        return effect, None
+
+    def _note(
+        self,
+        knob: Knob,
+        effect: Effect | None,
+        reason: str | None,
+        *,
+        on_top_of: tuple[str, ...] = (),
+        kept: bool = False,
+    ) -> None:
+        one = Try(
+            knob=knob.name,
+            on_top_of=on_top_of,
+            effect=effect,
+            reason=reason,
+            kept=kept,
+            aims_at=knob.aims_at,
+            to_win_ratio=advice.prospect(knob.aims_at, self._winnable),
+        )
+        self._tries.append(one)
+        what = "" if effect is None else f"×{effect.ratio:.3f} {effect.verdict}"
+        upon = f" on top of {', '.join(on_top_of)}" if on_top_of else ""
+        words = "; ".join(filter(None, [what, reason, "kept" if kept else None]))
+        self._say(f"{knob.name}{upon}: {words}")
+
+    def _advice(self, *, ended: str | None = None, **found: Any) -> Advice:
+        verification: Verification | None = found.get("verification")
+        is_safe = verification is not None and verification.refusal is None
+        kept = self._kept if is_safe else []
+        singles = [self._singles[knob.name].ratio for knob in self._kept]
+        return Advice(
+            knobs=tuple(knob.name for knob in kept),
+            predicted_ratio=math.prod(singles) if singles else None,
+            learning=self._learning,
+            baseline=self._bench.base.as_data(),
+            config=(self._config if is_safe else self._bench.base).as_data(),
+            tries=tuple(self._tries),
+            ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
+            budget_s=self._budget_s,
+            spent_s=time.perf_counter() - self._start_s,
+            **found,
+        )
+
+
+def verification_of(
+    first: Turns, second: Turns, *, rounds: int = VERIFY_ROUNDS, seed: int = 0
+) -> Verification:
+    """A candidate and two baselines in random order, round by round.
+
+    `first` and `second` hold the same candidate worker and one baseline each.
+    """
+    order = random.Random(seed)
+    sides = {
+        "first": first.base_turn,
+        "second": second.base_turn,
+        "candidate": first.candidate_turn,
+    }
+    for _ in range(rounds):
+        for side in order.sample(list(sides), len(sides)):
+            sides[side]()
+    a, b, c = first.base_s_per_token, second.base_s_per_token, first.candidate_s_per_token
+    both = [math.sqrt(x * y) for x, y in zip(a, b, strict=True)]
+    return Verification(
+        effect=effect_of(both, c),
+        against_each=(effect_of(a, c), effect_of(b, c)),
+        control=effect_of(a, b),
+    )

@@ -1,0 +1,73 @@
+"""Documents beside the runs: what a command found, in the machine's folder, with its provenance."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pytest_benchmark.utils import get_commit_info
+
+from mfubench import __version__
+from mfubench.hardware import provenance
+from mfubench.hardware.fingerprint import fingerprint
+from mfubench.record import SCHEMA_VERSION
+from mfubench.suite.storage import json_text, write_whole
+
+
+def machine_dir(results_dir: Path) -> Path:
+    """This machine's folder of results."""
+    return results_dir / fingerprint().id
+
+
+def refusal_to_write(folder: Path) -> str | None:
+    """Why nothing can be saved in a folder, found out before anything is measured."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            return None
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror or error}; choose --results-dir DIR"
+
+
+def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A document of a kind, with where it comes from."""
+    commit = get_commit_info()
+    machine = fingerprint()
+    return {
+        "mfubench": {
+            "kind": kind,
+            "schema_version": SCHEMA_VERSION,
+            "mfubench_version": __version__,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "fingerprint": {"id": machine.id, "parts": dict(machine.parts)},
+            "commit": {"id": commit.get("id"), "dirty": commit.get("dirty")},
+            "software": provenance.software(),
+            "settings": provenance.settings(),
+        },
+        kind: body,
+    }
+
+
+def save(kind: str, body: dict[str, Any], results_dir: Path) -> Path:
+    """Write a document whole, under the next free number; never over another one.
+
+    Raises OSError when it cannot be written.
+    """
+    data = document(kind, body)
+    folder = machine_dir(results_dir) / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    commit = str(data["mfubench"]["commit"]["id"] or "unversioned")[:12]
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
+    number = len(list(folder.glob("*.json")))
+    while True:
+        number += 1
+        path = folder / f"{number:04d}_{commit}_{stamp}.json"
+        if any(folder.glob(f"{number:04d}_*")):
+            continue
+        try:
+            return write_whole(path, json_text(data) + os.linesep)
+        except FileExistsError:
+            continue
