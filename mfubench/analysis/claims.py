@@ -220,6 +220,11 @@ def larger_batch(*, effects: Mapping[str, Figures]) -> Answer:
     )
 
 
+def compile_verdict(effect: Figures) -> str:
+    """The verdict on "a fifth faster or more"."""
+    return at_least(COMPILE_GAIN, effect["low"], effect["high"])
+
+
 def compile_gain(*, effect: Figures) -> Answer:
     """C8: steady steps at least a fifth faster; what compiling costs is said beside it."""
     if effect["break_even_iters"] is None:
@@ -227,7 +232,7 @@ def compile_gain(*, effect: Figures) -> Answer:
     else:
         won = f"won back after {effect['break_even_iters']:,.0f} iterations"
     return Answer(
-        verdict=at_least(COMPILE_GAIN, effect["low"], effect["high"]),
+        verdict=compile_verdict(effect),
         because=f"tokens/s {ratio(effect)} in steady steps; compiling takes "
         f"{effect['start_up_s']:.0f} s at first, {won}; over {effect['horizon_iters']} iterations "
         f"with it ×{effect['net_ratio']:.2f}",

@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 import torch
 
+from mfubench.analysis.claims import UNTESTABLE, Figures, of_effect
 from mfubench.analysis.claims_against import OtherLoop, gpu_loop_among, loops_of
-from mfubench.analysis.knobs import UNCLEAR, effect_of
+from mfubench.analysis.knobs import effect_of
 from mfubench.analysis.paired import PairedRatio, paired_ratio
 from mfubench.analysis.rates import withhold
 from mfubench.analysis.results import read_result
@@ -40,6 +41,9 @@ EXTRA_PAIRS = 24
 EVALUATION_BATCHES = 8
 STRETCH = 10
 """One part in so many of a whole run is really trained."""
+
+
+Verdict = Callable[[Figures], str]
 
 
 class Aside(CaseRunner):
@@ -96,15 +100,16 @@ class ClaimBench:
         """Why a knob cannot be turned here, None where it can."""
         return KNOBS_BY_NAME[name].inapplicable(self.knob_bench().machine)
 
-    def effect(self, name: str) -> dict[str, Any]:
+    def effect(self, name: str, verdict: Verdict = of_effect) -> dict[str, Any]:
         """A knob against the CPU's baseline."""
-        return self.pairs(self.knob_bench().config_of(KNOBS_BY_NAME[name]), name)
+        return self.pairs(self.knob_bench().config_of(KNOBS_BY_NAME[name]), name, verdict)
 
-    def pairs(self, config: LoopConfig, what: str) -> dict[str, Any]:
+    def pairs(self, config: LoopConfig, what: str, verdict: Verdict = of_effect) -> dict[str, Any]:
         """A configuration against the CPU's baseline, in pairs of builds.
 
         Two loops of one configuration differ by some per cent for as long as they live, as their
-        memory happens to lie: so both are built anew between pairs, and a build counts once.
+        memory happens to lie: so both are built anew between pairs, and a build counts once. Where
+        `verdict` is open after the first look there is a second one.
         """
         bench = self.knob_bench()
         self.phase(f"starting {what}")
@@ -116,7 +121,7 @@ class ClaimBench:
                 effect = effect_of(
                     *map(_by_build, (turns.base_s_per_token, turns.candidate_s_per_token))
                 )
-                if effect.verdict != UNCLEAR:
+                if verdict(asdict(effect)) != UNTESTABLE:
                     break
             return {**turns.as_data(), **asdict(effect)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mfubench.analysis.account import COMPUTE, DISPATCH_BOUND, INPUT, MEMORY, OUTSIDE, SYNC
-from mfubench.analysis.claims import CARD_TFLOPS, CARD_TOLERANCE
+from mfubench.analysis.claims import CARD_TFLOPS, CARD_TOLERANCE, compile_verdict
 from mfubench.analysis.claims_against import OtherLoop
 from mfubench.analysis.claims_of_machines import LARGE_BATCH
 from mfubench.hardware.cpu import usable_cores
@@ -143,6 +143,11 @@ def larger_batches(bench: ClaimBench) -> Figures:
     """Two and four times the preset's batch."""
     size = bench.preset.batch_size
     return {"effects": {str(n * size): bench.effect(f"batch x{n}") for n in (2, 4)}}
+
+
+def compiled(bench: ClaimBench) -> Figures:
+    """torch.compile, looked at until its gain is told from the claimed one."""
+    return {"effect": bench.effect("compile", compile_verdict)}
 
 
 def whole_runs(bench: ClaimBench) -> Figures:

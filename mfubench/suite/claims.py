@@ -21,6 +21,10 @@ from mfubench.suite.claim_bench import PRESET, ClaimBench
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
 
+KNOB_RULE = (
+    "the knob helps (interval above 1, gain of 2 % or more); refuted where the interval ends below "
+    "a gain of 2 %"
+)
 NOT_ANSWERED = "not answered: the run ended before"
 
 
@@ -119,8 +123,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="C7",
         words="On a CPU, a batch of 24 to 48 is faster than 12.",
         test="batch 24 and batch 48 as knobs, in tokens per second",
-        rule="both knobs help (interval above 1, gain of 2 % or more); refuted by one whose interval "
-        "ends below a gain of 2 %",
+        rule="both knobs help (interval above 1, gain of 2 % or more); refuted by one whose "
+        "interval ends below a gain of 2 %",
         measure=figures.larger_batches,
         judge=judges.larger_batch,
     ),
@@ -130,15 +134,14 @@ CLAIMS: tuple[Claim, ...] = (
         test="compile as a knob in steady steps; its start-up with an empty cache, break-even and "
         "net over 2000 iterations beside it",
         rule="the interval of the steady gain is at or above 20 %",
-        measure=_effect("compile"),
+        measure=figures.compiled,
         judge=judges.compile_gain,
     ),
     Claim(
         id="C9",
         words="num_workers=4 speeds up the input pipeline.",
         test="a DataLoader with 4 workers against batches drawn in line, as a knob of the loop",
-        rule="the knob helps (interval above 1, gain of 2 % or more); refuted where the interval ends "
-        "below a gain of 2 %",
+        rule=KNOB_RULE,
         measure=_effect("loader workers-4"),
         judge=judges.knob_helps,
     ),
@@ -146,8 +149,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="C10",
         words="Pinning the process to the performance cores helps.",
         test="bound to the faster kind of core against all cores, as a knob",
-        rule="the knob helps (interval above 1, gain of 2 % or more); refuted where the interval ends "
-        "below a gain of 2 %",
+        rule=KNOB_RULE,
         measure=_effect("performance cores"),
         judge=judges.knob_helps,
         needs=_knob("performance cores"),

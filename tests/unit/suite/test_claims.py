@@ -80,7 +80,7 @@ class FakeBench:
     def knob_reason(self, name: str) -> str | None:
         return None
 
-    def effect(self, name: str) -> dict[str, Any]:
+    def effect(self, name: str, verdict: Any = None) -> dict[str, Any]:
         return EFFECT
 
     def knob_bench(self) -> Any:
