@@ -25,6 +25,7 @@ TINY = Preset(
     beta1=0.9,
     beta2=0.99,
     description="for tests",
+    nanogpt_config="",
 )
 
 

@@ -7,6 +7,8 @@ name have labelled an Intel GPU "AMD". Only Linux has sysfs; elsewhere the list 
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +71,36 @@ def display_devices(sysfs_root: Path = Path("/sys")) -> list[PciDevice]:
         return []
     found = (_read_device(folder) for folder in folders)
     return sorted(device for device in found if device is not None and _is_graphics(device))
+
+
+def listed_vendors() -> dict[str, str]:
+    """What `lspci` prints as the vendor of each address; empty where it is not installed.
+
+    For comparison only: an identity comes from the vendor id.
+    """
+    try:
+        done = subprocess.run(
+            ["lspci", "-D", "-mm"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return parse_lspci(done.stdout)
+
+
+def parse_lspci(text: str) -> dict[str, str]:
+    """Address to vendor text, from the machine-readable lines of `lspci -D -mm`.
+
+    >>> parse_lspci('0000:00:02.0 "VGA compatible controller" "Intel Corporation" "UHD" -r02 ""')
+    {'0000:00:02.0': 'Intel Corporation'}
+    """
+    vendors = {}
+    for line in text.splitlines():
+        try:
+            address, _, vendor, *_ = shlex.split(line)
+        except ValueError:  # an unclosed quotation mark, or fewer than three fields
+            continue
+        vendors[address] = vendor
+    return vendors
 
 
 def _is_graphics(device: PciDevice) -> bool:

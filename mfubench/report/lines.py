@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from mfubench.report.claims import claim_line
 from mfubench.report.knobs import knob_line
 from mfubench.report.units import format_duration, format_share, format_si
 
@@ -20,17 +21,14 @@ def case_line(info: Info) -> str:
     'train-step/gpt2/cuda-bfloat16-b12-eager  unavailable: no CUDA device'
     """
     name = info["case_id"]
-    if info["outcome"] != "ok":
+    is_untestable = "claim" in info and info["outcome"] == "unsupported"
+    if info["outcome"] != "ok" and not is_untestable:
         return f"{name}  {info['outcome']}: {info['outcome_reason']}"
-    if info["question"] == "ceiling":
-        return f"{name}  {ceiling_rate(info)}"
-    if info["question"] == "harness":
-        return f"{name}  {harness_ratio(info)}"
     if info["question"].startswith("breakdown") and "breakdown" in info:
         unexplained = format_share(info["breakdown_unexplained"], digits=2)
         return f"{name}  {info['breakdown_binds']}, {unexplained} unexplained"
-    if info["question"] == "knob":
-        return f"{name}  {knob_line(info)}"
+    if short := _SHORT.get(info["question"]):
+        return f"{name}  {short(info)}"
     step = format_duration(info["step_s"])
     tokens = format_si(info["tokens_per_s"], "tok/s")
     share = format_share(info["ceiling_utilisation"])
@@ -61,3 +59,11 @@ def harness_ratio(info: Info) -> str:
         f"{info['harness_ratio_low']:.3f} to {info['harness_ratio_high']:.3f}, "
         f"{info['harness_pairs']} pairs)"
     )
+
+
+_SHORT: dict[str, Callable[[Info], str]] = {
+    "ceiling": ceiling_rate,
+    "harness": harness_ratio,
+    "knob": knob_line,
+    "claim": claim_line,
+}

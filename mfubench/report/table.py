@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mfubench.report.answer import answers, compile_times
 from mfubench.report.breakdown import breakdown_sentences, breakdown_table, breakdown_title
+from mfubench.report.claims import claims_table
 from mfubench.report.console import WIDTH, as_text
 from mfubench.report.knobs import compile_charges, knob_table
 from mfubench.report.lines import Info, ceiling_rate, harness_ratio
@@ -51,7 +52,9 @@ def _parts(infos: Sequence[Info]) -> list[RenderableType]:
     if knobs := [i for i in ok if i["question"] == "knob"]:
         parts.append(knob_table(knobs))
         parts.extend(Text(sentence + "\n") for sentence in compile_charges(knobs))
-    others = [i for i in infos if i["outcome"] != "ok"]
+    if claims := [i for i in infos if "claim" in i]:
+        parts.append(claims_table(claims))
+    others = [i for i in infos if i["outcome"] != "ok" and "claim" not in i]
     if others:
         parts.append(_outcome_table(others))
     if compiled := compile_times(ok):

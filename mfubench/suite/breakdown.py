@@ -31,8 +31,13 @@ LONG_STEP_S = 2.0
 """Ablation takes tens of steps per component; longer steps are not checked by it."""
 
 
-def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> None:
-    """Add the account of a timed step to its record; says in the record why where it cannot."""
+def take_account(
+    session: BenchSession, record: CaseRecord, step: TrainStep, *, check: bool = True
+) -> None:
+    """Add the account of a timed step to its record; says in the record why where it cannot.
+
+    `check` takes components out of eager steps, which is most of the time that an account takes.
+    """
     assert record.dtype is not None
     device, workload = step.device, step.workload
     ceiling = session.gemm_ceiling(device, record.dtype)
@@ -69,7 +74,7 @@ def take_account(session: BenchSession, record: CaseRecord, step: TrainStep) -> 
         bandwidth=curve.at if curve is not None else lambda _: float("inf"),
         outside=outside,
     )
-    if not record.compile:
+    if check and not record.compile:
         savings = _attempt(record, "ablation", lambda: _savings_s(session, record, step))
         account = with_ablations(account, savings or {})
     keep(record, account, profile, scale=(account.step_s - sum(outside.values())) / profile.step_s)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mfubench.analysis.results import ResultError, read_result
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
 from model.presets import PRESETS
@@ -186,9 +187,29 @@ def add_options(parser: pytest.Parser) -> None:
         help="How long the best measured ceiling counts before a newer, lower one replaces it. "
         "Default: %(default)s.",
     )
+    group.addoption(
+        "--claims-against",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="A saved run of another machine, for the claims about two. Default: the last one "
+        "with a GPU under --results-dir.",
+    )
 
 
 COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
+
+
+def _result_file(base: Path, given: Path | None) -> Path | None:
+    """The path of a result; refused at once when it is none."""
+    if given is None:
+        return None
+    path = base / given.expanduser()
+    try:
+        read_result(path)
+    except ResultError as error:
+        raise pytest.UsageError(f"--claims-against: {error}") from None
+    return path
 
 
 def read_options(config: pytest.Config) -> SweepOptions:
@@ -210,4 +231,5 @@ def read_options(config: pytest.Config) -> SweepOptions:
         threads=get("threads"),
         results_dir=(config.rootpath if is_default else base) / results_dir.expanduser(),
         ceiling_max_age_s=get("ceiling_max_age") * 86400.0,
+        claims_against=_result_file(base, get("claims_against")),
     )

@@ -39,6 +39,7 @@ QUESTION_FILES = (
     "test_harness",
     "test_breakdown",
     "test_knobs",
+    "test_claims",
 )
 """The order in which questions are asked."""
 

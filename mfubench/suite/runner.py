@@ -21,7 +21,7 @@ from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
 from mfubench.suite.knob_bench import PAIRS
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
-from mfubench.suite.stages import CaseStages
+from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
 from mfubench.timing import time_s
 from model.presets import get_preset
 
@@ -46,9 +46,19 @@ class CaseRunner(CaseStages):
                 self._measure_loop(record, loop)
 
     def breakdown(
-        self, workload: Workload, *, device: str, dtype: str, compile: bool, loop: bool = False
+        self,
+        workload: Workload,
+        *,
+        device: str,
+        dtype: str,
+        compile: bool,
+        loop: bool = False,
+        check: bool = True,
     ) -> None:
-        """Time a step (or a loop's iteration) and account for where its time goes."""
+        """Time a step (or a loop's iteration) and account for where its time goes.
+
+        `check` takes components out as well, to see whether the account is right.
+        """
         question = "breakdown-loop" if loop else "breakdown"
         record = self._train_record(question, workload, device, dtype, compile)
         with self._recorded(record), matmul_precision(dtype):
@@ -57,11 +67,11 @@ class CaseRunner(CaseStages):
                 target = self._prepare(record, workload, TrainLoop, compile_options=options)
                 with contextlib.closing(target):
                     self._measure_loop(record, target)
-                    take_account(self.session, record, target)
+                    take_account(self.session, record, target, check=check)
             else:
                 step = self._prepare(record, workload, TrainStep, compile_options=options)
                 self._measure(record, step)
-                take_account(self.session, record, step)
+                take_account(self.session, record, step, check=check)
 
     def _measure(self, record: CaseRecord, step: TrainStep) -> WarmUp:
         """Warm, time and account for the rates of a step."""
@@ -136,6 +146,21 @@ class CaseRunner(CaseStages):
             record.step_s = statistics.median(turns.candidate.s_per_token) * worker.tokens_per_step
             record.tokens_per_step = worker.tokens_per_step
             record.tokens_per_s = worker.tokens_per_step / record.step_s
+            record.outcome = Outcome.OK
+
+    def answer(self, record: CaseRecord, run: Callable[[], None]) -> None:
+        """Ask a question whose answer is no step time: `run` fills the record.
+
+        Its one round is the time that the answer took. CaseEnded and WorkerError from `run` end as
+        the outcomes that they carry.
+        """
+        with self._recorded(record):
+            if self.benchmark.disabled:
+                raise CaseEnded(Outcome.UNAVAILABLE, TIMING_IS_OFF)
+            try:
+                self._rounds(record, run, 1)
+            except WorkerError as error:
+                raise CaseEnded(error.outcome, error.reason) from None
             record.outcome = Outcome.OK
 
     def ceiling(

@@ -63,7 +63,7 @@ def parse_case(text: str, *, device: str, dtype: str) -> TrainCase:
 
 
 @dataclass
-class _PlainTimer:
+class PlainTimer:
     """Times rounds as pytest-benchmark's fixture does, for a case that runs outside pytest."""
 
     disabled: bool = False
@@ -119,7 +119,7 @@ def breakdown_of(case: TrainCase, options: SweepOptions, *, loop: bool) -> CaseR
         name = case.id
         session.progress.plan({name: case.compile}, options.plan)
         session.progress.start(name)
-        runner = CaseRunner(session, cast(Any, _PlainTimer()), name)
+        runner = CaseRunner(session, cast(Any, PlainTimer()), name)
         workload = session.gpt_workload(case.preset, case.batch_size)
         # The record says what happened.
         with contextlib.suppress(pytest.skip.Exception, pytest.fail.Exception):

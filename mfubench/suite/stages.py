@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Step = TypeVar("Step", bound=TrainStep)
 
 GROWTH_TRIES = 3
+TIMING_IS_OFF = "timing is switched off (--benchmark-disable)"
 LOSS_STEP = 10
 """The training loss is recorded after this many steps from the seed, so that runs compare."""
 
@@ -172,7 +173,7 @@ class CaseStages:
         self.benchmark.group = record.question
         self.benchmark.pedantic(run, rounds=rounds, iterations=1, setup=before)
         if self.benchmark.stats is None:
-            raise CaseEnded(Outcome.UNAVAILABLE, "timing is switched off (--benchmark-disable)")
+            raise CaseEnded(Outcome.UNAVAILABLE, TIMING_IS_OFF)
         rounds_s = list(self.benchmark.stats.stats.data)
         record.rounds = len(rounds_s)
         return rounds_s

@@ -76,6 +76,8 @@ class SweepOptions:
     threads: int | None = None
     results_dir: Path = Path("results")
     ceiling_max_age_s: float = 7 * 86400.0
+    claims_against: Path | None = None
+    """A saved run of another machine."""
 
     @property
     def plan(self) -> SweepPlan:

@@ -30,7 +30,7 @@ TINY = Preset(
     name="tiny",
     config=GPTConfig(block_size=64, vocab_size=65, n_layer=1, n_head=1, n_embd=8, bias=False),
     batch_size=4, eval_interval=50, eval_iters=2, log_interval=1, max_iters=100,
-    learning_rate=1e-3, beta1=0.9, beta2=0.99, description="for tests",
+    learning_rate=1e-3, beta1=0.9, beta2=0.99, description="for tests", nanogpt_config="",
 )
 
 def workload(measure_case, batch_size=4):

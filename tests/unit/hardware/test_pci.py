@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mfubench.hardware.pci import PciDevice, display_devices, vendor_name
+from mfubench.hardware.pci import (
+    PciDevice,
+    display_devices,
+    listed_vendors,
+    parse_lspci,
+    vendor_name,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,3 +57,22 @@ def test_a_malformed_or_incomplete_device_is_left_out(tmp_path: Path) -> None:
     (undecodable / "vendor").write_bytes(b"\xff\xfe")
     good = add_device(tmp_path, "0000:04:00.0", "0x10de", "0x2782", "0x030000")
     assert [device.address for device in display_devices(tmp_path)] == [good.name]
+
+
+def test_lines_of_lspci_that_cannot_be_read_are_left_out() -> None:
+    text = (
+        '0000:00:02.0 "VGA compatible controller" "Intel Corporation" "UHD Graphics"\n'
+        '0000:01:00.0 "unclosed\n'
+        "0000:02:00.0\n"
+        "\n"
+        '0000:03:00.0 "3D controller" "NVIDIA Corporation" "AD104" -ra1 "" ""\n'
+    )
+    assert parse_lspci(text) == {
+        "0000:00:02.0": "Intel Corporation",
+        "0000:03:00.0": "NVIDIA Corporation",
+    }
+
+
+def test_without_lspci_no_vendor_is_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert listed_vendors() == {}
