@@ -8,6 +8,7 @@ of steps. A self-test plants its costs here too, as work and memory; nothing sle
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from mfubench.hardware.devices import Device
 from mfubench.measure.configured_loop import ConfiguredLoop
 from mfubench.timing import time_s
 
-WARM_STEPS = 4
+WARM_S = 0.3
 CONTROL_SIZE, CONTROL_REPEATS = 512, 6
 EXTRA_SIZE = 96
 
@@ -42,15 +43,18 @@ class GatedLoop:
     def start(self, steps: int) -> dict[str, Any]:
         """The first steps: what they took, the loss they end with."""
         times_s = [time_s(self.loop) for _ in range(steps)]
-        if self._run is not self.loop:
-            times_s += [time_s(self._once) for _ in range(WARM_STEPS)]
-        self._step_s = min(times_s[-WARM_STEPS:])
+        loss = float(self.loop.last_loss)
+        warm_s = 0.0
+        while warm_s < WARM_S:
+            times_s.append(time_s(self._once))
+            warm_s += times_s[-1]
+        self._step_s = min(times_s[steps:])
         self._control()
         self._extra_s = min(time_s(self._extra) for _ in range(20))
         return {
-            "start_up_s": max(0.0, sum(times_s[:2]) - 2 * sorted(times_s)[len(times_s) // 2]),
+            "start_up_s": max(0.0, sum(times_s[:2]) - 2 * statistics.median(times_s[2:steps])),
             "step_s": self._step_s,
-            "loss": float(self.loop.last_loss),
+            "loss": loss,
         }
 
     def turn(self, steps: int, extra_ratio: float = 0.0) -> dict[str, float]:

@@ -113,13 +113,13 @@ class ClaimBench:
         """
         bench = self.knob_bench()
         self.phase(f"starting {what}")
-        with bench.start(config) as worker:
-            turns = bench.turns_of(bench.baseline(), worker)
+        with bench.start(config.steadied) as worker:
+            turns = bench.turns_of([bench.baseline()], worker)
             for _ in range(LOOKS):
                 self.phase(f"{what}: {BUILDS} pairs of builds")
                 _take_builds(turns)
                 effect = effect_of(
-                    *map(_by_build, (turns.base_s_per_token, turns.candidate_s_per_token))
+                    *(_by_build(side.s_per_token) for side in (turns.bases[0], turns.candidate))
                 )
                 if verdict(asdict(effect)) != UNTESTABLE:
                     break
@@ -127,7 +127,7 @@ class ClaimBench:
 
     def extras(self) -> dict[str, dict[str, float]]:
         """What evaluation and checkpoint add to a plain iteration, in pairs with plain ones."""
-        worker = self.knob_bench().baseline()
+        worker = self.knob_bench().plain_baseline()
         steps = steps_per_turn(statistics.median_high(worker.run(3)))
         plain_s, evaluation_s, checkpoint_s = [], [], []
         self.phase(f"evaluation and checkpoint: {EXTRA_PAIRS} pairs")
@@ -148,11 +148,11 @@ class ClaimBench:
     def iteration_s(self, device: str = "cpu") -> float:
         """The median iteration of nanoGPT's loop, evaluation and checkpoint left out."""
         self.phase("timing the loop")
-        return statistics.median(self.knob_bench(device).baseline().run(LOOP_STEPS))
+        return statistics.median(self.knob_bench(device).plain_baseline().run(LOOP_STEPS))
 
     def training(self, device: str = "cpu") -> dict[str, Any]:
         """A whole run predicted from a short look, and from a stretch that is really trained."""
-        worker = self.knob_bench(device).baseline()
+        worker = self.knob_bench(device).plain_baseline()
         preset = self.preset
         batches, times = 2 * preset.eval_iters, preset.max_iters // preset.eval_interval
         iteration_s = self.iteration_s(device)
@@ -220,7 +220,7 @@ def _take_builds(turns: Turns) -> None:
     """`BUILDS` more builds of both sides, each for a few turns. A compiled loop stays: building it
     anew would compile it anew."""
     for _ in range(BUILDS):
-        for worker in (turns.base, turns.candidate):
+        for worker in (turns.bases[0].worker, turns.candidate.worker):
             if worker.config.compile == "no":
                 worker.restart(SEED)
                 worker.run(WARM_STEPS)

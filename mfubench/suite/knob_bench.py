@@ -132,6 +132,10 @@ class KnobBench:
         """The resident steadied baseline, started anew if it has died."""
         return self._alive("steadied", self.base.steadied, 1)[0]
 
+    def plain_baseline(self) -> Worker:
+        """One resident process of the loop as it is."""
+        return self._alive("plain", self.base, 1)[0]
+
     def plain_baselines(self) -> list[Worker]:
         """Several resident processes of the loop as it is; one where nothing is steadied."""
         plain = self.base == self.base.steadied
