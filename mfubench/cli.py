@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfubench import __version__
-from mfubench.commands import advise
+from mfubench.commands import advise, gate
 from mfubench.commands.common import UserError
 from mfubench.hardware.dtypes import DTYPES
 from model.config import ConfigError, GPTConfig
@@ -115,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     breakdown.add_argument("--json", action="store_true", help="machine-readable")
     breakdown.set_defaults(run=run_breakdown)
     advise.add_parser(commands)
+    gate.add_parser(commands)
 
     device = commands.add_parser(
         "device", help="what this machine is, and where its peaks come from"

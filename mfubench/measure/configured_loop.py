@@ -54,9 +54,9 @@ class ConfiguredLoop:
         torch.set_float32_matmul_precision(float32_precision(config.dtype))
         if config.flush_denormals:
             torch.set_flush_denormal(True)
-        self.model = _model(self.preset, config).to(self.device.torch_device)
+        self.model = configured_model(self.preset, config).to(self.device.torch_device)
         self._parameters = list(self.model.parameters())
-        self._optimizer = _optimizer(self.model, self.preset, config)
+        self._optimizer = configured_optimizer(self.model, self.preset, config)
         self._forward_model = _compiled(self.model, config)
         self._autocast = make_autocast(self.device.kind, config.dtype)
         self._scaler = make_scaler(self.device.kind, config.dtype)
@@ -156,7 +156,8 @@ def _settings(preset: Preset, config: LoopConfig) -> LoopSettings:
     )
 
 
-def _model(preset: Preset, config: LoopConfig) -> nn.Module:
+def configured_model(preset: Preset, config: LoopConfig) -> nn.Module:
+    """The GPT of a preset with the configuration's GELU, checkpointing and kind of weights."""
     model = GPT(preset.config)
     if config.gelu == "tanh":
         for module in model.modules():
@@ -180,7 +181,10 @@ def _checkpointed(block: Block) -> None:
     block.forward = forward  # type: ignore[assignment, method-assign]
 
 
-def _optimizer(model: nn.Module, preset: Preset, config: LoopConfig) -> torch.optim.Optimizer:
+def configured_optimizer(
+    model: nn.Module, preset: Preset, config: LoopConfig
+) -> torch.optim.Optimizer:
+    """AdamW over a model's parameters, with the configuration's kernel."""
     kernels: dict[str, dict[str, bool]] = {
         "for-loop": {"foreach": False, "fused": False},
         "foreach": {"foreach": True},

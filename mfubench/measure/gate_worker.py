@@ -1,6 +1,6 @@
 """The worker of one side of the gate; `worker.py` has the protocol, this its requests:
 
-    {"config": {…}, "evaluates": bool, "extra_bytes": n, …}   →  {"ready": …, "origin": file}
+    {"config": {…}, "evaluates": bool, "extra_memory_ratio": x, …}   →  {"ready": …, "origin": file}
     {"start": n}                           →  {"start_up_s", "step_s", "loss"}
     {"turn": n, "extra_ratio": x}          →  {"step_s", "extra_s", "control_s"}
     {"count": true}                        →  {"peak_bytes", "graphs"}
@@ -24,7 +24,7 @@ def build(request: dict[str, Any]) -> Any:
     return GatedLoop(
         worker.build_loop(request),
         evaluates=bool(request.get("evaluates")),
-        extra_bytes=int(request.get("extra_bytes", 0)),
+        extra_memory_ratio=request.get("extra_memory_ratio", 0.0),
     )
 
 

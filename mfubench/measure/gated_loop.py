@@ -30,10 +30,14 @@ EXTRA_SIZE = 96
 class GatedLoop:
     """A training loop as a case of the gate."""
 
-    def __init__(self, loop: ConfiguredLoop, *, evaluates: bool, extra_bytes: int = 0) -> None:
+    def __init__(
+        self, loop: ConfiguredLoop, *, evaluates: bool, extra_memory_ratio: float = 0.0
+    ) -> None:
         self.loop = loop
         self._run: Callable[[], object] = (lambda: loop.evaluate(1)) if evaluates else loop
-        self._extra_bytes = extra_bytes
+        self._extra_bytes = 0
+        if extra_memory_ratio and (peak := self.peak_bytes()):
+            self._extra_bytes = round(extra_memory_ratio * peak)
         self._control = _matmul(loop.device, CONTROL_SIZE)
         self._extra = _matmul(loop.device, EXTRA_SIZE)
         self._extra_s = 0.0

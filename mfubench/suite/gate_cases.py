@@ -22,17 +22,11 @@ class GateCase:
     id: str
     config: LoopConfig
     evaluates: bool = False
-    extra_bytes: int = 0
-    """Memory that a self-test plants."""
 
     def request(self, **changes: Any) -> dict[str, Any]:
         """What the worker builds it from."""
         config = self.config.changed(changes) if changes else self.config
-        return {
-            "config": config.as_data(),
-            "evaluates": self.evaluates,
-            "extra_bytes": self.extra_bytes,
-        }
+        return {"config": config.as_data(), "evaluates": self.evaluates}
 
 
 class CaseChoiceError(ValueError):

@@ -42,6 +42,8 @@ class Side:
     python: str = sys.executable
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Changes of each case's `LoopConfig`."""
+    planted_memory_ratio: float = 0.0
+    """Memory that a self-test plants, as a share of the step's peak."""
 
     def start(self, case: GateCase) -> SideWorker:
         """A process that is ready to build cases. Raises WorkerError."""
@@ -81,7 +83,14 @@ class SideWorker(WorkerProcess):
         request = case.request(**dict(self.side.settings))
         corpus_name = str(corpus.resolve()) if corpus else None
         ready = self.ask(
-            {**request, "corpus": corpus_name, "cache": str(cache), "seed": seed}, START_TIMEOUT_S
+            {
+                **request,
+                "extra_memory_ratio": self.side.planted_memory_ratio,
+                "corpus": corpus_name,
+                "cache": str(cache),
+                "seed": seed,
+            },
+            START_TIMEOUT_S,
         )
         origin = Path(str(ready["origin"])).resolve()
         if "model" in self.side.under_test and self.side.tree.resolve() not in origin.parents:

@@ -1,0 +1,291 @@
+"""How often the gate errs on a machine: gates drawn from the stored pairs of its self-test.
+
+A self-test measures pairs of processes without a change, and in the same processes turns with
+planted extra work. Gates of any number of pairs are then drawn from them without measuring again.
+Drawn gates share pairs, so their rates are estimates without a bound of their own; bounds
+(Clopper-Pearson) come from the gates that share none.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from mfubench.analysis import gate_policy as policy
+from mfubench.analysis import signed_rank
+
+Rule = Callable[[Sequence[float], Sequence[float]], Any]
+
+DRAWS = 400
+NONE = "0"
+"""The name of no planted change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseTrials:
+    """The pairs of one case, by planted share of extra work."""
+
+    id: str
+    change: Mapping[str, Sequence[float]]
+    """Measured log-ratio per pair."""
+    truth: Mapping[str, Sequence[float]]
+    """What was planted, as a log-ratio, timed by itself in the same turns."""
+    control: Sequence[float]
+    base_s: Sequence[Sequence[float]]
+    """Step times of each turn of the base, per pair: for the rivals."""
+    candidate_s: Mapping[str, Sequence[Sequence[float]]]
+
+
+def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
+    """The trials in stored pairs, whole cases only."""
+    ids = list(dict.fromkeys(case_id for pair in pairs for case_id in pair["cases"]))
+    found = []
+    for case_id in ids:
+        cases = [
+            p["cases"][case_id]["times"] for p in pairs if "times" in p["cases"].get(case_id, {})
+        ]
+        shares = [NONE, *(cases[0]["planted"] if cases else ())]
+        times = {
+            share: [
+                c["step"]["candidate"] if share == NONE else c["planted"][share]["step"]
+                for c in cases
+            ]
+            for share in shares
+        }
+        base_s = [c["step"]["base"] for c in cases]
+        found.append(
+            CaseTrials(
+                id=case_id,
+                change={
+                    s: [_log_ratio(t, b) for t, b in zip(times[s], base_s, strict=True)]
+                    for s in shares
+                },
+                truth={
+                    s: [0.0 if s == NONE else _truth(c["planted"][s]) for c in cases]
+                    for s in shares
+                },
+                control=[
+                    _log_ratio(c["control"]["candidate"], c["control"]["base"]) for c in cases
+                ],
+                base_s=base_s,
+                candidate_s=times,
+            )
+        )
+    return found
+
+
+def _log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
+    return statistics.median(math.log(c / b) for c, b in zip(candidate, base, strict=True))
+
+
+def _truth(planted: Mapping[str, Sequence[float]]) -> float:
+    return statistics.median(
+        -math.log1p(-extra / step)
+        for step, extra in zip(planted["step"], planted["extra"], strict=True)
+    )
+
+
+def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
+    """What gates of so many pairs do here: false alarms, power, coverage, what can be seen."""
+    trials = trials_of(body["measured"])
+    least = min((len(t.control) for t in trials), default=0)
+    if least < pairs:
+        raise ValueError(f"{least} stored pairs are too few for gates of {pairs}")
+    limits = policy.Limits()
+    shares = [share for share in trials[0].change if share != NONE]
+    return {
+        "pairs": pairs,
+        "stored_pairs": least,
+        "false_alarms": _alarms(trials, pairs, limits),
+        "power": [_power(trials, share, pairs, limits) for share in shares],
+        "coverage": _coverage(trials, pairs),
+        "cases": [_case_figures(t, pairs, limits, len(trials)) for t in trials],
+    }
+
+
+# --- gates drawn from the pairs ------------------------------------------------------------------
+
+
+def _verdict(
+    trial: CaseTrials, share: str, first: Sequence[int], again: Sequence[int], family: int,
+    limits: policy.Limits,
+) -> str:  # fmt: skip
+    def taken(indices: Sequence[int]) -> policy.CasePairs:
+        return policy.CasePairs(
+            step=[trial.change[share][i] for i in indices],
+            control=[trial.control[i] for i in indices],
+        )
+
+    (judged,) = policy.judge_case(taken(first), limits, family=family)
+    if judged.needs_confirmation:
+        (judged,) = policy.judge_case(
+            taken(first), limits, family=family, confirmation=taken(again)
+        )
+    return judged.verdict
+
+
+def windows(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
+    """Disjoint first batches, each with the next one as its confirmation.
+
+    >>> windows(5, 2)
+    [([0, 1], [2, 3]), ([2, 3], [0, 1])]
+    """
+    batches = [list(range(i * pairs, (i + 1) * pairs)) for i in range(stored // pairs)]
+    return [(batch, batches[(i + 1) % len(batches)]) for i, batch in enumerate(batches)]
+
+
+def _draws(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
+    rng = np.random.default_rng(0)
+    wanted = min(2 * pairs, stored)
+    drawn = [rng.permutation(stored)[:wanted].tolist() for _ in range(DRAWS)]
+    return [(d[:pairs], d[-pairs:]) for d in drawn]
+
+
+def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: policy.Limits) -> dict[str, Any]:
+    stored = min(len(t.control) for t in trials)
+
+    def verdicts(first: Sequence[int], again: Sequence[int]) -> list[str]:
+        return [_verdict(t, NONE, first, again, len(trials), limits) for t in trials]
+
+    apart = [verdicts(*window) for window in windows(stored, pairs)]
+    drawn = [verdicts(*draw) for draw in _draws(stored, pairs)]
+    flat = [verdict for gate in drawn for verdict in gate]
+    count = sum(policy.REGRESSED in gate for gate in apart)
+    return {
+        **proportion(count, len(apart)),
+        "drawn_gates": len(drawn),
+        "drawn_rate": sum(policy.REGRESSED in gate for gate in drawn) / len(drawn),
+        "drawn_inconclusive_cases": flat.count(policy.INCONCLUSIVE) / len(flat),
+    }
+
+
+def _power(
+    trials: Sequence[CaseTrials], share: str, pairs: int, limits: policy.Limits
+) -> dict[str, Any]:
+    stored = min(len(t.control) for t in trials)
+
+    def seen(batches: Sequence[tuple[list[int], list[int]]]) -> list[bool]:
+        return [
+            _verdict(t, share, first, again, len(trials), limits) == policy.REGRESSED
+            for t in trials
+            for first, again in batches
+        ]
+
+    apart, drawn = seen(windows(stored, pairs)), seen(_draws(stored, pairs))
+    return {
+        "effect": float(share),
+        "true_effect": statistics.fmean(math.expm1(x) for t in trials for x in t.truth[share]),
+        "rate": sum(drawn) / len(drawn),
+        **proportion(sum(apart), len(apart)),
+    }
+
+
+def _coverage(trials: Sequence[CaseTrials], pairs: int) -> dict[str, Any]:
+    """How often the 95 % interval holds the planted truth, over cases, shares and windows."""
+    stored = min(len(t.control) for t in trials)
+    held, errors = [], []
+    for trial in trials:
+        for share in trial.change:
+            # Per pair the truth differs a little: what is left of the change must centre on zero.
+            rest = [c - t for c, t in zip(trial.change[share], trial.truth[share], strict=True)]
+            errors.append(signed_rank.centre(rest))
+            for first, _ in windows(stored, pairs):
+                low, high = signed_rank.interval([rest[i] for i in first])
+                held.append(low <= 0 <= high)
+    return {
+        **proportion(sum(held), len(held)),
+        "rate": sum(held) / len(held),
+        "bias": statistics.fmean(errors),
+        "largest_bias": max(errors, key=abs),
+    }
+
+
+def _case_figures(
+    trial: CaseTrials, pairs: int, limits: policy.Limits, family: int
+) -> dict[str, Any]:
+    changes = trial.change[NONE]
+    return {
+        "id": trial.id,
+        "pair_sd": statistics.stdev(changes),
+        "pair_robust_sd": float(stats.median_abs_deviation(changes, scale="normal")),
+        "control_sd": statistics.stdev(trial.control),
+        "mde": minimum_detectable(changes, pairs, limits, family),
+    }
+
+
+def minimum_detectable(
+    changes: Sequence[float], pairs: int, limits: policy.Limits, family: int, *, power: float = 0.9
+) -> float:
+    """The smallest slow-down that gates of so many pairs report with this power, from pairs
+    without a change that are shifted by it.
+
+    >>> quiet = [0.001, -0.001, 0.002, -0.002, 0.0015, -0.0015] * 2
+    >>> 0.01 < minimum_detectable(quiet, 6, policy.Limits(), 8) < 0.02
+    True
+    """
+    alpha = policy.ALPHA / family
+    rank = signed_rank.rank_of_bound(pairs, alpha) or 0
+    lows = []
+    for first, again in _draws(len(changes), pairs):
+        bounds = (signed_rank.walsh_averages([changes[i] for i in b])[rank] for b in (first, again))
+        lows.append(min(bounds))
+    needed = math.log1p(limits.floor) - float(np.quantile(lows, 1 - power))
+    return math.expm1(needed)
+
+
+def proportion(count: int, trials: int) -> dict[str, Any]:
+    """A count with its exact 95 % bounds (Clopper and Pearson, 1934).
+
+    >>> proportion(0, 40)["high"] < 0.09
+    True
+    """
+    bounds = stats.binomtest(count, trials).proportion_ci(0.95, method="exact")
+    return {
+        "count": count,
+        "trials": trials,
+        "low": float(bounds.low),
+        "high": float(bounds.high),
+    }
+
+
+# --- what others would have said -----------------------------------------------------------------
+
+
+def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[dict[str, Any]]:
+    """The same times through a threshold and through tests over steps: one process now against
+    another one earlier, as a stored baseline is compared; every ordered two of the pairs."""
+    rules: dict[str, Rule] = {
+        "--benchmark-compare-fail=median:5%": lambda b, c: np.median(c) > 1.05 * np.median(b),
+        "--benchmark-compare-fail=min:5%": lambda b, c: np.min(c) > 1.05 * np.min(b),
+        "Welch's t over steps, p < 0.05": lambda b, c: (
+            stats.ttest_ind(c, b, equal_var=False, alternative="greater").pvalue < 0.05
+        ),
+        "Mann-Whitney over steps, p < 0.05": lambda b, c: (
+            stats.mannwhitneyu(c, b, alternative="greater").pvalue < 0.05
+        ),
+    }
+    found = []
+    for name, alarms in rules.items():
+        rates = {
+            share: _mean(
+                bool(alarms(trial.base_s[i], trial.candidate_s[share][j]))
+                for trial in trials
+                for i in range(len(trial.base_s))
+                for j in range(len(trial.base_s))
+                if i != j
+            )
+            for share in (NONE, *shares)
+        }
+        found.append({"name": name, "rates": rates})
+    return found
+
+
+def _mean(values: Any) -> float:
+    several = list(values)
+    return sum(several) / len(several) if several else math.nan

@@ -1,0 +1,260 @@
+"""`mfubench gate`: is this working tree slower than that revision, on this machine, now?"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfubench.commands.common import UserError, add_results_dir, duration_s
+from model.presets import PRESETS
+
+if TYPE_CHECKING:
+    from mfubench.suite.gate_pairs import PairBench
+    from mfubench.suite.gate_sides import Side
+
+COULD_NOT_RUN = 3
+MOST_PAIRS = 200
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command; docs/commands.md and docs/gate.md describe it."""
+    parser = commands.add_parser(
+        "gate", help="judge whether the working tree trains slower than another revision"
+    )
+    add = parser.add_argument
+    add("--base", metavar="REV", help="the revision to compare with (default: the merge base)")
+    add("--base-python", type=Path, metavar="PATH", help="the base's Python: another environment")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a candidate's setting")
+    add("--set-base", action="append", default=[], metavar="KEY=VALUE", help="a base's setting")
+    add(
+        "--under-test",
+        default="model",
+        metavar="NAMES",
+        help="packages that the revisions differ in",
+    )
+    add("--against", type=Path, metavar="FILE", help="judge the newest stored run against this one")
+    add("--advisory", action="store_true", help="across machines, and never fail")
+    add("--preset", choices=tuple(PRESETS), default="nanogpt-cpu", help="(default: %(default)s)")
+    add("--device", default="cpu", metavar="NAME", help="cpu, cuda, … (default: %(default)s)")
+    add("--cases", metavar="PATTERNS", help="only these, separated by commas (default: all eight)")
+    add("--pairs", type=int, default=None, metavar="N", help="pairs of processes per batch")
+    add("--floor", type=float, default=None, metavar="X", help="0.01: what fails nobody")
+    add("--tolerance", type=float, default=None, metavar="X", help="0.05: what may pass")
+    add("--corpus", type=Path, default=None, metavar="PATH", help="a text, or train.bin's folder")
+    add("--threads", type=int, default=None, metavar="N", help="CPU threads")
+    add("--resume", action="store_true", help="use the pairs that an interrupted gate kept")
+    add("--wait", type=duration_s, default=0.0, metavar="TIME", help="for another gate to end")
+    add("--self-test", action="store_true", help="measure how often the gate errs here")
+    add("--load", action="store_true", help="with --self-test: beside a planted background load")
+    add("--json", action="store_true", help="machine-readable")
+    add("--markdown", action="store_true", help="for a pull request")
+    add("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
+    add_results_dir(parser, "where verdicts are kept")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit status 0 pass, 1 regressed, 2 inconclusive, 3 could not run."""
+    from mfubench.suite.gate import CouldNotRunError
+    from mfubench.suite.gate_cases import CaseChoiceError
+    from mfubench.suite.gate_sides import SideError
+    from mfubench.suite.machine_lock import BusyError, machine_lock
+
+    try:
+        if arguments.against is not None:
+            from mfubench.commands.gate_against import run_against
+
+            return run_against(arguments)
+        with machine_lock(arguments.wait):
+            if arguments.self_test:
+                from mfubench.commands.gate_self_test import run_self_test
+
+                return run_self_test(arguments)
+            return _gate(arguments)
+    except (UserError, CaseChoiceError, SideError, BusyError, CouldNotRunError) as error:
+        print(f"mfubench gate: {error}", file=sys.stderr)
+    except OSError as error:
+        what = error.strerror or error
+        print(
+            f"mfubench gate: {what} ({error.filename}); pairs are kept: --resume", file=sys.stderr
+        )
+    except KeyboardInterrupt:
+        print("mfubench gate: interrupted; whole pairs are kept: --resume", file=sys.stderr)
+    return COULD_NOT_RUN
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from mfubench.report.gate import gate_junit, gate_markdown, gate_text
+    from mfubench.suite import document
+    from mfubench.suite.gate import Gate, comparison_key
+    from mfubench.suite.gate_history import newest_self_test
+    from mfubench.suite.gate_pairs import PairJournal
+    from mfubench.suite.storage import json_text
+
+    settings = gate_settings(arguments)
+    cases = gate_cases_of(arguments)
+    machine = document.machine_dir(arguments.results_dir)
+    if refusal := document.refusal_to_write(machine / "gate"):
+        raise UserError(refusal)
+    with pair_bench(arguments) as bench:
+        key = comparison_key(bench, cases)
+        journal = PairJournal(machine / "gate" / f".pairs-{key}.jsonl")
+        if arguments.resume:
+            journal.load()
+            say(f"{len(journal.pairs)} pairs are kept from before")
+        else:
+            journal.finish()
+        pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", 10)
+        gate = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
+    gate["preset"], gate["device"] = arguments.preset, arguments.device
+    gate["self_test"] = newest_self_test(machine, pairs)
+    path = document.save("gate", gate, arguments.results_dir)
+    journal.finish()
+    if arguments.junit is not None:
+        arguments.junit.write_text(gate_junit(gate), encoding="utf-8")
+    if arguments.json:
+        print(json_text({k: v for k, v in gate.items() if k != "measured"}))
+    elif arguments.markdown:
+        print(gate_markdown(gate), end="")
+    else:
+        print(gate_text(gate, color=sys.stdout.isatty()))
+        print(f"\nsaved in {path}")
+    return int(gate["exit_status"])
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The table `tool.mfubench.gate` of pyproject.toml, the command line's limits over it.
+
+    Raises UserError for a limit that is none.
+    """
+    import tomllib
+
+    from mfubench.analysis.gate_policy import Limits
+
+    known = {*Limits.__dataclass_fields__, "cases", "pairs"}
+    table: dict[str, Any] = {}
+    path = Path("pyproject.toml")
+    if path.exists():
+        try:
+            tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"pyproject.toml cannot be read: {error}") from None
+        table = dict(tool.get("mfubench", {}).get("gate", {}))
+    for name in ("floor", "tolerance"):
+        if getattr(arguments, name) is not None:
+            table[name] = getattr(arguments, name)
+    for where, values in (("", table), *table.get("cases", {}).items()):
+        for name, value in values.items():
+            place = f"tool.mfubench.gate{f'.cases.{where}' if where else ''}"
+            if name not in known:
+                raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
+            if name in Limits.__dataclass_fields__ and not (
+                isinstance(value, int | float) and 0 <= value < 10
+            ):
+                raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
+    floor = table.get("floor", Limits().floor)
+    tolerance = table.get("tolerance", Limits().tolerance)
+    if floor >= tolerance:
+        raise UserError(f"the floor ({floor:g}) must be below the tolerance ({tolerance:g})")
+    return table
+
+
+def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
+    """The chosen cases, refused where device, threads, pairs or patterns cannot be."""
+    from mfubench.hardware.devices import parse_device
+    from mfubench.suite.gate_cases import chosen, gate_cases
+    from mfubench.suite.sweep import MAX_THREADS
+
+    threads, pairs = arguments.threads, arguments.pairs
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UserError(f"{threads} is not a number of threads; allowed: 1 to {MAX_THREADS}")
+    if pairs is not None and not 6 <= pairs <= MOST_PAIRS:
+        raise UserError(f"{pairs} pairs: fewer than 6 say nothing; allowed: 6 to {MOST_PAIRS}")
+    try:
+        reason = parse_device(arguments.device).unavailable_reason()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if reason is not None:
+        raise UserError(f"{arguments.device} cannot be used: {reason}")
+    cases = gate_cases(arguments.preset, arguments.device, threads=threads)
+    return chosen(cases, arguments.cases)
+
+
+@contextlib.contextmanager
+def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench]:
+    """Both sides ready to be measured; whatever was set up is taken away again."""
+    from mfubench.suite import gate_sides
+    from mfubench.suite.gate_pairs import PairBench
+
+    if arguments.corpus is not None and not arguments.corpus.exists():
+        raise UserError(f"There is no {arguments.corpus}; give a text file, or train.bin's folder")
+    under_test = tuple(name.strip() for name in arguments.under_test.split(",") if name.strip())
+    python = arguments.base_python
+    if python is not None and not python.exists():
+        raise UserError(f"There is no {python}; give the base environment's python")
+    base_settings, settings = _settings(arguments.set_base), _settings(arguments.set)
+    same_tree = bool(base_settings or settings or python) and arguments.base is None
+    same_tree = same_tree or arguments.self_test
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfubench-gate-")))
+        here = Path.cwd() if same_tree else gate_sides.repository(Path.cwd())
+        tree, label = here, "this tree"
+        if not same_tree:
+            commit, label = gate_sides.resolve_base(here, arguments.base)
+            tree = stack.enter_context(gate_sides.worktree(here, commit))
+        base: dict[str, Any] = {"python": str(python.absolute())} if python else {}
+
+        def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Side:
+            words = ", ".join(f"{k}={v}" for k, v in changes.items())
+            return gate_sides.side(
+                f"{name} with {words}" if words else name,
+                where,
+                folder / str(len(list(folder.iterdir()))),
+                under_test=under_test,
+                settings=changes,
+                **special,
+            )
+
+        cache = folder / "cache"
+        cache.mkdir()
+        yield PairBench(
+            base=make(label, tree, base_settings, **base),
+            candidate=make("the working tree" if not same_tree else "this tree", here, settings),
+            cache=cache,
+            corpus=arguments.corpus,
+            say=say,
+            **more,
+        )
+
+
+def _settings(words: list[str]) -> dict[str, Any]:
+    """Settings of a training loop from KEY=VALUE; a value is JSON, or a word as it is."""
+    import json
+
+    from mfubench.measure.loop_config import ConfigError, LoopConfig
+
+    changes: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key not in LoopConfig.__dataclass_fields__:
+            allowed = ", ".join(LoopConfig.__dataclass_fields__)
+            raise UserError(f"{word!r} is no KEY=VALUE of a training loop; keys: {allowed}")
+        try:
+            changes[key] = json.loads(text)
+        except ValueError:
+            changes[key] = text
+    try:
+        LoopConfig().changed(changes)
+    except (ConfigError, TypeError, ValueError) as error:
+        raise UserError(str(error)) from None
+    return changes

@@ -1,0 +1,42 @@
+"""`mfubench gate --against FILE`: the newest stored run of this machine by a stored one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mfubench.commands.common import UserError
+
+
+def run_against(arguments: argparse.Namespace) -> int:
+    """Exit status as `mfubench gate`; 0 whatever it says with `--advisory`."""
+    from mfubench.analysis.gate_policy import EXIT_STATUS, worst
+    from mfubench.analysis.results import Result, ResultError, read_result
+    from mfubench.commands.gate import gate_settings
+    from mfubench.report.gate_stored import stored_text
+    from mfubench.suite import document
+    from mfubench.suite.gate_stored import StoredRuns, machine_of, verdicts
+
+    try:
+        reference = read_result(arguments.against)
+    except ResultError as error:
+        raise UserError(str(error)) from None
+    folder = document.machine_dir(arguments.results_dir)
+    runs = StoredRuns(folder, without=arguments.against)
+    if not runs.results:
+        raise UserError(f"no run of this machine is stored in {folder}; type pytest benchmarks/")
+    run: Result = runs.results[-1]
+    here, there = machine_of(run), machine_of(reference)
+    if here != there and not arguments.advisory:
+        raise UserError(
+            f"{arguments.against} is of another machine ({there or 'unknown'}, here {here}); what "
+            "differs between machines is no regression. --advisory compares all the same, and never "
+            "fails"
+        )
+    found = verdicts(run, reference, runs, settings=gate_settings(arguments))
+    print(stored_text(found, run=Path(run.path).name, color=sys.stdout.isatty()))
+    if arguments.advisory:
+        print("\nadvisory: this never fails")
+        return 0
+    return EXIT_STATUS[worst([one.verdict for one in found])]

@@ -1,0 +1,56 @@
+"""`mfubench gate --self-test`: how often the gate errs on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mfubench.commands.common import UserError
+
+LEAST_PAIRS = 20
+DEFAULT_PAIRS = 40
+BUDGET_S = 3600.0
+
+
+def run_self_test(arguments: argparse.Namespace) -> int:
+    """Exit status 0 when it measured; its figures are a result, not a verdict."""
+    from mfubench.analysis.gate_policy import PAIRS
+    from mfubench.analysis.gate_trials import summary
+    from mfubench.commands.gate import gate_cases_of, pair_bench, say
+    from mfubench.report.gate_self_test import self_test_text
+    from mfubench.suite import document
+    from mfubench.suite.gate import comparison_key
+    from mfubench.suite.gate_pairs import PairJournal
+    from mfubench.suite.gate_self_test import PLANTS, self_test
+    from mfubench.suite.storage import json_text
+
+    pairs = DEFAULT_PAIRS if arguments.pairs is None else arguments.pairs
+    if pairs < LEAST_PAIRS:
+        raise UserError(
+            f"--pairs {pairs}: a self-test stores at least {LEAST_PAIRS}, a gate's {PAIRS} and as "
+            "many for its confirmation"
+        )
+    cases = gate_cases_of(arguments)
+    machine = document.machine_dir(arguments.results_dir)
+    if refusal := document.refusal_to_write(machine / "self-test"):
+        raise UserError(refusal)
+    with pair_bench(arguments, plants=PLANTS) as bench:
+        key = comparison_key(bench, cases) + ("-loaded" if arguments.load else "")
+        journal = PairJournal(machine / "self-test" / f".pairs-{key}.jsonl")
+        if arguments.resume:
+            journal.load()
+            say(f"{len(journal.pairs)} pairs are kept from before")
+        else:
+            journal.finish()
+        body = self_test(
+            bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, loaded=arguments.load
+        )
+    body["summary"] = summary(body, min(PAIRS, len(body["measured"])))
+    path = document.save("self-test", body, arguments.results_dir)
+    journal.finish()
+    if arguments.json:
+        print(json_text({k: v for k, v in body.items() if k != "measured"}))
+    else:
+        print(self_test_text(body, color=sys.stdout.isatty()))
+        print(f"\nsaved in {path}")
+    return 0

@@ -1,0 +1,210 @@
+"""One gate: pairs of both sides, a fresh batch for what looks slower, a verdict for each case."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mfubench.analysis import gate_policy as policy
+from mfubench.analysis import signed_rank
+from mfubench.measure.worker_process import WorkerError
+from mfubench.suite.gate_cases import GateCase
+from mfubench.suite.gate_pairs import (
+    BASE,
+    CANDIDATE,
+    PairBench,
+    PairJournal,
+    case_pairs,
+    failures,
+)
+
+CONFIRMATION = 1000
+"""Pairs of the fresh batch are numbered from here."""
+GIVE_UP_AFTER = 2
+"""Pairs in which a side fails a case, before the case is measured no further."""
+BAR_SHARE = 0.3
+"""Of the whole growth: a bar that grew by less is not named."""
+
+
+class CouldNotRunError(RuntimeError):
+    """A gate that cannot give a verdict, in one sentence."""
+
+
+@dataclass
+class Gate:
+    """The measuring of one comparison and its judgement."""
+
+    bench: PairBench
+    cases: Sequence[GateCase]
+    journal: PairJournal
+    pairs: int = policy.PAIRS
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The table `tool.mfubench.gate` with the command line's limits in it."""
+
+    def run(self) -> dict[str, Any]:
+        """The body of a gate's document. Raises CouldNotRunError when the base runs no case.
+
+        An interrupt leaves every whole pair in the journal.
+        """
+        start_s = time.perf_counter()
+        self._batch(self.cases, range(self.pairs))
+        self._refuse_without_base()
+        flagged = [case for case in self.cases if self._is_flagged(case)]
+        if flagged:
+            self.bench.say(
+                f"{len(flagged)} of {len(self.cases)} look slower: a fresh batch of pairs"
+            )
+            self._batch(flagged, range(CONFIRMATION, CONFIRMATION + self.pairs))
+        judged = [self._judged(case) for case in self.cases]
+        for case, one in zip(self.cases, judged, strict=True):
+            one["bar"] = self._moved_bar(case, one)
+        verdict = policy.worst([one["verdict"] for one in judged])
+        return {
+            "base": side_data(self.bench.base),
+            "candidate": side_data(self.bench.candidate),
+            "pairs": self.pairs,
+            "limits": asdict(policy.limits_for("", self.settings)),
+            "verdict": verdict,
+            "exit_status": policy.EXIT_STATUS[verdict],
+            "cases": judged,
+            "spent_s": time.perf_counter() - start_s,
+            "measured": self.journal.pairs,
+        }
+
+    # --- measuring ------------------------------------------------------------------------------
+
+    def _batch(self, cases: Sequence[GateCase], numbers: range) -> None:
+        """The pairs of a batch that are not in the journal yet."""
+        done = {pair["number"] for pair in self.journal.pairs}
+        for number in numbers:
+            if number in done:
+                continue
+            left = [case for case in cases if not self._is_hopeless(case)]
+            if not left:
+                return
+            self.journal.add(self.bench.pair(left, number))
+
+    def _failed(self, case: GateCase, side: str) -> list[str]:
+        return [e[side] for e in failures(self.journal.pairs, case.id) if side in e]
+
+    def _is_hopeless(self, case: GateCase) -> bool:
+        return any(len(self._failed(case, side)) >= GIVE_UP_AFTER for side in (BASE, CANDIDATE))
+
+    def _refuse_without_base(self) -> None:
+        words = [self._failed(case, BASE) for case in self.cases]
+        if all(len(found) >= GIVE_UP_AFTER for found in words):
+            raise CouldNotRunError(
+                f"{self.bench.base.label} runs none of the cases: {words[0][0]}. Choose another "
+                "base with --base REV"
+            )
+
+    # --- judging --------------------------------------------------------------------------------
+
+    @property
+    def _family(self) -> int:
+        """Timed metrics that are judged together: a step per case, a start-up per compiled one."""
+        return len(self.cases) + sum(case.config.compile != "no" for case in self.cases)
+
+    def _pairs_of(self, case: GateCase) -> tuple[policy.CasePairs, policy.CasePairs | None]:
+        first = [p for p in self.journal.pairs if p["number"] < CONFIRMATION]
+        fresh = [
+            p for p in self.journal.pairs if p["number"] >= CONFIRMATION and case.id in p["cases"]
+        ]
+        return case_pairs(first, case.id), case_pairs(fresh, case.id) if fresh else None
+
+    def _metrics(self, case: GateCase) -> list[policy.Judged]:
+        first, fresh = self._pairs_of(case)
+        limits = policy.limits_for(case.id, self.settings)
+        return policy.judge_case(first, limits, family=self._family, confirmation=fresh)
+
+    def _is_flagged(self, case: GateCase) -> bool:
+        return any(one.needs_confirmation for one in self._metrics(case))
+
+    def _judged(self, case: GateCase) -> dict[str, Any]:
+        metrics = self._metrics(case)
+        verdict = policy.worst([one.verdict for one in metrics])
+        reason = next(
+            (one.reason for one in metrics if one.verdict == verdict and one.reason), None
+        )
+        base, candidate = self._failed(case, BASE), self._failed(case, CANDIDATE)
+        if candidate and len(candidate) >= GIVE_UP_AFTER and not base:
+            verdict, reason = policy.REGRESSED, f"the candidate fails: {candidate[0]}"
+        elif base or candidate:
+            who = "neither side runs it" if base and candidate else "a side failed"
+            who = "new: the base does not run it" if len(base) >= GIVE_UP_AFTER else who
+            verdict = policy.worst([verdict, policy.INCONCLUSIVE])
+            reason = f"{who}: {(base or candidate)[0]}"
+            metrics = metrics if base == [] or len(base) < GIVE_UP_AFTER else []
+        first, fresh = self._pairs_of(case)
+        control = [*first.control, *(fresh.control if fresh else ())]
+        return {
+            "id": case.id,
+            "verdict": verdict,
+            "reason": reason,
+            "metrics": [asdict(one) for one in metrics],
+            "control": _interval(control),
+            "bar": None,
+        }
+
+    def _moved_bar(self, case: GateCase, one: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The bar that a slower step's time went to, from a profile of each side."""
+        slower = any(
+            m["metric"] == policy.STEP and m["verdict"] == policy.REGRESSED for m in one["metrics"]
+        )
+        if not slower or case.evaluates or case.config.compile != "no":
+            return None
+        self.bench.say(f"looking for the bar that moved: {case.id}")
+        try:
+            bars = self.bench.bars(case)
+        except WorkerError:
+            return None
+        return moved_bar(bars[BASE], bars[CANDIDATE])
+
+
+def moved_bar(base: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any] | None:
+    """The bar that grew most, with its growth; None where nothing grew or no bar stands out.
+
+    >>> moved_bar({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
+    {'name': 'attention', 'grew_s': 0.003, 'share': 0.97}
+    """
+    growth = {n: candidate.get(n, 0.0) - base.get(n, 0.0) for n in {*base, *candidate}}
+    grown_s = sum(value for value in growth.values() if value > 0)
+    if grown_s <= 0:
+        return None
+    name = max(growth, key=lambda n: growth[n])
+    share = growth[name] / grown_s
+    if share < BAR_SHARE:
+        return None
+    return {"name": name, "grew_s": round(growth[name], 6), "share": round(share, 2)}
+
+
+def _interval(logs: Sequence[float]) -> dict[str, float | None] | None:
+    if not logs:
+        return None
+    low, high = signed_rank.interval(logs)
+    return {
+        "change": math.expm1(signed_rank.centre(logs)),
+        "low": math.expm1(low) if math.isfinite(low) else None,
+        "high": math.expm1(high) if math.isfinite(high) else None,
+    }
+
+
+def side_data(side: Any) -> dict[str, Any]:
+    """What a side was, without paths of this machine."""
+    return {
+        "label": side.label,
+        "digest": side.digest(),
+        "settings": dict(side.settings),
+        "under_test": list(side.under_test),
+    }
+
+
+def comparison_key(bench: PairBench, cases: Sequence[GateCase]) -> str:
+    """What identifies a comparison, so that pairs of another one are never taken for its own."""
+    text = [bench.base.digest(), bench.candidate.digest(), str(bench.turns), str(bench.plants)]
+    text += [f"{case.id} {case.request()}" for case in cases]
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]

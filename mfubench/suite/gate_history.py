@@ -1,0 +1,25 @@
+"""What this machine's folder knows about its own gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mfubench.analysis.gate_trials import summary
+from mfubench.analysis.results import ResultError, read_json
+
+KIND = "self-test"
+
+
+def newest_self_test(machine: Path, pairs: int) -> dict[str, Any] | None:
+    """The newest self-test of this machine, summed up for gates of so many pairs."""
+    for path in sorted((machine / KIND).glob("[0-9]*.json"), reverse=True):
+        try:
+            data = read_json(path)
+            return {
+                "created": data["mfubench"]["created"],
+                **summary(data[KIND], pairs),
+            }
+        except (ResultError, KeyError, TypeError, ValueError):
+            continue
+    return None
