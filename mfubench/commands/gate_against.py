@@ -31,8 +31,8 @@ def run_against(arguments: argparse.Namespace) -> int:
     if here != there and not arguments.advisory:
         raise UserError(
             f"{arguments.against} is of another machine ({there or 'unknown'}, here {here}); what "
-            "differs between machines is no regression. --advisory compares all the same, and never "
-            "fails"
+            "differs between machines is no regression. --advisory compares all the same, and "
+            "never fails"
         )
     found = verdicts(run, reference, runs, settings=gate_settings(arguments))
     print(stored_text(found, run=Path(run.path).name, color=sys.stdout.isatty()))

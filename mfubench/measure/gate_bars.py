@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ WARM_STEPS = 5
 class _Configured(GPTWorkload):
     """A workload with the model and the optimizer of a loop's configuration."""
 
-    loop_config: LoopConfig = LoopConfig()
+    loop_config: LoopConfig = field(default_factory=LoopConfig)
 
     def make_model(self) -> nn.Module:
         return configured_model(self.preset, self.loop_config)

@@ -104,8 +104,8 @@ def reliability(self_test: Data | None) -> str:
     )
     return (
         f"Here, with {self_test['pairs']} pairs (self-test of {self_test['created'][:10]}), "
-        f"{powers}; {false['count']} false alarms in {false['trials']} gates without a change (at most "
-        f"{false['high'] * 100:.1f} %, 95 % confidence)."
+        f"{powers}; {false['count']} false alarms in {false['trials']} gates without a change "
+        f"(at most {false['high'] * 100:.1f} %, 95 % confidence)."
     )
 
 

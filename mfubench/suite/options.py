@@ -173,6 +173,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="CPU threads for one operator. Default: the usable cores.",
     )
     group.addoption(
+        "--gate",
+        action="store_true",
+        default=False,
+        help="Judge this run by the stored runs of this machine, and fail unless all of it passes.",
+    )
+    group.addoption(
         "--results-dir",
         type=Path,
         default=Path(DEFAULT_RESULTS_DIR),

@@ -17,6 +17,7 @@ from mfubench import __version__
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.record import Outcome
 from mfubench.report.units import format_duration
+from mfubench.suite.gate_option import GateOption
 from mfubench.suite.journal import left_behind
 from mfubench.suite.options import read_options
 from mfubench.suite.progress import Progress
@@ -87,6 +88,8 @@ class SuiteRun:
             option.benchmark_autosave = f"{commit}_{get_current_time()}"
         option.benchmark_save_data = True
         self._baseline_note = self._note_missing_baseline()
+        wants_gate = config.getoption("gate") and not config.option.collectonly
+        self._gate = GateOption(self.machine_dir, config.rootpath) if wants_gate else None
         if not (option.benchmark_compare or option.benchmark_verbose or option.benchmark_columns):
             option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
 
@@ -133,6 +136,8 @@ class SuiteRun:
             )
         if self._baseline_note:
             self.screen.line(self._baseline_note)
+        for note in self._gate.notes() if self._gate else ():
+            self.screen.line(note)
         for path in left_behind(self.machine_dir):
             self.screen.line(
                 f"an earlier run ended before it could save; its finished cases are in "
@@ -297,7 +302,10 @@ class SuiteRun:
         if self._storage_saved():
             self.session.journal.saved()
         nothing = records and all(record.outcome is not Outcome.OK for record in records)
-        if nothing and session.exitstatus == pytest.ExitCode.OK:
+        is_green = self._gate is None or (
+            self._storage_saved() and self._gate.judge(self._bench.storage.saved)
+        )
+        if (nothing or not is_green) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _storage_saved(self) -> bool:
@@ -339,6 +347,12 @@ class SuiteRun:
         width = writer.fullwidth if sys.stdout.isatty() else 100
         text = render(infos, color=writer.hasmarkup, notes=notes, width=width)
         writer.write(text)
+        if self._gate is not None:
+            from mfubench.report.gate_stored import stored_text
+
+            terminalreporter.section("mfubench gate")
+            run = saved.name if saved else "this run"
+            writer.write(stored_text(self._gate.verdicts, run=run, color=writer.hasmarkup) + "\n")
 
     def close(self) -> None:
         """Give back what `open` took."""
