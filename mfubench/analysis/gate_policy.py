@@ -88,9 +88,9 @@ def judge_case(
         judged.append(
             _timed(START_UP, first.start_up, limits.start_up, limits.start_up / 4, family, again)
         )
-    both = [first, *([confirmation] if confirmation else [])]
-    if moved := control_moved([v for pairs in both for v in pairs.control], limits.floor):
-        judged = [_spoilt(one, moved) for one in judged]
+    for batch in filter(None, (first, confirmation)):
+        if moved := control_moved(batch.control, limits.floor):
+            judged = [_spoilt(one, moved) for one in judged]
     return judged + [_counted(name, pair, limits) for name, pair in first.counted.items()]
 
 

@@ -187,20 +187,38 @@ def _power(
 
 
 def _coverage(trials: Sequence[CaseTrials], pairs: int) -> dict[str, Any]:
-    """How often the 95 % interval holds the planted truth, over cases, shares and windows."""
+    """How often the 95 % interval holds the planted truth.
+
+    Counted over cases and gates that share no pair, one planted share each in turn: shares of one
+    pair have their luck in common. The rate is over drawn gates and all shares.
+    """
     stored = min(len(t.control) for t in trials)
-    held, errors = [], []
-    for trial in trials:
-        for share in trial.change:
-            # Per pair the truth differs a little: what is left of the change must centre on zero.
-            rest = [c - t for c, t in zip(trial.change[share], trial.truth[share], strict=True)]
-            errors.append(signed_rank.centre(rest))
-            for first, _ in windows(stored, pairs):
-                low, high = signed_rank.interval([rest[i] for i in first])
-                held.append(low <= 0 <= high)
+    shares = list(trials[0].change)
+    # Per pair the truth differs a little: what is left of the change must centre on zero.
+    rest = [
+        {s: [c - t for c, t in zip(x.change[s], x.truth[s], strict=True)] for s in shares}
+        for x in trials
+    ]
+
+    def holds(values: Sequence[float], indices: Sequence[int]) -> bool:
+        low, high = signed_rank.interval([values[i] for i in indices])
+        return low <= 0 <= high
+
+    apart = [
+        holds(case[shares[(number + window) % len(shares)]], first)
+        for number, case in enumerate(rest)
+        for window, (first, _) in enumerate(windows(stored, pairs))
+    ]
+    drawn = [
+        holds(case[share], first)
+        for case in rest
+        for share in shares
+        for first, _ in _draws(stored, pairs)
+    ]
+    errors = [signed_rank.centre(case[share]) for case in rest for share in shares]
     return {
-        **proportion(sum(held), len(held)),
-        "rate": sum(held) / len(held),
+        **proportion(sum(apart), len(apart)),
+        "rate": sum(drawn) / len(drawn),
         "bias": statistics.fmean(errors),
         "largest_bias": max(errors, key=abs),
     }

@@ -26,6 +26,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "gate", help="judge whether the working tree trains slower than another revision"
     )
+    parser.error = lambda message: parser.exit(
+        COULD_NOT_RUN, f"mfubench gate: {message}; see mfubench gate --help\n"
+    )
     add = parser.add_argument
     add("--base", metavar="REV", help="the revision to compare with (default: the merge base)")
     add("--base-python", type=Path, metavar="PATH", help="the base's Python: another environment")

@@ -75,7 +75,8 @@ def sentences(body: Data) -> list[str]:
     )
     covered = (
         f"95 % intervals hold the planted truth in {coverage['count']} of {coverage['trials']} "
-        f"({coverage['low'] * 100:.1f} to {coverage['high'] * 100:.1f} %); bias "
+        f"({coverage['low'] * 100:.1f} to {coverage['high'] * 100:.1f} %), and in "
+        f"{coverage['rate'] * 100:.1f} % of drawn ones; bias "
         f"{coverage['bias'] * 100:+.2f} points, at most {coverage['largest_bias'] * 100:+.2f} in a "
         "case."
     )

@@ -1,0 +1,128 @@
+"""Real processes of both sides, each with its own code under test."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mfubench.cli import main
+from mfubench.commands.gate import COULD_NOT_RUN
+from mfubench.measure.worker_process import WorkerError
+from mfubench.suite import machine_lock
+from mfubench.suite.gate_cases import gate_cases
+from mfubench.suite.gate_pairs import BASE, CANDIDATE, PairBench, case_pairs
+from mfubench.suite.gate_sides import HARNESS, Side, side
+
+CASE = gate_cases("nanogpt-cpu", "cpu", threads=1)[0]
+PLANTED = """
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        for _ in range(40):
+            (x_BTC @ x_BTC.transpose(1, 2)).sum()
+        return self.forward_without(x_BTC)
+"""
+
+
+@pytest.fixture(scope="module")
+def slow_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as it is, with needless work in each MLP."""
+    tree = tmp_path_factory.mktemp("slow")
+    shutil.copytree(HARNESS / "model", tree / "model", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tree / "model/gpt.py"
+    text = path.read_text(encoding="utf-8")
+    start = text.index("class MLP(")
+    method = text.index("    def forward(self", start)
+    renamed = text[method:].replace("def forward(self", "def forward_without(self", 1)
+    path.write_text(text[:method] + PLANTED.lstrip("\n") + "\n" + renamed, encoding="utf-8")
+    return tree
+
+
+def sides(tmp_path: Path, tree: Path) -> tuple[Side, Side]:
+    base = side("base", HARNESS, tmp_path / "a")
+    return base, side("candidate", tree, tmp_path / "b")
+
+
+def test_a_pair_times_each_side_with_its_own_code(tmp_path: Path, slow_tree: Path) -> None:
+    bench = PairBench(*sides(tmp_path, slow_tree), cache=tmp_path, turns=2, plants=(0.5,))
+    pair = bench.pair([CASE], 0)
+    found = case_pairs([pair], CASE.id)
+    assert len(found.step) == len(found.control) == 1
+    # Needless work slows the step, and changes neither the loss nor what is held.
+    assert found.step[0] > 0.02
+    base_loss, loss = found.counted["loss"]
+    assert loss == pytest.approx(base_loss, rel=1e-6)
+    planted = pair["cases"][CASE.id]["times"]["planted"]["0.5"]
+    shares = [e / (s - e) for s, e in zip(planted["step"], planted["extra"], strict=True)]
+    assert all(0.2 < share < 1.5 for share in shares)
+
+
+def test_code_that_does_not_import_is_a_failure_of_its_side(
+    tmp_path: Path, slow_tree: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(slow_tree / "model", broken / "model")
+    (broken / "model/gpt.py").write_text("raise RuntimeError('half a change')\n", encoding="utf-8")
+    pair = PairBench(*sides(tmp_path, broken), cache=tmp_path, turns=1).pair([CASE], 0)
+    errors = pair["cases"][CASE.id]["errors"]
+    assert set(errors) == {CANDIDATE}
+    assert "half a change" in errors[CANDIDATE]
+
+
+def test_a_model_from_elsewhere_is_refused(tmp_path: Path, slow_tree: Path) -> None:
+    base, _ = sides(tmp_path, slow_tree)
+    with base.start(CASE) as worker:
+        worker.side = replace(base, tree=tmp_path)
+        with pytest.raises(WorkerError, match="the model was loaded from"):
+            worker.build(CASE, corpus=None, cache=tmp_path, seed=1)
+
+
+def test_a_worker_that_is_killed_fails_its_side_alone(tmp_path: Path) -> None:
+    base = side(BASE, HARNESS, tmp_path / "a")
+    with base.start(CASE) as worker:
+        worker._process.send_signal(signal.SIGKILL)
+        with pytest.raises(WorkerError, match="the worker ended"):
+            worker.build(CASE, corpus=None, cache=tmp_path, seed=1)
+        assert worker.has_ended
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "is in no git repository"),
+        (["--cases", "gpt9", "--set", "gelu=tanh"], "'gpt9' fits no case"),
+        (["--set", "speed=2"], "'speed=2' is no KEY=VALUE of a training loop"),
+        (["--set", "gelu=relu"], "gelu is 'relu'; allowed: exact, tanh"),
+        (["--pairs", "3"], "3 pairs: fewer than 6 say nothing"),
+        (["--device", "cuda:77"], "cuda:77 cannot be used"),
+        (["--base-python", "nowhere/python"], "There is no nowhere/python"),
+        (["--floor", "0.2"], "the floor (0.2) must be below the tolerance (0.05)"),
+        (["--against", "absent.json"], "absent.json cannot be read"),
+        (["--self-test", "--pairs", "10"], "a self-test stores at least 20"),
+    ],
+)
+def test_what_cannot_be_gated_is_one_sentence_and_status_3(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(machine_lock, "lock_path", lambda: tmp_path / "lock")
+    assert main(["gate", *arguments]) == COULD_NOT_RUN
+    said = capsys.readouterr()
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert said.out == ""
+
+
+def test_what_cannot_be_parsed_is_not_taken_for_an_inconclusive_gate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["gate", "--pairs", "many"])
+    assert ended.value.code == COULD_NOT_RUN
+    assert "invalid int value: 'many'" in capsys.readouterr().err
