@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MAX_FILE_BYTES = 512 * 2**20
+import orjson
+
+MAX_FILE_BYTES = 64 * 2**20
 """A file above this is refused: a run is a few hundred kilobytes."""
 
 
@@ -35,13 +38,36 @@ def is_case(benchmark: dict[str, Any]) -> bool:
     return isinstance(benchmark.get("extra_info"), dict) and "case_id" in benchmark["extra_info"]
 
 
+def result_paths(sources: Iterable[str | Path]) -> Iterator[Path]:
+    """The files given, and the saved runs and documents below the folders given.
+
+    Those are numbered; ceilings.json and the like are neither. Raises FileNotFoundError when a path
+    does not exist.
+    """
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            yield from sorted(path.rglob("[0-9][0-9][0-9][0-9]*_*.json"))
+        elif path.exists():
+            yield path
+        else:
+            raise FileNotFoundError(f"no result file or folder at {path}")
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; raises ResultError with a sentence."""
+    """The JSON object in a file; raises ResultError with a sentence.
+
+    NaN and infinities, which JSON does not have and Python writes all the same, are read as null:
+    unknown stays unknown.
+    """
     try:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_FILE_BYTES:
-            raise ResultError(f"{path} has {size_bytes / 2**20:.0f} MiB; no result is that large")
-        data = json.loads(path.read_text(encoding="utf-8"))
+            raise ResultError(
+                f"{path} has {size_bytes / 2**20:.0f} MiB; no result is that large "
+                f"(at most {MAX_FILE_BYTES // 2**20} MiB are read)"
+            )
+        data = parse_json(path.read_bytes())
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
@@ -49,6 +75,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ResultError(f"{path} is JSON, but not an object as pytest-benchmark writes it")
     return data
+
+
+def parse_json(text: bytes) -> object:
+    """JSON by the fast parser, and by Python's where only that one reads it (NaN)."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text.decode("utf-8"), parse_constant=lambda _: None)
 
 
 def read_result(path: Path) -> Result:

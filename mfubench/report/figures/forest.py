@@ -1,0 +1,142 @@
+"""The forest plot: a ratio or a change per row, with its interval, against no change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from mfubench.report.figures import is_narrow
+from mfubench.report.svg import (
+    Scale,
+    axis_x,
+    fit,
+    label,
+    line,
+    mark,
+    picture,
+    rect,
+    tag,
+    width_px,
+)
+
+ROW_PX, NARROW_ROW_PX = 26.0, 44.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForestRow:
+    """One estimate with its interval, as ratios: 1 is no change."""
+
+    name: str
+    ratio: float
+    low: float
+    high: float
+    verdict: str
+    is_settled: bool = True
+    """False draws it hollow: the interval does not tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A range of changes that the plot names: the floor, the tolerance."""
+
+    name: str
+    low: float
+    high: float
+
+
+def forest(
+    rows: Sequence[ForestRow],
+    *,
+    title: str,
+    description: str,
+    key: str,
+    width: float,
+    bands: Sequence[Band] = (),
+    as_change: bool = False,
+) -> Markup:
+    """Rows from top to bottom on one axis of percent; an interval past the edge ends in an arrow."""
+    narrow = is_narrow(width)
+    left = 12.0 if narrow else 230.0
+    right = width - (12.0 if narrow else 250.0)
+    row_px = NARROW_ROW_PX if narrow else ROW_PX
+    top = 22.0 if bands else 4.0
+    bottom = top + row_px * len(rows)
+    scale = _scale(rows, bands, left, right)
+    parts: list[object] = []
+    for band in bands:
+        x1, x2 = (min(max(scale(edge), left), right) for edge in (band.low, band.high))
+        parts.append(
+            mark([rect(x1, top, x2 - x1, bottom - top, "band")], f"{band.name}: {_spread(band)}")
+        )
+    parts += axis_x(scale, top, bottom, _percent, 3 if narrow else 5)
+    parts.append(line(scale(1.0), top - 4, scale(1.0), bottom, "no-change"))
+    if bands:
+        names = ", ".join(f"{b.name} {_spread(b)}" for b in bands)
+        parts.append(label(0, 12, fit("shaded: " + names, width), cls="tick"))
+    for index, row in enumerate(rows):
+        y = top + index * row_px
+        parts.append(_row(row, y, scale, width, narrow=narrow, as_change=as_change))
+    return picture(key, (width, bottom + 24), parts, title=title, description=description)
+
+
+def _scale(
+    rows: Sequence[ForestRow], bands: Sequence[Band], left: float, right: float
+) -> Scale:
+    """Wide enough for every estimate and most of every interval."""
+    points = [row.ratio for row in rows] or [1.0]
+    reach = max(abs(math.log(p)) for p in points if p > 0)
+    edges = [abs(math.log(e)) for row in rows for e in (row.low, row.high) if e > 0]
+    named = [abs(math.log(e)) for band in bands for e in (band.low, band.high) if e > 0]
+    reach = max(reach, min(max(edges, default=0.0), 1.5 * reach + 0.05), *named, 0.01) * 1.12
+    return Scale(math.exp(-reach), math.exp(reach), left, right, log=False)
+
+
+def _percent(ratio: float) -> str:
+    change = (ratio - 1) * 100
+    return "no change" if abs(change) < 1e-6 else f"{change:+.3g} %".replace("-", "−")
+
+
+def _spread(band: Band) -> str:
+    return f"±{(band.high - 1) * 100:.2g} %"
+
+
+def _row(
+    row: ForestRow, y: float, scale: Scale, width: float, *, narrow: bool, as_change: bool
+) -> Markup:
+    middle = y + (30.0 if narrow else 13.0)
+    text_y = y + (14.0 if narrow else 17.0)
+    low, high = (min(max(scale(e), scale.start_px), scale.end_px) for e in (row.low, row.high))
+    at = min(max(scale(row.ratio), scale.start_px), scale.end_px)
+    cls = "settled" if row.is_settled else "unsettled"
+    drawn: list[object] = [
+        rect(scale.start_px, y + (20 if narrow else 0), scale.end_px - scale.start_px, 22, "hit"),
+        line(low, middle, high, middle, f"interval {cls}"),
+    ]
+    drawn += _ends(row, low, high, middle, scale, cls)
+    drawn.append(tag("circle", cx=at, cy=middle, r=4.5, cls=f"estimate {cls}"))
+    value = _percent(row.ratio) if as_change else f"×{row.ratio:.3f}"
+    told = f"{value} · {row.verdict}"
+    told = fit(told, width - scale.end_px - 16) if not narrow else fit(told, width * 0.56)
+    room = width - width_px(told) - 10 if narrow else scale.start_px - 16
+    drawn.append(label(0, text_y, fit(row.name, room), cls="name"))
+    drawn.append(label(width - 2, text_y, told, anchor="end", cls="value"))
+    interval = f"{_percent(row.low)} to {_percent(row.high)}"
+    return mark(drawn, f"{row.name}: {value}, 95 % interval {interval}; {row.verdict}")
+
+
+def _ends(
+    row: ForestRow, low: float, high: float, y: float, scale: Scale, cls: str
+) -> list[Markup]:
+    """A tick at either end, or an arrow where the interval goes on outside the plot."""
+    ends = []
+    for x, edge, way in ((low, row.low, -1), (high, row.high, 1)):
+        outside = edge < scale.low if way < 0 else edge > scale.high
+        if outside:
+            points = f"{x:.1f},{y:.1f} {x - way * 7:.1f},{y - 4:.1f} {x - way * 7:.1f},{y + 4:.1f}"
+            ends.append(tag("polygon", points=points, cls=f"arrow {cls}"))
+        else:
+            ends.append(line(x, y - 4, x, y + 4, f"interval {cls}"))
+    return ends
