@@ -1,4 +1,4 @@
-"""The commands that are not a pytest run: breakdown, flops, explain, report, device, show, validate.
+"""The commands that are not a pytest run: flops, explain, breakdown, report, device, …
 
 Nothing heavy is imported before a command needs it; `mfubench --help` answers at once.
 """

@@ -264,12 +264,7 @@ def _keep_newest(
     what it held is looked for in the next."""
     checked: dict[Path, dict[str, Any]] = {}
     while True:
-        newest: dict[tuple[str, str], Run] = {}
-        for path, run in runs.items():
-            for case_id in holds[path]:
-                key = (run.machine, case_id)
-                if key not in newest or run.at_s >= newest[key].at_s:
-                    newest[key] = run
+        newest = _newest(runs, holds)
         broken = {}
         for path in dict.fromkeys(run.path for run in newest.values()):
             if path not in checked:
@@ -285,13 +280,33 @@ def _keep_newest(
             for points in collection.history.values():
                 points[:] = [point for point in points if point.run is not run]
     for path, data in checked.items():
-        if path not in runs:
-            continue
-        run = runs[path]
-        for info, rounds_s in _records(data):
-            if newest.get((run.machine, str(info["case_id"]))) is run:
-                collection.cases.append(Case(info=info, run=run, rounds_s=rounds_s))
-                collection.provenance[path] = mapping(data.get("mfubench"))
+        if path in runs:
+            _keep_records(collection, runs[path], data, newest)
+
+
+def _newest(
+    runs: Mapping[Path, Run], holds: Mapping[Path, list[str]]
+) -> dict[tuple[str, str], Run]:
+    """By machine and case, the run that has its newest record."""
+    newest: dict[tuple[str, str], Run] = {}
+    for path, run in runs.items():
+        for case_id in holds[path]:
+            key = (run.machine, case_id)
+            if key not in newest or run.at_s >= newest[key].at_s:
+                newest[key] = run
+    return newest
+
+
+def _keep_records(
+    collection: Collection,
+    run: Run,
+    data: dict[str, Any],
+    newest: Mapping[tuple[str, str], Run],
+) -> None:
+    for info, rounds_s in _records(data):
+        if newest.get((run.machine, str(info["case_id"]))) is run:
+            collection.cases.append(Case(info=info, run=run, rounds_s=rounds_s))
+            collection.provenance[run.path] = mapping(data.get("mfubench"))
 
 
 def _checked(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mfubench.analysis.collection import Point
 
@@ -90,7 +91,7 @@ def history_of(machine: str, case_id: str, points: Sequence[Point]) -> History:
     bounds = [0, *cuts, len(medians)]
     levels = [
         Level(first=a, last=b - 1, median_s=statistics.median(medians[a:b]))
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in pairwise(bounds)
     ]
     changes = [
         _change_point(points, cut, levels[i], levels[i + 1], environment)
@@ -151,18 +152,16 @@ def _search(logs: Sequence[float], sigma: float) -> list[int]:
 
 def _sigma(logs: Sequence[float]) -> float:
     """Noise of one run, from differences of neighbours: a change of level hardly moves it."""
-    gaps = [abs(b - a) for a, b in zip(logs, logs[1:], strict=False)]
+    gaps = [abs(b - a) for a, b in pairwise(logs)]
     return 1.4826 * statistics.median(gaps) / math.sqrt(2)
 
 
 def _without_outliers(logs: Sequence[float], sigma: float) -> list[float]:
-    """Each value kept within a few sigmas of its neighbourhood's median: one busy night is no level."""
+    """Each value kept near its neighbourhood's median: one busy night is no level."""
     clipped = []
     for index, value in enumerate(logs):
         around = statistics.median(logs[max(0, index - 4) : index + 5])
-        clipped.append(
-            min(max(value, around - CLIP_SIGMAS * sigma), around + CLIP_SIGMAS * sigma)
-        )
+        clipped.append(min(max(value, around - CLIP_SIGMAS * sigma), around + CLIP_SIGMAS * sigma))
     return clipped
 
 
@@ -171,10 +170,8 @@ def _worth(logs: Sequence[float], cuts: Sequence[int]) -> list[int]:
     kept = list(cuts)
     while kept:
         bounds = [0, *kept, len(logs)]
-        levels = [
-            statistics.median(logs[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)
-        ]
-        steps = [abs(b - a) for a, b in zip(levels, levels[1:], strict=False)]
+        levels = [statistics.median(logs[a:b]) for a, b in pairwise(bounds)]
+        steps = [abs(b - a) for a, b in pairwise(levels)]
         least = min(range(len(steps)), key=steps.__getitem__)
         if steps[least] >= math.log1p(WORTH_RATIO):
             break
@@ -211,9 +208,7 @@ def _change_point(
 
 def _buckets(points: Sequence[Point]) -> list[Bucket]:
     size = math.ceil(len(points) / DRAWN)
-    return [
-        _bucket(points[start : start + size], start) for start in range(0, len(points), size)
-    ]
+    return [_bucket(points[start : start + size], start) for start in range(0, len(points), size)]
 
 
 def _bucket(points: Sequence[Point], start: int) -> Bucket:

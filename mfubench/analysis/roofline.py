@@ -1,7 +1,7 @@
 """Where a model's components stand under the measured ceilings.
 
-Intensity is FLOPs per byte of least traffic (every input read once, every output written once), so a
-component that moves more stands further left than drawn.
+Intensity is FLOPs per byte of least traffic (every input read once, every output written once), so
+a component that moves more stands further left than drawn.
 """
 
 from __future__ import annotations
@@ -82,7 +82,12 @@ def roof_points(info: Info, ceilings: Iterable[Info]) -> list[RoofPoint]:
     gemm = bars.get("gemm in place") or bars.get("gemm shapes") or {}
     attention_flops = attention.get("flops") or 0
     parts = (
-        ("matrix products", bars["peak"]["flops"] - attention_flops, gemm_bytes, gemm.get("whole_s")),
+        (
+            "matrix products",
+            bars["peak"]["flops"] - attention_flops,
+            gemm_bytes,
+            gemm.get("whole_s"),
+        ),
         ("attention", attention_flops, attention.get("bytes"), attention.get("whole_s")),
     )
     for name, flops, moved, seconds in parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +56,7 @@ def forest(
     bands: Sequence[Band] = (),
     as_change: bool = False,
 ) -> Markup:
-    """Rows from top to bottom on one axis of percent; an interval past the edge ends in an arrow."""
+    """Rows on one axis of percent; an interval that goes on past the edge ends in an arrow."""
     narrow = is_narrow(width)
     left = 12.0 if narrow else 230.0
     right = width - (12.0 if narrow else 250.0)
@@ -82,16 +81,17 @@ def forest(
     return picture(key, (width, bottom + 24), parts, title=title, description=description)
 
 
-def _scale(
-    rows: Sequence[ForestRow], bands: Sequence[Band], left: float, right: float
-) -> Scale:
-    """Wide enough for every estimate and most of every interval."""
-    points = [row.ratio for row in rows] or [1.0]
-    reach = max(abs(math.log(p)) for p in points if p > 0)
-    edges = [abs(math.log(e)) for row in rows for e in (row.low, row.high) if e > 0]
-    named = [abs(math.log(e)) for band in bands for e in (band.low, band.high) if e > 0]
-    reach = max(reach, min(max(edges, default=0.0), 1.5 * reach + 0.05), *named, 0.01) * 1.12
-    return Scale(math.exp(-reach), math.exp(reach), left, right, log=False)
+def _scale(rows: Sequence[ForestRow], bands: Sequence[Band], left: float, right: float) -> Scale:
+    """Holds no change, every estimate, every band, and of the intervals what is not far away."""
+    points = [1.0, *(row.ratio for row in rows)]
+    low, high = min(points), max(points)
+    reach = 0.75 * (high - low) + 0.02
+    low = max(min(low, *(row.low for row in rows)), low - reach) if rows else low
+    high = min(max(high, *(row.high for row in rows)), high + reach) if rows else high
+    low = min([low, *(band.low for band in bands)])
+    high = max([high, *(band.high for band in bands)])
+    room = 0.06 * (high - low) or 0.01
+    return Scale(low - room, high + room, left, right)
 
 
 def _percent(ratio: float) -> str:
@@ -116,7 +116,7 @@ def _row(
         line(low, middle, high, middle, f"interval {cls}"),
     ]
     drawn += _ends(row, low, high, middle, scale, cls)
-    drawn.append(tag("circle", cx=at, cy=middle, r=4.5, cls=f"estimate {cls}"))
+    drawn.append(tag("circle", cx=at, cy=middle, r=3.8, cls=f"estimate {cls}"))
     value = _percent(row.ratio) if as_change else f"×{row.ratio:.3f}"
     told = f"{value} · {row.verdict}"
     told = fit(told, width - scale.end_px - 16) if not narrow else fit(told, width * 0.56)

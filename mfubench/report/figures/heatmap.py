@@ -32,7 +32,7 @@ def heatmap(
     key: str,
     width: float,
 ) -> Markup:
-    """Darker is more. A hatched cell was asked for and has no number; an empty one was not asked."""
+    """Darker is more. A hatched cell has no number and a reason; an empty one was not asked."""
     narrow = is_narrow(width)
     left = 0.0 if narrow else 250.0
     row_px = ROW_PX + (18.0 if narrow else 0.0)

@@ -41,7 +41,9 @@ def history_picture(history: History, *, key: str, width: float) -> Markup:
         parts.append(line(x1, y, max(x2, x1 + 2), y, "level"))
     for change_point in history.change_points:
         x = (x_scale(change_point.index - 1) + x_scale(change_point.index)) / 2
-        points = f"{x:.1f},{TOP_PX - 2:.1f} {x - 5:.1f},{TOP_PX - 11:.1f} {x + 5:.1f},{TOP_PX - 11:.1f}"
+        points = (
+            f"{x:.1f},{TOP_PX - 2:.1f} {x - 5:.1f},{TOP_PX - 11:.1f} {x + 5:.1f},{TOP_PX - 11:.1f}"
+        )
         drawn = [
             rect(x - 5, TOP_PX - 12, 10, BOTTOM_PX - TOP_PX + 12, "hit"),
             line(x, TOP_PX - 2, x, BOTTOM_PX, "change-line"),
@@ -49,7 +51,9 @@ def history_picture(history: History, *, key: str, width: float) -> Markup:
         ]
         parts.append(mark(drawn, change_point.sentence))
     for bucket in buckets:
-        dot = tag("circle", cx=x_scale(bucket.index), cy=y_scale(bucket.median_s), r=2.6, cls="dot run")
+        dot = tag(
+            "circle", cx=x_scale(bucket.index), cy=y_scale(bucket.median_s), r=2.6, cls="dot run"
+        )
         parts.append(mark([dot], bucket.tip))
     parts.append(label(left, 126, history.first_day, cls="tick"))
     parts.append(label(right, 126, history.last_day, anchor="end", cls="tick"))

@@ -47,7 +47,7 @@ def curves(
     y_name: str,
     show_x: Callable[[float], str],
     show_y: Callable[[float], str],
-    from_zero: bool = False,
+    zero: str | None = None,
     mark_x: tuple[float, str] | None = None,
 ) -> Markup:
     """Lines with their names in a legend above, and an x that is named where it matters."""
@@ -55,20 +55,23 @@ def curves(
     height = 230.0 if narrow else 280.0
     named = [curve for curve in lines if curve.is_named]
     top = 26.0 + (18.0 * len(named) if narrow else 18.0)
-    left, right, bottom = 58.0, width - 14.0, top + height - 60.0
+    left, right, bottom = 62.0, width - 26.0, top + height - 60.0
     xs = [x for curve in lines for x in curve.xs]
     ys = [y for curve in lines for y in curve.ys]
-    low_y = 0.0 if from_zero else min(ys)
     x_scale = Scale(min(xs), max(xs), left, right)
-    room = (max(ys) - low_y) * 0.05
-    y_scale = Scale(low_y if from_zero else low_y - room, max(ys) + room, bottom, top)
+    ys += [0.0] if zero is not None else []
+    room = (max(ys) - min(ys)) * 0.05 or 1.0
+    y_scale = Scale(min(ys) - room, max(ys) + room, bottom, top)
     parts: list[object] = [label(0, 12, y_name, cls="axis")]
     parts += axis_x(x_scale, top, bottom, show_x, 3 if narrow else 6)
     parts += axis_y(y_scale, left, right, show_y)
     parts.append(label(right, bottom + 34, x_name, anchor="end", cls="axis"))
+    if zero is not None:
+        parts.append(line(left, y_scale(0.0), right, y_scale(0.0), "no-change"))
+        parts.append(label(right, y_scale(0.0) - 5, zero, anchor="end", cls="tick halo"))
     if mark_x is not None and x_scale.low <= mark_x[0] <= x_scale.high:
         x = x_scale(mark_x[0])
-        parts.append(line(x, top, x, bottom, "no-change"))
+        parts.append(line(x, top, x, bottom, "change-line"))
         anchor = "end" if x > (left + right) / 2 else "start"
         parts.append(label(x + (-6 if anchor == "end" else 6), top + 14, mark_x[1], anchor=anchor))
     for curve in lines:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from mfubench.analysis.roofline import Roof, RoofPoint
-from mfubench.report.figures import is_narrow
 from mfubench.report.svg import (
     Scale,
     axis_x,
@@ -33,8 +32,7 @@ def roofline(
     width: float,
 ) -> Markup:
     """FLOP/s over FLOPs per byte, both logarithmic."""
-    narrow = is_narrow(width)
-    top, bottom, left, right = 28.0, 330.0, 74.0, width - 12.0
+    top, bottom, left, right = 30.0, 310.0, 58.0, width - 12.0
     xs = [point.flops_per_byte for point in points]
     ys = [point.flops_per_s for point in points]
     ridge = roof.flops_per_s / roof.bytes_per_s if roof.bytes_per_s else min(xs)
@@ -48,23 +46,30 @@ def roofline(
     parts += axis_x(x_scale, top, bottom, lambda v: f"{v:g}")
     parts += axis_y(y_scale, left, right, lambda v: format_si(v, "", digits=1).strip())
     parts.append(label(right, bottom + 34, "FLOPs per byte", anchor="end", cls="axis"))
-    parts += _roofs(roof, x_scale, y_scale, narrow)
-    taken: list[tuple[float, float, float]] = []
-    for point in sorted(points, key=lambda p: not p.is_model):
+    taken: list[Box] = []
+    parts += _roofs(roof, x_scale, y_scale, taken)
+    places = [(x_scale(p.flops_per_byte), y_scale(p.flops_per_s)) for p in points if p.is_model]
+    taken += [(x - 6, y - 6, 12.0, 12.0) for x, y in places]
+    for point in sorted(points, key=lambda p: p.is_model):
         parts.append(_point(point, x_scale, y_scale, taken))
     return picture(key, (width, bottom + 42), parts, title=title, description=description)
 
 
-def _roofs(roof: Roof, x_scale: Scale, y_scale: Scale, narrow: bool) -> list[Markup]:
-    right = x_scale.end_px
+Box = tuple[float, float, float, float]
+"""Left, top, width and height of what is written already."""
+
+
+def _roofs(roof: Roof, x_scale: Scale, y_scale: Scale, taken: list[Box]) -> list[Markup]:
+    left, right = x_scale.start_px, x_scale.end_px
     parts = []
     if roof.peak_flops_per_s:
         y = y_scale(roof.peak_flops_per_s)
         tip = f"spec peak {format_si(roof.peak_flops_per_s, 'FLOP/s')}"
-        parts.append(mark([path([(x_scale.start_px, y), (right, y)], "curve peak-line")], tip))
+        parts.append(mark([path([(left, y), (right, y)], "curve peak-line")], tip))
         parts.append(label(right, y - 6, tip, anchor="end", cls="tick"))
     measured = f"best GEMM {format_si(roof.flops_per_s, 'FLOP/s')}, measured"
     y = y_scale(roof.flops_per_s)
+    taken.append((right - width_px(measured), y + 4, width_px(measured), 14.0))
     if roof.bytes_per_s:
         ridge = roof.flops_per_s / roof.bytes_per_s
         slope = f"{roof.bandwidth_name} {format_si(roof.bytes_per_s, 'B/s')}, measured"
@@ -72,19 +77,16 @@ def _roofs(roof: Roof, x_scale: Scale, y_scale: Scale, narrow: bool) -> list[Mar
         places = [(foot, foot * roof.bytes_per_s), (ridge, roof.flops_per_s)]
         line = [(x_scale(a), y_scale(b)) for a, b in places] + [(right, y)]
         parts.append(mark([path(line, "curve roof")], f"{measured}; {slope}"))
-        x = (line[0][0] * 0.45 + line[1][0] * 0.55) + 10
-        y_mid = line[0][1] * 0.45 + line[1][1] * 0.55
-        shown = slope if not narrow else slope.removesuffix(", measured")
-        parts.append(label(x, y_mid + 14, shown, cls="tick"))
+        x, text_y = line[0][0] + 14, line[0][1] + 8
+        parts.append(label(x, text_y, slope, cls="tick halo"))
+        taken.append((x, text_y - 11, width_px(slope), 14.0))
     else:
-        parts.append(mark([path([(x_scale.start_px, y), (right, y)], "curve roof")], measured))
-    parts.append(label(right, y + 15, measured, anchor="end", cls="tick"))
+        parts.append(mark([path([(left, y), (right, y)], "curve roof")], measured))
+    parts.append(label(right, y + 15, measured, anchor="end", cls="tick halo"))
     return parts
 
 
-def _point(
-    point: RoofPoint, x_scale: Scale, y_scale: Scale, taken: list[tuple[float, float, float]]
-) -> Markup:
+def _point(point: RoofPoint, x_scale: Scale, y_scale: Scale, taken: list[Box]) -> Markup:
     x, y = x_scale(point.flops_per_byte), y_scale(point.flops_per_s)
     tip = (
         f"{point.name}: {format_si(point.flops_per_s, 'FLOP/s')} at "
@@ -93,17 +95,34 @@ def _point(
     if not point.is_model:
         return mark([tag("circle", cx=x, cy=y, r=3.0, cls="dot faint")], tip)
     text = fit(point.name, 150)
-    wide = width_px(text)
-    to_left = x + 10 + wide > x_scale.end_px
-    start = x - 10 - wide if to_left else x + 10
-    text_y = y + 4
-    while any(abs(text_y - ty) < 14 and start < tx + tw and tx < start + wide for tx, ty, tw in taken):
-        text_y += 14
-    taken.append((start, text_y, wide))
+    left, baseline = _free_place(x, y, width_px(text), x_scale, taken)
+    taken.append((left, baseline - 11, width_px(text), 14.0))
     return mark(
         [
             tag("circle", cx=x, cy=y, r=5.0, cls="dot first solid"),
-            label(start, text_y, text, cls="name halo"),
+            label(left, baseline, text, cls="name halo"),
         ],
         tip,
     )
+
+
+def _free_place(
+    x: float, y: float, wide: float, x_scale: Scale, taken: list[Box]
+) -> tuple[float, float]:
+    """Where a point's name fits: right of it, left, below, above; lower and lower at worst."""
+    beside = [
+        (x + 10, y + 4),
+        (x - 10 - wide, y + 4),
+        (x - wide / 2, y + 20),
+        (x - wide / 2, y - 10),
+    ]
+    lower = [(max(x_scale.start_px, x - wide / 2), y + 20 + 14 * i) for i in range(1, 12)]
+    for left, baseline in (*beside, *lower):
+        inside = x_scale.start_px <= left and left + wide <= x_scale.end_px
+        clear = all(
+            left + wide < bx or bx + bw < left or baseline + 3 < by or by + bh < baseline - 11
+            for bx, by, bw, bh in taken
+        )
+        if inside and clear:
+            return left, baseline
+    return lower[-1]

@@ -12,7 +12,7 @@ from mfubench.report.figures import is_narrow
 from mfubench.report.svg import Scale, axis_x, fit, label, line, mark, picture, rect, width_px
 
 ROW_PX, NARROW_ROW_PX, BAR_PX = 26.0, 42.0, 14.0
-SHOWN_FROM_SHARE = 0.0
+HEAD_PX = 18.0
 BarData = Mapping[str, Any]
 
 
@@ -22,20 +22,22 @@ def waterfall(
     """Each bar starts where the one before ended. What lies above its floor has the accent."""
     narrow = is_narrow(width)
     total_s = sum(bar["seconds"] for bar in bars)
-    left = 2.0 if narrow else 250.0
-    right = width - (2.0 if narrow else 128.0)
+    left = 2.0 if narrow else 222.0
+    right = width - (2.0 if narrow else 112.0)
     row_px = NARROW_ROW_PX if narrow else ROW_PX
     ends = _ends_s(bars)
     scale = Scale(min(0.0, *ends), max(total_s, *ends), left, right)
-    height = row_px * (len(bars) + 1)
-    parts: list[object] = list(axis_x(scale, 0, height, lambda t: f"{t * 1e3:g} ms", 4))
+    height = HEAD_PX + row_px * (len(bars) + 1)
+    parts: list[object] = list(axis_x(scale, HEAD_PX, height, lambda t: f"{t * 1e3:g} ms", 4))
+    parts.append(label(width - 2, 12, "ms · points of MFU", anchor="end", cls="tick"))
     start_s = 0.0
     for index, bar in enumerate(bars):
-        parts.append(_row(bar, start_s, index * row_px, scale, width, narrow, total_s))
+        y = HEAD_PX + index * row_px
+        parts.append(_row(bar, start_s, y, scale, width, narrow, total_s))
         start_s += bar["seconds"]
-        below = (index + 1) * row_px + (row_px - BAR_PX if narrow else 6.0)
-        parts.append(line(scale(start_s), (index + 1) * row_px - 6.0, scale(start_s), below, "link"))
-    parts.append(_total(total_s, len(bars) * row_px, scale, width, narrow))
+        x, top = scale(start_s), y + (22.0 if narrow else 6.0) + BAR_PX
+        parts.append(line(x, top, x, top + row_px - BAR_PX, "link"))
+    parts.append(_total(total_s, height - row_px, scale, width, narrow))
     return picture(key, (width, height + 24), parts, title=title, description=description)
 
 
@@ -78,7 +80,7 @@ def _cls(bar: BarData) -> str:
 
 def _values(seconds: float, total_s: float) -> str:
     minus = "−" if seconds < 0 else ""
-    return f"{minus}{abs(seconds) * 1e3:.2f} ms · {minus}{abs(seconds) / total_s * 100:.1f}"
+    return f"{minus}{abs(seconds) * 1e3:.2f} · {minus}{abs(seconds) / total_s * 100:.1f}"
 
 
 def _tip(bar: BarData, name: str, total_s: float) -> str:

@@ -15,7 +15,9 @@ def answer_section(collection: Collection) -> Section:
         before = f"On {machine}: " if len(collection.machines) > 1 else ""
         blocks += [Prose(text=before + text, kind="lead") for text in answers(infos)]
         if compiled := compile_times([info for info in infos if info["outcome"] == "ok"]):
-            blocks.append(Prose(text=before + compiled[0].upper() + compiled[1:] + ".", kind="note"))
+            blocks.append(
+                Prose(text=before + compiled[0].upper() + compiled[1:] + ".", kind="note")
+            )
     for document in collection.documents.get("advice", [])[:1]:
         blocks += _advice(document)
     for document in collection.documents.get("gate", [])[:1]:

@@ -32,9 +32,9 @@ def breakdown_section(collection: Collection) -> Section | None:
     if not blocks:
         return None
     note = (
-        "Bars add up to the step; each starts where the one before ends. Grey is the least that a bar "
-        "could take by closed form at the measured ceilings, the accent what lies above it. Points are "
-        "percent of the step: the first bar's are the MFU."
+        "Bars add up to the step; each starts where the one before ends. Grey is the least that a "
+        "bar could take by closed form at the measured ceilings, the accent what lies above it. "
+        "Points are percent of the step: the first bar's are the MFU."
     )
     blocks.insert(0, Prose(text=note, kind="note"))
     return Section(key="breakdown", title="Where the time goes", blocks=blocks)
@@ -85,7 +85,8 @@ def roofline_section(collection: Collection) -> Section | None:
             continue
         name = place(collection, case) + breakdown_title(case.info)
         told = "; ".join(
-            f"{p.name} {format_si(p.flops_per_s, 'FLOP/s')} at {p.flops_per_byte:.3g} FLOPs per byte"
+            f"{p.name} {format_si(p.flops_per_s, 'FLOP/s')} at {p.flops_per_byte:.3g} FLOPs per "
+            "byte"
             for p in points
             if p.is_model
         )
@@ -98,9 +99,10 @@ def roofline_section(collection: Collection) -> Section | None:
     if not blocks:
         return None
     note = (
-        "The roof is measured here: the fastest matrix multiplication and the fastest stream through "
-        "memory. Intensity counts the least traffic, so a component that moves more stands further "
-        "left than drawn. Small dots are the matrix products that were tried for the ceiling."
+        "The roof is measured here: the fastest matrix multiplication and the fastest stream "
+        "through memory. Intensity counts the least traffic, so a component that moves more stands "
+        "further left than drawn. Small dots are the matrix products that were tried for the "
+        "ceiling."
     )
     blocks.append(Prose(text=note, kind="note"))
     return Section(key="roofline", title="Roofline", blocks=blocks)
@@ -119,6 +121,12 @@ def _reach_table(moved: list[Reach], name: str) -> Table:
     ]
     return Table(
         name=f"Components that only move bytes, {name}",
-        columns=("component", "#ms", "#least traffic over time", "#of the bandwidth", "#to win, ms"),
+        columns=(
+            "component",
+            "#ms",
+            "#least traffic over time",
+            "#of the bandwidth",
+            "#to win, ms",
+        ),
         rows=rows,
     )

@@ -11,7 +11,6 @@ from mfubench.report.units import (
     format_bytes,
     format_duration,
     format_share,
-    format_si,
 )
 
 TRAINING = ("train-step", "train-loop")
@@ -28,14 +27,12 @@ def cases_section(collection: Collection) -> Section | None:
                 columns=(
                     "case",
                     "#ms/step",
-                    "#spread",
                     "#tokens/s",
-                    "#FLOP/s",
+                    "#GFLOP/s",
                     "#of ceiling",
                     "#MFU",
-                    "#nanoGPT's mfu",
+                    "#nanoGPT prints",
                     "#memory",
-                    "#rounds",
                 ),
                 rows=[_row(collection, case) for case in training],
                 can_filter=True,
@@ -46,7 +43,7 @@ def cases_section(collection: Collection) -> Section | None:
         blocks.append(
             Table(
                 name="Other cases",
-                columns=("case", "outcome", "what came out", "#rounds"),
+                columns=("case", "outcome", "what came out"),
                 rows=[_other(collection, case) for case in others],
                 can_filter=True,
             )
@@ -63,18 +60,20 @@ def _row(collection: Collection, case: Case) -> list[Cell]:
     memory = number(info["peak_memory_bytes"])
     return [
         Cell(text=place(collection, case) + info["case_id"], note=_when(case)),
-        Cell(text=f"{info['step_s'] * 1e3:.2f}", value=info["step_s"]),
-        _share(info["step_spread_ratio"], digits=2),
+        Cell(
+            text=f"{info['step_s'] * 1e3:.2f}",
+            value=info["step_s"],
+            note=f"spread {format_share(info['step_spread_ratio'], digits=2)}",
+        ),
         Cell(text=f"{info['tokens_per_s']:,.0f}", value=info["tokens_per_s"]),
         Cell(
-            text=format_si(info["achieved_flops_per_s"], "FLOP/s"),
+            text=f"{info['achieved_flops_per_s'] / 1e9:,.1f}",
             value=info["achieved_flops_per_s"],
         ),
         _share(info["ceiling_utilisation"]),
         _share(info["mfu"]),
         _share(info["mfu_a100"]),
         Cell(text=format_bytes(memory), value=memory),
-        Cell(text=str(info["rounds"]), value=info["rounds"]),
     ]
 
 
@@ -85,18 +84,19 @@ def _share(value: float | None, *, digits: int = 3) -> Cell:
 def _when(case: Case) -> str:
     """The day, and whether what was measured is what is committed."""
     commit = case.run.commit[:8] + (" with changes" if case.run.dirty else "")
-    return f"{case.run.datetime[:16].replace('T', ' ')} · {commit}".strip(" ·")
+    rounds = number(case.info["rounds"])
+    told = [case.run.datetime[:16].replace("T", " "), commit]
+    told += [f"{rounds:.0f} rounds"] if rounds else []
+    return " · ".join(part for part in told if part)
 
 
 def _other(collection: Collection, case: Case) -> list[Cell]:
     info = case.info
     told = case_line(info).removeprefix(str(info["case_id"])).strip()
-    rounds = number(info["rounds"])
     return [
         Cell(text=place(collection, case) + info["case_id"], note=_when(case)),
         Cell(text=info["outcome"]),
         Cell(text=told.removeprefix(f"{info['outcome']}: ")),
-        Cell(text=UNKNOWN if rounds is None else f"{rounds:.0f}", value=rounds),
     ]
 
 
@@ -110,11 +110,15 @@ def foreign_section(collection: Collection) -> Section | None:
             Cell(text=format_duration(timing.median_s), value=timing.median_s),
             Cell(text=format_duration(timing.min_s), value=timing.min_s),
             Cell(text=format_duration(timing.stddev_s), value=timing.stddev_s),
-            Cell(text=UNKNOWN if timing.rounds is None else str(timing.rounds), value=timing.rounds),
+            Cell(
+                text=UNKNOWN if timing.rounds is None else str(timing.rounds), value=timing.rounds
+            ),
         ]
         for timing in collection.foreign
     ]
-    text = "Timings of other pytest-benchmark suites. They carry no FLOPs, so there is no MFU to show."
+    text = (
+        "Timings of other pytest-benchmark suites. They carry no FLOPs, so there is no MFU to show."
+    )
     if collection.foreign_left_out:
         text += f" The newest {len(rows)}; {collection.foreign_left_out} more are left out."
     columns = ("benchmark", "#median", "#fastest", "#standard deviation", "#rounds")

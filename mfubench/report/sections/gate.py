@@ -33,7 +33,11 @@ def _gate(document: Document) -> list[Block]:
     for case in cases:
         if case.get("reason"):
             blocks.append(Prose(text=f"{case.get('id')}: {case['verdict']}: {case['reason']}"))
-    drift = [_control(case) for case in cases if number(mapping(case.get("control")).get("change")) is not None]
+    drift = [
+        _control(case)
+        for case in cases
+        if number(mapping(case.get("control")).get("change")) is not None
+    ]
     if drift:
         blocks.append(
             Table(
@@ -78,9 +82,7 @@ def _rows(cases: list[dict[str, Any]]) -> tuple[list[ForestRow], list[list[Cell]
     return rows, table_rows
 
 
-def _forest(
-    gate: Mapping[str, Any], rows: list[ForestRow], table_rows: list[list[Cell]]
-) -> Figure:
+def _forest(gate: Mapping[str, Any], rows: list[ForestRow], table_rows: list[list[Cell]]) -> Figure:
     bands = [
         Band(name=name, low=1 - size, high=1 + size)
         for name in ("tolerance", "floor")
@@ -96,7 +98,9 @@ def _forest(
     draw = partial(
         forest, rows, title="Changes by the gate", description=told, bands=bands, as_change=True
     )
-    return drawn_twice("gate-forest", "Change of each case with its 95 % interval", draw, table=table)
+    return drawn_twice(
+        "gate-forest", "Change of each case with its 95 % interval", draw, table=table
+    )
 
 
 def _control(case: Mapping[str, Any]) -> list[Cell]:

@@ -46,8 +46,8 @@ def heat_section(collection: Collection) -> Section | None:
         )
     blocks.append(
         Prose(
-            text="Darker is more, against the largest value of the map. A hatched cell was asked for "
-            "and has no number; an empty one was not asked for.",
+            text="Darker is more, against the largest value of the map. A hatched cell was asked "
+            "for and has no number; an empty one was not asked for.",
             kind="note",
         )
     )

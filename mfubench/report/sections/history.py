@@ -54,10 +54,11 @@ def _summary(histories: list[History]) -> str:
 
 def _note() -> str:
     return (
-        "Triangles mark where the level of the medians changed, horizontal lines the levels, dotted "
-        "lines where software or settings changed: there a change need not be the code's. The band is "
-        f"the quartiles of each run. Change points are looked for in the newest {SEARCHED_RUNS} runs "
-        f"of a case that has at least {LEAST_RUNS}. For a verdict on a commit, use the gate."
+        "Triangles mark where the level of the medians changed, horizontal lines the levels, "
+        "dotted lines where software or settings changed: there a change need not be the code's. "
+        "The band is the quartiles of each run. Change points are looked for in the newest "
+        f"{SEARCHED_RUNS} runs of a case that has at least {LEAST_RUNS}. For a verdict on a "
+        "commit, use the gate."
     )
 
 

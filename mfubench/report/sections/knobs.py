@@ -6,11 +6,12 @@ import statistics
 from functools import partial
 
 from mfubench.analysis.collection import Case, Collection
-from mfubench.report.blocks import Block, Cell, Figure, Heading, Prose, Section, Table, drawn_twice
+from mfubench.analysis.knobs import WORTH_RATIO, break_even_iters
+from mfubench.report.blocks import Block, Cell, Figure, Prose, Section, Table, drawn_twice
 from mfubench.report.figures.forest import ForestRow, forest
 from mfubench.report.figures.lines import Curve, curves
 from mfubench.report.knobs import compile_charges, verdict
-from mfubench.report.sections.common import ok_cases, place
+from mfubench.report.sections.common import Info, ok_cases, place, setting
 from mfubench.report.units import format_duration
 
 
@@ -34,9 +35,9 @@ def knobs_section(collection: Collection) -> Section | None:
         blocks.append(_paid_back(case, f"break-even-{index}"))
     blocks.append(
         Prose(
-            text="Each knob was turned alone against nanoGPT's own loop, both sides taking turns in "
-            "processes of their own: × is the median over pairs, the line its 95 % interval. Hollow: "
-            "the interval does not tell.",
+            text="Each knob was turned alone against nanoGPT's own loop, both sides taking turns "
+            "in processes of their own: × is the median over pairs, the line its 95 % interval. "
+            "Hollow: the interval does not tell.",
             kind="note",
         )
     )
@@ -83,40 +84,28 @@ def _row(case: Case) -> list[Cell]:
 
 
 def _paid_back(case: Case, key: str) -> Figure:
-    """Time over iterations with and without a compiled knob, its start-up included."""
+    """Time saved over iterations by a compiled knob, its start-up included."""
     knob, tokens = case.info["knob"], case.info["tokens_per_step"]
     base_s = tokens * statistics.median_high(knob["base_s_per_token"])
     with_s = tokens * statistics.median_high(knob["candidate_s_per_token"])
-    return _break_even(
-        key,
-        str(knob["name"]),
-        base_s=base_s,
-        with_s=with_s,
-        start_up_s=knob["start_up_s"],
-        even=knob["break_even_iters"],
-        horizon=knob["horizon_iters"],
-    )
-
-
-def _break_even(
-    key: str,
-    name: str,
-    *,
-    base_s: float,
-    with_s: float,
-    start_up_s: float,
-    even: float | None,
-    horizon: int,
-) -> Figure:
+    even, horizon = knob["break_even_iters"], knob["horizon_iters"]
+    start_up_s, name = knob["start_up_s"], str(knob["name"])
     last = max(horizon, min(even * 1.5, 50 * horizon)) if even else horizon
     steps = [last * i / 40 for i in range(41)]
+    looks = (
+        (name, with_s, "first", True),
+        ("95 % interval", base_s / knob["low"], "second", True),
+        ("", base_s / knob["high"], "second", False),
+    )
     lines = [
         Curve(
-            name=f"{name}, start-up included",
+            name=named,
             xs=steps,
-            ys=[start_up_s + n * with_s for n in steps],
-        ),
-        Curve(name="without", xs=steps, ys=[n * base_s for n in steps], look="second"),
+            ys=[n * (base_s - s) - start_up_s for n in steps],
+            look=look,
+            is_named=is_named,
+        )
+        for named, s, look, is_named in looks
     ]
     told = f"won back after {even:,.0f} iterations" if even else "never won back"
     draw = partial(
@@ -125,64 +114,77 @@ def _break_even(
         title=f"Break-even of {name}",
         description=f"{format_duration(start_up_s)} of start-up, {told}.",
         x_name="iterations",
-        y_name="time so far, derived from the measured steps",
+        y_name="time saved so far, start-up included (derived from the pairs)",
         show_x=lambda n: f"{n:,.0f}",
-        show_y=format_duration,
-        from_zero=True,
+        show_y=_signed_duration,
+        zero="as fast as without",
         mark_x=(even, told) if even else None,
     )
     return drawn_twice(key, f"When {name} is won back: {told}", draw)
 
 
-HORIZON_ITERS = 2000
-
-
-def _break_evens(collection: Collection) -> list[Block]:
-    """The break-even from the sweep's own eager and compiled steps: timed apart, so a first look."""
-    blocks: list[Block] = []
-    steps = ok_cases(collection, "train-step")
-    for index, case in enumerate(c for c in steps if c.info["compile"] and c.info["compile_s"]):
-        keys = ("preset", "device", "dtype", "batch_size")
-        eager = [
-            c
-            for c in steps
-            if not c.info["compile"]
-            and c.run.machine == case.run.machine
-            and all(c.info[k] == case.info[k] for k in keys)
-        ]
-        if not eager:
-            continue
-        base_s, with_s = eager[0].info["step_s"], case.info["step_s"]
-        saved_s = base_s - with_s
-        even = case.info["compile_s"] / saved_s if saved_s > 0 else None
-        name = f"compiling {str(case.info['case_id']).rsplit('/', 1)[-1]}"
-        blocks.append(
-            _break_even(
-                f"compile-{index}",
-                place(collection, case) + name,
-                base_s=base_s,
-                with_s=with_s,
-                start_up_s=case.info["compile_s"],
-                even=even,
-                horizon=HORIZON_ITERS,
-            )
-        )
-    return blocks
+def _signed_duration(seconds: float) -> str:
+    """
+    >>> _signed_duration(-75.0), _signed_duration(0.0)
+    ('−1 min 15 s', '0 s')
+    """
+    if seconds == 0:
+        return "0 s"
+    return ("−" if seconds < 0 else "") + format_duration(abs(seconds))
 
 
 def compile_section(collection: Collection) -> Section | None:
-    """Where no knob was measured: the break-even from the sweep."""
+    """Where no compiled knob was measured in pairs: start-up and change from the sweep."""
     if any(c.info["knob"].get("start_up_s") is not None for c in ok_cases(collection, "knob")):
         return None
-    blocks = _break_evens(collection)
-    if not blocks:
+    rows = _unpaired_rows(collection)
+    if not rows:
         return None
     note = (
-        "From the sweep's eager and compiled steps, which were timed minutes apart and not in pairs: "
-        "a first look. For a verdict with an interval, type: pytest benchmarks/test_knobs.py -k compile"
+        "From the sweep's eager and compiled steps, which were timed minutes apart and not in "
+        "pairs: a first look, and a change below 2 % or below the spread of the rounds settles "
+        "nothing. For a verdict with an interval, type: pytest benchmarks/test_knobs.py -k compile"
     )
-    return Section(
-        key="compile",
-        title="When compiling pays",
-        blocks=[Heading(text="Start-up against time saved"), *blocks, Prose(text=note, kind="note")],
-    )
+    columns = ("case", "#start-up", "#eager, ms", "#compiled, ms", "#speed", "won back after")
+    blocks: list[Block] = [
+        Table(name="When compiling pays", columns=columns, rows=rows),
+        Prose(text=note, kind="note"),
+    ]
+    return Section(key="compile", title="When compiling pays", blocks=blocks)
+
+
+def _unpaired_rows(collection: Collection) -> list[list[Cell]]:
+    rows = []
+    steps = ok_cases(collection, "train-step")
+    for case in (c for c in steps if c.info["compile"] and c.info["compile_s"]):
+        eager = [c for c in steps if not c.info["compile"] and _same_work(c, case)]
+        if not eager:
+            continue
+        before, after = eager[0].info, case.info
+        ratio = before["step_s"] / after["step_s"]
+        rows.append(
+            [
+                Cell(text=place(collection, case) + setting(after)),
+                Cell(text=format_duration(after["compile_s"]), value=after["compile_s"]),
+                Cell(text=f"{before['step_s'] * 1e3:.2f}", value=before["step_s"]),
+                Cell(text=f"{after['step_s'] * 1e3:.2f}", value=after["step_s"]),
+                Cell(text=f"×{ratio:.3f}", value=ratio),
+                Cell(text=_won_back(before, after)),
+            ]
+        )
+    return rows
+
+
+def _same_work(one: Case, other: Case) -> bool:
+    keys = ("preset", "device", "dtype", "batch_size")
+    same = all(one.info[key] == other.info[key] for key in keys)
+    return same and one.run.machine == other.run.machine
+
+
+def _won_back(before: Info, after: Info) -> str:
+    """Iterations, or why none can be named."""
+    noise = max(WORTH_RATIO, *(i["step_spread_ratio"] or 0.0 for i in (before, after)))
+    if abs(before["step_s"] / after["step_s"] - 1) <= noise:
+        return f"not settled: within {noise * 100:.1f} %"
+    even = break_even_iters(after["compile_s"], before["step_s"], after["step_s"])
+    return "never" if even is None else f"{even:,.0f} iterations"

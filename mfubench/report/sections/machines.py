@@ -16,7 +16,6 @@ COLUMNS = (
     "#peak",
     "#measured ceiling",
     "#achieved",
-    "#of ceiling",
     "#MFU",
     "#training, predicted",
     "what binds",
@@ -41,9 +40,9 @@ def machines_section(collection: Collection) -> Section | None:
     blocks.append(Prose(text="Peaks. " + ". ".join(sources) + ".", kind="note"))
     blocks.append(
         Prose(
-            text="Each row is the eager case with the smallest batch. The ceiling is the best matrix "
-            "multiplication measured on that device. Training time is predicted from the measured "
-            "loop; what binds is from the breakdown.",
+            text="Each row is the eager case with the smallest batch. The ceiling is the best "
+            "matrix multiplication measured on that device. Training time is predicted from the "
+            "measured loop; what binds is from the breakdown.",
             kind="note",
         )
     )
@@ -59,16 +58,22 @@ def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
     if loops:
         loop = base_case(loops).info
         seconds, iterations = loop["predicted_training_s"], loop["max_iters"]
-    told = f"{format_duration(seconds)} for {iterations}" if loops else UNKNOWN
     return [
         Cell(text=device_name(collection, base), note=f"{base.run.machine} · {info['device']}"),
         Cell(text=info["preset"], note=f"{info['dtype']}, batch {info['batch_size']}"),
         _rate(info["peak_flops_per_s"], "unknown"),
         _rate(info["ceiling_flops_per_s"], UNKNOWN),
-        _rate(info["achieved_flops_per_s"], UNKNOWN),
-        Cell(text=format_share(info["ceiling_utilisation"]), value=info["ceiling_utilisation"]),
+        Cell(
+            text=format_si(info["achieved_flops_per_s"], "FLOP/s"),
+            value=info["achieved_flops_per_s"],
+            note=f"{format_share(info['ceiling_utilisation'])} of the ceiling",
+        ),
         Cell(text=format_share(info["mfu"]), value=info["mfu"]),
-        Cell(text=told, value=seconds),
+        Cell(
+            text=format_duration(seconds),
+            value=seconds,
+            note=f"{iterations} iterations" if loops else "",
+        ),
         Cell(text=_binds(collection, base)),
     ]
 
@@ -89,9 +94,7 @@ def _binds(collection: Collection, base: Case) -> str:
     return UNKNOWN
 
 
-def _pairs(
-    collection: Collection, groups: dict[tuple[str, str, str], list[Case]]
-) -> list[Block]:
+def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]]) -> list[Block]:
     """Cases that several devices have in common: whatever the device, the same work."""
     by_work: dict[tuple[object, ...], dict[tuple[str, str], Case]] = defaultdict(dict)
     for (machine, device, _), cases in groups.items():
@@ -123,8 +126,8 @@ def _pairs(
     return [
         Table(name="The same work on each, tokens/s", columns=("case", *heads), rows=rows),
         Prose(
-            text="× is tokens/s over the first device's in the row: two runs at different times, so "
-            "without an interval.",
+            text="× is tokens/s over the first device's in the row: two runs at different times, "
+            "so without an interval.",
             kind="note",
         ),
     ]

@@ -27,14 +27,19 @@ def provenance_section(collection: Collection) -> Section:
         blocks.append(Table(name=run.path.name, columns=("what", "value"), rows=_facts(run, ours)))
         blocks.append(Commands(lines=_commands(run, ours, infos)))
     if len(runs) > MOST_RUNS:
-        blocks.append(Prose(text=f"{len(runs) - MOST_RUNS} older runs are not listed.", kind="note"))
+        blocks.append(
+            Prose(text=f"{len(runs) - MOST_RUNS} older runs are not listed.", kind="note")
+        )
     blocks.append(Prose(text=f"Page written by mfubench {__version__}.", kind="note"))
     return Section(key="provenance", title="To repeat this", blocks=blocks)
 
 
 def _facts(run: Run, ours: Mapping[str, Any]) -> list[list[Cell]]:
     software, settings = mapping(ours.get("software")), mapping(ours.get("settings"))
-    torch, parts = mapping(software.get("torch")), mapping(mapping(ours.get("fingerprint")).get("parts"))
+    torch, parts = (
+        mapping(software.get("torch")),
+        mapping(mapping(ours.get("fingerprint")).get("parts")),
+    )
     commit = run.commit + (" with changes that are not committed" if run.dirty else "")
     found: list[tuple[str, object]] = [
         ("measured", run.datetime.replace("T", " ")),
@@ -77,8 +82,8 @@ def _yes_or_no(value: object) -> str | None:
 
 def _devices(ours: Mapping[str, Any]) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = []
-    for name, device in mapping(ours.get("devices")).items():
-        device = mapping(device)
+    for name, described in mapping(ours.get("devices")).items():
+        device = mapping(described)
         told = str(device.get("name") or "")
         if isinstance(memory := device.get("total_memory_bytes"), int):
             told += f", {format_bytes(memory)}"
@@ -105,8 +110,6 @@ def _listed(value: object) -> str:
             json.dumps(item) if isinstance(item, dict | list) else str(item) for item in plain
         )
     return str(value or "")
-
-
 
 
 def _commands(run: Run, ours: Mapping[str, Any], infos: list[Info]) -> list[str]:
