@@ -49,6 +49,8 @@ class Table:
     is_folded: bool = False
     """Behind a click: the numbers of a picture."""
     can_filter: bool = False
+    is_cards: bool = False
+    """A row becomes a card on a phone."""
 
     @property
     def heads(self) -> list[tuple[str, bool]]:

@@ -58,8 +58,8 @@ def forest(
 ) -> Markup:
     """Rows on one axis of percent; an interval that goes on past the edge ends in an arrow."""
     narrow = is_narrow(width)
-    left = 12.0 if narrow else 230.0
-    right = width - (12.0 if narrow else 250.0)
+    left = 12.0 if narrow else 232.0
+    right = width - (12.0 if narrow else 264.0)
     row_px = NARROW_ROW_PX if narrow else ROW_PX
     top = 22.0 if bands else 4.0
     bottom = top + row_px * len(rows)
@@ -99,6 +99,14 @@ def _percent(ratio: float) -> str:
     return "no change" if abs(change) < 1e-6 else f"{change:+.3g} %".replace("-", "−")
 
 
+def _change(ratio: float) -> str:
+    """
+    >>> _change(1.083), _change(0.93)
+    ('+8.3 %', '−7.0 %')
+    """
+    return f"{(ratio - 1) * 100:+.1f} %".replace("-", "−")
+
+
 def _spread(band: Band) -> str:
     return f"±{(band.high - 1) * 100:.2g} %"
 
@@ -117,13 +125,13 @@ def _row(
     ]
     drawn += _ends(row, low, high, middle, scale, cls)
     drawn.append(tag("circle", cx=at, cy=middle, r=3.8, cls=f"estimate {cls}"))
-    value = _percent(row.ratio) if as_change else f"×{row.ratio:.3f}"
+    value = _change(row.ratio) if as_change else f"×{row.ratio:.3f}"
     told = f"{value} · {row.verdict}"
     told = fit(told, width - scale.end_px - 16) if not narrow else fit(told, width * 0.56)
     room = width - width_px(told) - 10 if narrow else scale.start_px - 16
     drawn.append(label(0, text_y, fit(row.name, room), cls="name"))
     drawn.append(label(width - 2, text_y, told, anchor="end", cls="value"))
-    interval = f"{_percent(row.low)} to {_percent(row.high)}"
+    interval = f"{_change(row.low)} to {_change(row.high)}"
     return mark(drawn, f"{row.name}: {value}, 95 % interval {interval}; {row.verdict}")
 
 

@@ -14,7 +14,7 @@ ROW_PX, STEPS = 34.0, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class HeatCell:
     """One case: its value as text and as a share of the largest, or why there is none."""
 
     text: str
@@ -25,7 +25,7 @@ class Cell:
 def heatmap(
     rows: Sequence[str],
     columns: Sequence[str],
-    cells: Mapping[tuple[str, str], Cell],
+    cells: Mapping[tuple[str, str], HeatCell],
     *,
     title: str,
     description: str,
@@ -35,7 +35,8 @@ def heatmap(
     """Darker is more. A hatched cell has no number and a reason; an empty one was not asked."""
     narrow = is_narrow(width)
     left = 0.0 if narrow else 250.0
-    row_px = ROW_PX + (18.0 if narrow else 0.0)
+    lines = 2 if any("\n" in row for row in rows) else 1
+    row_px = ROW_PX + (4.0 + 14.0 * lines if narrow else 0.0)
     cell_px = min(130.0, (width - left) / max(1, len(columns)))
     hatch = tag(
         "pattern",
@@ -53,8 +54,13 @@ def heatmap(
     for r, row in enumerate(rows):
         y = 20.0 + r * row_px
         name_y = y + (13.0 if narrow else 21.0)
-        parts.append(label(0, name_y, fit(row, width if narrow else left - 12), cls="name"))
-        top = y + (18.0 if narrow else 0.0)
+        name, _, below = row.partition("\n")
+        room = width if narrow else left - 12
+        if below:
+            name_y -= 0.0 if narrow else 6.0
+            parts.append(label(0, name_y + 13, fit(below, room), cls="tick"))
+        parts.append(label(0, name_y, fit(name, room), cls="name"))
+        top = y + (row_px - ROW_PX)
         for c, column in enumerate(columns):
             box = (left + c * cell_px, top, cell_px)
             parts.append(_cell(cells.get((row, column)), box, key))
@@ -62,7 +68,7 @@ def heatmap(
     return picture(key, (width, height + 4), parts, title=title, description=description)
 
 
-def _cell(cell: Cell | None, box: tuple[float, float, float], key: str) -> Markup:
+def _cell(cell: HeatCell | None, box: tuple[float, float, float], key: str) -> Markup:
     x, y, width = box
     inner = (x + 1.5, y + 1.5, width - 3, ROW_PX - 3)
     if cell is None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from mfubench.analysis.roofline import Roof, RoofPoint
+from mfubench.report.figures import is_narrow
 from mfubench.report.svg import (
     Scale,
     axis_x,
@@ -32,7 +33,9 @@ def roofline(
     width: float,
 ) -> Markup:
     """FLOP/s over FLOPs per byte, both logarithmic."""
-    top, bottom, left, right = 30.0, 310.0, 58.0, width - 12.0
+    narrow = is_narrow(width)
+    top = 62.0 if narrow else 46.0
+    bottom, left, right = top + 270.0, 58.0, width - 20.0
     xs = [point.flops_per_byte for point in points]
     ys = [point.flops_per_s for point in points]
     ridge = roof.flops_per_s / roof.bytes_per_s if roof.bytes_per_s else min(xs)
@@ -42,7 +45,8 @@ def roofline(
     if roof.bytes_per_s:
         low_y = min(low_y, max(roof.bytes_per_s * x_scale.low, low_y / 10))
     y_scale = Scale(low_y, max(peak, *ys) * 1.6, bottom, top, log=True)
-    parts: list[object] = [label(0, 12, "FLOP/s", cls="axis")]
+    parts: list[object] = [label(0, top - 12, "FLOP/s", cls="axis")]
+    parts += _legend(roof, width, narrow)
     parts += axis_x(x_scale, top, bottom, lambda v: f"{v:g}")
     parts += axis_y(y_scale, left, right, lambda v: format_si(v, "", digits=1).strip())
     parts.append(label(right, bottom + 34, "FLOPs per byte", anchor="end", cls="axis"))
@@ -66,23 +70,35 @@ def _roofs(roof: Roof, x_scale: Scale, y_scale: Scale, taken: list[Box]) -> list
         y = y_scale(roof.peak_flops_per_s)
         tip = f"spec peak {format_si(roof.peak_flops_per_s, 'FLOP/s')}"
         parts.append(mark([path([(left, y), (right, y)], "curve peak-line")], tip))
-        parts.append(label(right, y - 6, tip, anchor="end", cls="tick"))
-    measured = f"best GEMM {format_si(roof.flops_per_s, 'FLOP/s')}, measured"
     y = y_scale(roof.flops_per_s)
-    taken.append((right - width_px(measured), y + 4, width_px(measured), 14.0))
-    if roof.bytes_per_s:
-        ridge = roof.flops_per_s / roof.bytes_per_s
-        slope = f"{roof.bandwidth_name} {format_si(roof.bytes_per_s, 'B/s')}, measured"
-        foot = max(x_scale.low, y_scale.low / roof.bytes_per_s)
-        places = [(foot, foot * roof.bytes_per_s), (ridge, roof.flops_per_s)]
-        line = [(x_scale(a), y_scale(b)) for a, b in places] + [(right, y)]
-        parts.append(mark([path(line, "curve roof")], f"{measured}; {slope}"))
-        x, text_y = line[0][0] + 14, line[0][1] + 8
-        parts.append(label(x, text_y, slope, cls="tick halo"))
-        taken.append((x, text_y - 11, width_px(slope), 14.0))
-    else:
-        parts.append(mark([path([(left, y), (right, y)], "curve roof")], measured))
-    parts.append(label(right, y + 15, measured, anchor="end", cls="tick halo"))
+    if not roof.bytes_per_s:
+        return [*parts, mark([path([(left, y), (right, y)], "curve roof")], measured(roof))]
+    ridge = roof.flops_per_s / roof.bytes_per_s
+    slope = f"{roof.bandwidth_name} {format_si(roof.bytes_per_s, 'B/s')}, measured"
+    foot = max(x_scale.low, y_scale.low / roof.bytes_per_s)
+    places = [(foot, foot * roof.bytes_per_s), (ridge, roof.flops_per_s)]
+    line = [(x_scale(a), y_scale(b)) for a, b in places] + [(right, y)]
+    parts.append(mark([path(line, "curve roof")], f"{measured(roof)}; {slope}"))
+    x, text_y = line[0][0] + 14, line[0][1] + 8
+    parts.append(label(x, text_y, slope, cls="tick halo"))
+    taken.append((x, text_y - 11, width_px(slope), 14.0))
+    return parts
+
+
+def measured(roof: Roof) -> str:
+    return f"best GEMM {format_si(roof.flops_per_s, 'FLOP/s')}, measured"
+
+
+def _legend(roof: Roof, width: float, narrow: bool) -> list[Markup]:
+    named = [("curve roof", measured(roof))]
+    if roof.peak_flops_per_s:
+        peak = f"spec peak {format_si(roof.peak_flops_per_s, 'FLOP/s')}"
+        named.append(("curve peak-line", peak))
+    parts = []
+    for index, (look, name) in enumerate(named):
+        x, y = (0.0, 12.0 + 17.0 * index) if narrow else (index * width / 2, 12.0)
+        parts.append(path([(x, y - 4), (x + 22, y - 4)], look))
+        parts.append(label(x + 28, y, name, cls="tick"))
     return parts
 
 

@@ -22,21 +22,22 @@ def waterfall(
     """Each bar starts where the one before ended. What lies above its floor has the accent."""
     narrow = is_narrow(width)
     total_s = sum(bar["seconds"] for bar in bars)
-    left = 2.0 if narrow else 222.0
-    right = width - (2.0 if narrow else 112.0)
+    left = 16.0 if narrow else 248.0
+    right = width - (16.0 if narrow else 112.0)
     row_px = NARROW_ROW_PX if narrow else ROW_PX
     ends = _ends_s(bars)
     scale = Scale(min(0.0, *ends), max(total_s, *ends), left, right)
     height = HEAD_PX + row_px * (len(bars) + 1)
     parts: list[object] = list(axis_x(scale, HEAD_PX, height, lambda t: f"{t * 1e3:g} ms", 4))
     parts.append(label(width - 2, 12, "ms · points of MFU", anchor="end", cls="tick"))
-    start_s = 0.0
+    rows, start_s = [], 0.0
     for index, bar in enumerate(bars):
         y = HEAD_PX + index * row_px
-        parts.append(_row(bar, start_s, y, scale, width, narrow, total_s))
-        start_s += bar["seconds"]
-        x, top = scale(start_s), y + (22.0 if narrow else 6.0) + BAR_PX
+        x, top = scale(start_s + bar["seconds"]), y + (22.0 if narrow else 6.0) + BAR_PX
         parts.append(line(x, top, x, top + row_px - BAR_PX, "link"))
+        rows.append(_row(bar, start_s, y, scale, width, narrow, total_s))
+        start_s += bar["seconds"]
+    parts += rows
     parts.append(_total(total_s, height - row_px, scale, width, narrow))
     return picture(key, (width, height + 24), parts, title=title, description=description)
 
@@ -69,8 +70,8 @@ def _row(
     values = _values(seconds, total_s)
     name_room = (width - width_px(values) - 14) if narrow else scale.start_px - 12
     doubt = " (!)" if bar.get("reliable") is False else ""
-    drawn.append(label(2 if narrow else 0, text_y, fit(name + doubt, name_room), cls="name"))
-    drawn.append(label(width - 2, text_y, values, anchor="end", cls="value"))
+    drawn.append(label(2 if narrow else 0, text_y, fit(name + doubt, name_room), cls="name halo"))
+    drawn.append(label(width - 2, text_y, values, anchor="end", cls="value halo"))
     return mark(drawn, _tip(bar, name, total_s))
 
 
@@ -98,8 +99,10 @@ def _total(total_s: float, y: float, scale: Scale, width: float, narrow: bool) -
     return mark(
         [
             rect(scale(0), top, scale(total_s) - scale(0), BAR_PX, "whole"),
-            label(2 if narrow else 0, text_y, "the step", cls="name strong"),
-            label(width - 2, text_y, _values(total_s, total_s), anchor="end", cls="value strong"),
+            label(2 if narrow else 0, text_y, "the step", cls="name strong halo"),
+            label(
+                width - 2, text_y, _values(total_s, total_s), anchor="end", cls="value strong halo"
+            ),
         ],
         f"the step: {total_s * 1e3:.3f} ms",
     )

@@ -63,7 +63,7 @@ def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
         ],
         is_folded=True,
     )
-    figure = drawn_twice(key, f"From peak to the step: {name}", draw, table=table)
+    figure = drawn_twice(key, "From peak to the step", draw, table=table)
     return [Heading(text=name), Prose(text=sentences), figure]
 
 
@@ -92,7 +92,7 @@ def roofline_section(collection: Collection) -> Section | None:
         )
 
         draw = partial(roofline, roof, points, title=f"Roofline of {name}", description=told)
-        figure = drawn_twice(f"roofline-{index}", f"Under the measured ceilings: {name}", draw)
+        figure = drawn_twice(f"roofline-{index}", "Under the measured ceilings", draw)
         blocks += [Heading(text=name), figure]
         if moved := reaches(case.info["breakdown"]):
             blocks.append(_reach_table(moved, name))

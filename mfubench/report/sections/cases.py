@@ -5,7 +5,7 @@ from __future__ import annotations
 from mfubench.analysis.collection import Case, Collection, number
 from mfubench.report.blocks import Block, Cell, Prose, Section, Table
 from mfubench.report.lines import case_line
-from mfubench.report.sections.common import ok_cases, place
+from mfubench.report.sections.common import ok_cases
 from mfubench.report.units import (
     UNKNOWN,
     format_bytes,
@@ -59,7 +59,7 @@ def _row(collection: Collection, case: Case) -> list[Cell]:
     info = case.info
     memory = number(info["peak_memory_bytes"])
     return [
-        Cell(text=place(collection, case) + info["case_id"], note=_when(case)),
+        Cell(text=info["case_id"], note=_when(case, collection)),
         Cell(
             text=f"{info['step_s'] * 1e3:.2f}",
             value=info["step_s"],
@@ -81,11 +81,12 @@ def _share(value: float | None, *, digits: int = 3) -> Cell:
     return Cell(text=format_share(value, digits=digits), value=value)
 
 
-def _when(case: Case) -> str:
+def _when(case: Case, collection: Collection) -> str:
     """The day, and whether what was measured is what is committed."""
     commit = case.run.commit[:8] + (" with changes" if case.run.dirty else "")
     rounds = number(case.info["rounds"])
-    told = [case.run.datetime[:16].replace("T", " "), commit]
+    told = [case.run.machine] if len(collection.machines) > 1 else []
+    told += [case.run.datetime[:16].replace("T", " "), commit]
     told += [f"{rounds:.0f} rounds"] if rounds else []
     return " · ".join(part for part in told if part)
 
@@ -94,7 +95,7 @@ def _other(collection: Collection, case: Case) -> list[Cell]:
     info = case.info
     told = case_line(info).removeprefix(str(info["case_id"])).strip()
     return [
-        Cell(text=place(collection, case) + info["case_id"], note=_when(case)),
+        Cell(text=info["case_id"], note=_when(case, collection)),
         Cell(text=info["outcome"]),
         Cell(text=told.removeprefix(f"{info['outcome']}: ")),
     ]

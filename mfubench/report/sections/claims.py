@@ -8,7 +8,6 @@ from typing import Any
 
 from mfubench.analysis.collection import Case, Collection, mapping, number
 from mfubench.report.blocks import Cell, Prose, Section, Table
-from mfubench.report.sections.common import place
 from mfubench.report.units import UNKNOWN, format_share
 
 
@@ -20,15 +19,14 @@ def claims_section(collection: Collection) -> Section | None:
     found.sort(key=lambda pair: _rank(str(pair[1].get("id"))))
     rows = [
         [
-            Cell(text=str(claim.get("id"))),
-            Cell(text=place(collection, case) + str(claim.get("claim") or "")),
+            Cell(text=f"{claim.get('id')}: {claim.get('claim') or ''}", note=case.run.machine),
             Cell(text=str(claim.get("verdict") or UNKNOWN)),
             _value(claim),
             Cell(text=str(claim.get("because") or UNKNOWN)),
         ]
         for case, claim in found
     ]
-    columns = ("id", "claim", "verdict", "#measured", "because")
+    columns = ("claim", "verdict", "#measured", "because")
     counts: dict[str, int] = {}
     for _, claim in found:
         counts[str(claim.get("verdict"))] = counts.get(str(claim.get("verdict")), 0) + 1

@@ -52,12 +52,14 @@ def _gate(document: Document) -> list[Block]:
 
 def _rows(cases: list[dict[str, Any]]) -> tuple[list[ForestRow], list[list[Cell]]]:
     rows, table_rows = [], []
+    kinds = {str(mapping(m).get("metric")) for c in cases for m in c.get("metrics") or []}
     for case in cases:
         for metric in case.get("metrics") or []:
             change, low, high = (number(mapping(metric).get(k)) for k in ("change", "low", "high"))
             if change is None or low is None or high is None:
                 continue
-            name = f"{str(case.get('id')).rpartition('/')[2]} {metric.get('metric', '')}"
+            name = str(case.get("id")).rpartition("/")[2]
+            name += f" {metric.get('metric', '')}" if len(kinds) > 1 else ""
             said = str(metric.get("verdict"))
             bar = f", {case['bar']} bar" if case.get("bar") else ""
             rows.append(

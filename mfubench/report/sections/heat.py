@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.analysis.collection import Case, Collection, number
-from mfubench.report.blocks import Block, Prose, Section, Table, drawn_twice, words
-from mfubench.report.figures.heatmap import Cell, heatmap
-from mfubench.report.sections.common import place
+from mfubench.report.blocks import Block, Cell, Prose, Section, Table, drawn_twice, words
+from mfubench.report.figures.heatmap import HeatCell, heatmap
 from mfubench.report.units import format_share, format_si
 
 OUTCOMES = {
@@ -32,11 +31,13 @@ def heat_section(collection: Collection) -> Section | None:
         if not any(number(case.info[field]) for case in cases):
             continue
         rows, columns, cells = _grid(collection, cases, field)
-        told = "; ".join(f"{r}, {c}: {cell.text}" for (r, c), cell in cells.items())
+        told = "; ".join(
+            f"{r.replace(chr(10), ' ')}, {c}: {cell.text}" for (r, c), cell in cells.items()
+        )
         draw = partial(heatmap, rows, columns, cells, title=title, description=told)
         blocks.append(drawn_twice(f"heat-{key}", title, draw))
     missing = [
-        words(place(collection, c) + str(c.info["case_id"]), c.info["outcome"], _reason(c))
+        [Cell(text=c.info["case_id"], note=c.run.machine), *words(c.info["outcome"], _reason(c))]
         for c in cases
         if c.info["outcome"] != "ok"
     ]
@@ -65,12 +66,15 @@ def _reason(case: Case) -> str:
 def _row_name(collection: Collection, case: Case) -> str:
     info = case.info
     how = "compiled" if info["compile"] else "eager"
-    return f"{place(collection, case)}{info['preset']} {info['device']} {info['dtype']} {how}"
+    name = f"{info['device']} {info['dtype']} {how}"
+    if len({c.info["preset"] for c in collection.cases if c.info["preset"]}) > 1:
+        name = f"{info['preset']} {name}"
+    return f"{name}\n{case.run.machine}" if len(collection.machines) > 1 else name
 
 
 def _grid(
     collection: Collection, cases: list[Case], field: str
-) -> tuple[list[str], list[str], dict[tuple[str, str], Cell]]:
+) -> tuple[list[str], list[str], dict[tuple[str, str], HeatCell]]:
     sizes = sorted({int(case.info["batch_size"]) for case in cases})
     rows = list(dict.fromkeys(_row_name(collection, case) for case in cases))
     most = max(number(case.info[field]) or 0.0 for case in cases) or 1.0
@@ -84,7 +88,7 @@ def _grid(
             text = _text(field, value)
             share = None if value is None else value / most
             tip = f"{info['case_id']}: {text}"
-        cells[_row_name(collection, case), f"batch {info['batch_size']}"] = Cell(
+        cells[_row_name(collection, case), f"batch {info['batch_size']}"] = HeatCell(
             text=text, share=share, tip=tip
         )
     return rows, [f"batch {size}" for size in sizes], cells

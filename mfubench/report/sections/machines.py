@@ -30,7 +30,7 @@ def machines_section(collection: Collection) -> Section | None:
     if not groups:
         return None
     rows = [_row(collection, cases) for cases in groups.values()]
-    blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows)]
+    blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows, is_cards=True)]
     sources = dict.fromkeys(
         f"{info['dtype']} on {device_name(collection, case)}: {info['peak_source']}"
         for cases in groups.values()
