@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mfubench.analysis.results import ResultError, is_case, read_json, result_paths
+from mfubench.analysis.results import ResultError, is_case, read_json, result_in, result_paths
 from mfubench.record import SCHEMA_VERSION
 
 DOCUMENTS = ("advice", "gate", "self-test")
@@ -147,9 +147,7 @@ def _read_one(
         if "kind" in ours:
             _read_document(path, data, ours, collection)
             return
-    benchmarks = data.get("benchmarks")
-    if not isinstance(benchmarks, list) or not all(isinstance(b, dict) for b in benchmarks):
-        raise ResultError(f"{path} has no list of benchmarks; is it a pytest-benchmark file?")
+    benchmarks = result_in(path, data).data["benchmarks"]
     run = _run_of(path, data, ours if isinstance(ours, dict) else {})
     found: list[str] = []
     for benchmark in benchmarks:

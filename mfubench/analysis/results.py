@@ -28,9 +28,15 @@ class Result:
     @property
     def infos(self) -> list[dict[str, Any]]:
         """Every case's `extra_info`, those that were not measured included."""
-        ours = self.data.get("mfubench", {})
         measured = [b["extra_info"] for b in self.data["benchmarks"] if is_case(b)]
-        return [*measured, *ours.get("other_outcomes", [])]
+        return [*measured, *self.others]
+
+    @property
+    def others(self) -> list[dict[str, Any]]:
+        """`extra_info` of the cases that are not `ok`."""
+        ours = self.data.get("mfubench")
+        found = ours.get("other_outcomes") if isinstance(ours, dict) else None
+        return [i for i in found if isinstance(i, dict)] if isinstance(found, list) else []
 
 
 def is_case(benchmark: dict[str, Any]) -> bool:
@@ -87,7 +93,11 @@ def parse_json(text: bytes) -> object:
 
 def read_result(path: Path) -> Result:
     """A saved run; raises ResultError when the file is none."""
-    data = read_json(path)
+    return result_in(path, read_json(path))
+
+
+def result_in(path: Path, data: dict[str, Any]) -> Result:
+    """The run in a file's object; raises ResultError when it is none."""
     benchmarks = data.get("benchmarks")
     if not isinstance(benchmarks, list) or not all(isinstance(b, dict) for b in benchmarks):
         raise ResultError(f"{path} has no list of benchmarks; is it a pytest-benchmark file?")

@@ -6,8 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mfubench.analysis.collection import Collection, collect
+
+if TYPE_CHECKING:
+    from mfubench.report.blocks import Report
 
 
 class ReportError(ValueError):
@@ -78,7 +82,58 @@ def write_report(sources: Sequence[str | Path], wanted: Wanted) -> Written:
         from mfubench.report.page import as_html
 
         written.paths.append(write_text(wanted.html, as_html(report)))
+    if wanted.markdown:
+        from mfubench.report.markdown import as_markdown
+
+        written.markdown = as_markdown(report)
+    if wanted.csv or wanted.parquet:
+        written.paths += _write_frames(sources, wanted)
+    if wanted.png is not None:
+        written.paths += _write_pictures(report, wanted.png)
     return written
+
+
+def _write_frames(sources: Sequence[str | Path], wanted: Wanted) -> list[Path]:
+    from mfubench.analysis.frame import load
+    from mfubench.report.export import flat, one_type, rounds_path, without_formulas
+
+    frames = [flat(load(sources)), flat(load(sources, per="round"))]
+    paths = []
+    for target in (wanted.csv, wanted.parquet):
+        if target is None:
+            continue
+        for frame, path in zip(frames, (target, rounds_path(target)), strict=True):
+            try:
+                if target is wanted.csv:
+                    without_formulas(frame).to_csv(path, index=False)
+                else:
+                    one_type(frame).to_parquet(path, index=False)
+            except ImportError:
+                raise ReportError(
+                    "--parquet needs pyarrow, which is not installed; type: pip install pyarrow "
+                    "(or use --csv)"
+                ) from None
+            except OSError as error:
+                raise ReportError(
+                    f"{path} cannot be written: {error.strerror or error}. Give another PATH."
+                ) from None
+            paths.append(path)
+    return paths
+
+
+def _write_pictures(report: Report, folder: Path) -> list[Path]:
+    from mfubench.report.pictures import write_pictures
+
+    try:
+        return write_pictures(report, folder)
+    except ImportError:
+        raise ReportError(
+            "--png needs resvg_py, which is not installed; type: pip install resvg_py"
+        ) from None
+    except OSError as error:
+        raise ReportError(
+            f"{folder} cannot be written: {error.strerror or error}. Give another DIR."
+        ) from None
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -129,8 +129,8 @@ def _row(
     told = f"{value} · {row.verdict}"
     told = fit(told, width - scale.end_px - 16) if not narrow else fit(told, width * 0.56)
     room = width - width_px(told) - 10 if narrow else scale.start_px - 16
-    drawn.append(label(0, text_y, fit(row.name, room), cls="name"))
-    drawn.append(label(width - 2, text_y, told, anchor="end", cls="value"))
+    drawn.append(label(0, text_y, fit(row.name, room), cls="name halo"))
+    drawn.append(label(width - 2, text_y, told, anchor="end", cls="value halo"))
     interval = f"{_change(row.low)} to {_change(row.high)}"
     return mark(drawn, f"{row.name}: {value}, 95 % interval {interval}; {row.verdict}")
 

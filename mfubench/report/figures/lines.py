@@ -68,7 +68,7 @@ def curves(
     parts.append(label(right, bottom + 34, x_name, anchor="end", cls="axis"))
     if zero is not None:
         parts.append(line(left, y_scale(0.0), right, y_scale(0.0), "no-change"))
-        parts.append(label(right, y_scale(0.0) - 5, zero, anchor="end", cls="tick halo"))
+        parts.append(label(left + 6, y_scale(0.0) - 5, zero, cls="tick halo"))
     if mark_x is not None and x_scale.low <= mark_x[0] <= x_scale.high:
         x = x_scale(mark_x[0])
         parts.append(line(x, top, x, bottom, "change-line"))

@@ -79,7 +79,11 @@ def _roofs(roof: Roof, x_scale: Scale, y_scale: Scale, taken: list[Box]) -> list
     places = [(foot, foot * roof.bytes_per_s), (ridge, roof.flops_per_s)]
     line = [(x_scale(a), y_scale(b)) for a, b in places] + [(right, y)]
     parts.append(mark([path(line, "curve roof")], f"{measured(roof)}; {slope}"))
-    x, text_y = line[0][0] + 14, line[0][1] + 8
+    (x1, y1), (x2, y2) = line[:2]
+    taken.append((x2, y - 3, right - x2, 6.0))
+    steps = [i / 10 for i in range(11)]
+    taken += [(x1 + s * (x2 - x1) - 4, y1 + s * (y2 - y1) - 4, 8.0, 8.0) for s in steps]
+    x, text_y = x1 + 14, y1 + 8
     parts.append(label(x, text_y, slope, cls="tick halo"))
     taken.append((x, text_y - 11, width_px(slope), 14.0))
     return parts

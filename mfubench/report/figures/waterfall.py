@@ -34,7 +34,8 @@ def waterfall(
     for index, bar in enumerate(bars):
         y = HEAD_PX + index * row_px
         x, top = scale(start_s + bar["seconds"]), y + (22.0 if narrow else 6.0) + BAR_PX
-        parts.append(line(x, top, x, top + row_px - BAR_PX, "link"))
+        if not narrow:
+            parts.append(line(x, top, x, top + row_px - BAR_PX, "link"))
         rows.append(_row(bar, start_s, y, scale, width, narrow, total_s))
         start_s += bar["seconds"]
     parts += rows

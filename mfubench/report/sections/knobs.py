@@ -114,7 +114,7 @@ def _paid_back(case: Case, key: str) -> Figure:
         title=f"Break-even of {name}",
         description=f"{format_duration(start_up_s)} of start-up, {told}.",
         x_name="iterations",
-        y_name="time saved so far, start-up included (derived from the pairs)",
+        y_name="time saved, start-up included (derived)",
         show_x=lambda n: f"{n:,.0f}",
         show_y=_signed_duration,
         zero="as fast as without",
