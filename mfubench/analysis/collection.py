@@ -92,7 +92,7 @@ class Collection:
     foreign_left_out: int = 0
     documents: dict[str, list[Document]] = field(default_factory=dict)
     """By kind, newest first."""
-    provenance: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    provenance: dict[Path, Mapping[str, Any]] = field(default_factory=dict)
     """Machine, software and settings of every run that a shown case is from."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """Files that could not be used, with the reason."""

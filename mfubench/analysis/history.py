@@ -25,6 +25,8 @@ PENALTY = 6.0
 WORTH_RATIO = 0.02
 """A level that moved by less is not marked."""
 CLIP_SIGMAS = 4.0
+LEAST_SIGMA = 0.001
+"""No machine repeats itself to better than 0.1 %: less noise than that is copied files."""
 DRAWN = 140
 """More runs than this are drawn in groups."""
 
@@ -133,11 +135,8 @@ def change_indices(medians: Sequence[float]) -> list[int]:
     logs = [math.log(m) for m in medians[skipped:]]
     if len(logs) < LEAST_RUNS:
         return []
-    sigma = _sigma(logs)
-    if sigma == 0.0:
-        return _steps_of_exact(logs, skipped)
-    clipped = _without_outliers(logs, sigma)
-    cuts = _search(clipped, sigma)
+    sigma = max(_sigma(logs), LEAST_SIGMA)
+    cuts = _search(_without_outliers(logs, sigma), sigma)
     return [skipped + cut for cut in _worth(logs, cuts)]
 
 
@@ -167,22 +166,17 @@ def _without_outliers(logs: Sequence[float], sigma: float) -> list[float]:
 
 def _worth(logs: Sequence[float], cuts: Sequence[int]) -> list[int]:
     """Cuts whose levels differ by enough to be worth a mark; the smallest goes first."""
-    kept = list(cuts)
-    while kept:
-        bounds = [0, *kept, len(logs)]
-        levels = [statistics.median(logs[a:b]) for a, b in pairwise(bounds)]
+    bounds = [0, *cuts, len(logs)]
+    levels = [statistics.median(logs[a:b]) for a, b in pairwise(bounds)]
+    while len(levels) > 1:
         steps = [abs(b - a) for a, b in pairwise(levels)]
         least = min(range(len(steps)), key=steps.__getitem__)
         if steps[least] >= math.log1p(WORTH_RATIO):
             break
-        del kept[least]
-    return kept
-
-
-def _steps_of_exact(logs: Sequence[float], skipped: int) -> list[int]:
-    """Without any noise every step of a worthwhile size is a change."""
-    steps = [i for i in range(1, len(logs)) if abs(logs[i] - logs[i - 1]) > 1e-12]
-    return [skipped + i for i in _worth(logs, steps)]
+        del bounds[least + 1]
+        merged = statistics.median(logs[bounds[least] : bounds[least + 1]])
+        levels[least : least + 2] = [merged]
+    return bounds[1:-1]
 
 
 def _change_point(

@@ -29,17 +29,17 @@ def _curves(document: Document, key: str) -> list[Block]:
         ("candidate", "the advised configuration", "first"),
     ):
         seeds = drawn.get(side)
-        for seed, losses in enumerate(seeds if isinstance(seeds, list) else []):
+        if not isinstance(seeds, list):
+            continue
+        for seed, losses in enumerate(seeds):
             ys = _numbers(losses)
             if len(ys) == len(tokens) >= 2:
                 named = f"{name}, {len(seeds)} seeds" if len(seeds) > 1 else name
                 lines.append(Curve(name=named, xs=tokens, ys=ys, look=look, is_named=seed == 0))
     if not lines:
         return []
-    equal = learning.get("is_equal")
     cost = number(learning.get("cost"))
-    told = {True: "They learn the same per token", False: "They do not learn the same per token"}
-    sentence = told.get(equal, "Whether they learn the same is not settled") + (
+    sentence = _told(learning.get("is_equal")) + (
         f"; the final losses differ by {cost:.3g}." if cost is not None else "."
     )
     draw = partial(
@@ -53,6 +53,14 @@ def _curves(document: Document, key: str) -> list[Block]:
         show_y=lambda loss: f"{loss:.2f}",
     )
     return [drawn_twice(key, "Loss over tokens, a line per seed", draw), Prose(text=sentence)]
+
+
+def _told(is_equal: object) -> str:
+    if is_equal is True:
+        return "They learn the same per token"
+    if is_equal is False:
+        return "They do not learn the same per token"
+    return "Whether they learn the same is not settled"
 
 
 def _numbers(values: Any) -> list[float]:

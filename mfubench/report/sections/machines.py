@@ -113,14 +113,7 @@ def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]
         name = f"{info['question']}, {info['preset']}, {info['dtype']}, batch {info['batch_size']}"
         cells = [Cell(text=f"{name}, {how}")]
         for at in places:
-            case = found.get(at)
-            if case is None:
-                cells.append(Cell(text=UNKNOWN))
-                continue
-            tokens = case.info["tokens_per_s"]
-            ratio = tokens / info["tokens_per_s"]
-            text = f"{tokens:,.0f}" + ("" if case is first else f" (×{ratio:.2f})")
-            cells.append(Cell(text=text, value=tokens))
+            cells.append(_against(first, found.get(at)))
         rows.append(cells)
     heads = [f"#{machine} · {device}" for machine, device in places]
     return [
@@ -131,3 +124,12 @@ def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]
             kind="note",
         ),
     ]
+
+
+def _against(first: Case, case: Case | None) -> Cell:
+    if case is None:
+        return Cell(text=UNKNOWN)
+    tokens = case.info["tokens_per_s"]
+    ratio = tokens / first.info["tokens_per_s"]
+    text = f"{tokens:,.0f}" + ("" if case is first else f" (×{ratio:.2f})")
+    return Cell(text=text, value=tokens)
