@@ -55,7 +55,6 @@ class Case:
 
     info: dict[str, Any]
     run: Run
-    rounds_s: list[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,9 +300,9 @@ def _keep_records(
     data: dict[str, Any],
     newest: Mapping[tuple[str, str], Run],
 ) -> None:
-    for info, rounds_s in _records(data):
+    for info in _records(data):
         if newest.get((run.machine, str(info["case_id"]))) is run:
-            collection.cases.append(Case(info=info, run=run, rounds_s=rounds_s))
+            collection.cases.append(Case(info=info, run=run))
             collection.provenance[run.path] = mapping(data.get("mfubench"))
 
 
@@ -316,13 +315,9 @@ def _checked(path: Path) -> dict[str, Any]:
     return data
 
 
-def _records(data: dict[str, Any]) -> Iterable[tuple[dict[str, Any], list[float]]]:
-    for benchmark in data["benchmarks"]:
-        if is_case(benchmark):
-            rounds = benchmark["stats"].get("data") or []
-            yield benchmark["extra_info"], [t for t in rounds if number(t) is not None]
-    for info in data["mfubench"].get("other_outcomes", []):
-        yield info, []
+def _records(data: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    measured = [b["extra_info"] for b in data["benchmarks"] if is_case(b)]
+    return [*measured, *data["mfubench"].get("other_outcomes", [])]
 
 
 def _epoch_s(when: str) -> float:
