@@ -117,6 +117,9 @@ def build_parser() -> argparse.ArgumentParser:
     advise.add_parser(commands)
     gate.add_parser(commands)
 
+    report = commands.add_parser("report", help="one page about stored runs, to read and to share")
+    add_report_options(report)
+
     device = commands.add_parser(
         "device", help="what this machine is, and where its peaks come from"
     )
@@ -265,6 +268,59 @@ def run_breakdown(arguments: argparse.Namespace) -> int:
     else:
         print(breakdown_text(info, operators=arguments.operators, color=sys.stdout.isatty()))
     return 0 if "breakdown" in info and info["outcome"] == "ok" else 1
+
+
+def add_report_options(report: argparse.ArgumentParser) -> None:
+    """The options of `mfubench report`."""
+    report.add_argument(
+        "results",
+        nargs="*",
+        default=["results"],
+        metavar="RESULT|DIR",
+        help="result files, and folders that are searched (default: results)",
+    )
+    report.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: report.html, where no other form is asked for)",
+    )
+    report.add_argument(
+        "--markdown", action="store_true", help="print it in short, for a pull request's comment"
+    )
+    report.add_argument(
+        "--csv", type=Path, metavar="PATH", help="the tidy frame: a row per case, and per round"
+    )
+    report.add_argument("--parquet", type=Path, metavar="PATH", help="the same as Parquet")
+    report.add_argument("--png", type=Path, metavar="DIR", help="the pictures, one file each")
+    report.set_defaults(run=run_report)
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """`mfubench report [RESULT|DIR …]`: files that cannot be used are named, and left out."""
+    from mfubench.report.write import ReportError, Wanted, write_report
+
+    others = arguments.markdown or arguments.csv or arguments.parquet or arguments.png
+    html = arguments.output or (None if others else Path("report.html"))
+    wanted = Wanted(
+        html=html,
+        markdown=arguments.markdown,
+        csv=arguments.csv,
+        parquet=arguments.parquet,
+        png=arguments.png,
+    )
+    try:
+        written = write_report(arguments.results, wanted)
+    except ReportError as error:
+        raise UserError(str(error)) from None
+    for reason in written.skipped_in_words():
+        print(f"mfubench report: {reason}", file=sys.stderr)
+    if written.markdown is not None:
+        print(written.markdown)
+    for path in written.paths:
+        print(f"wrote {path}", file=sys.stderr if arguments.markdown else sys.stdout)
+    return 0
 
 
 def run_device(arguments: argparse.Namespace) -> int:

@@ -1,34 +1,68 @@
-"""Results as pandas: one row per case and run."""
+"""Results as pandas: one row per case and run, or one per round."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from mfubench.analysis.results import Result, ResultError, is_case, read_result
+from mfubench.analysis.collection import DOCUMENTS, mapping
+from mfubench.analysis.results import (
+    Result,
+    ResultError,
+    is_case,
+    read_json,
+    result_in,
+    result_paths,
+)
 
 STATS = ("min", "median", "mean", "max", "stddev", "iqr", "rounds")
+PER_ROUND = (
+    "run",
+    "datetime",
+    "commit",
+    "fingerprint",
+    "fullname",
+    "case_id",
+    "question",
+    "preset",
+    "device",
+    "dtype",
+    "batch_size",
+    "compile",
+    "threads",
+    "outcome",
+)
+"""What a row of a round says of its case; the rest is in the frame of cases."""
 
 
-def load(source: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """Saved runs as a frame with one row per case and run.
+def load(
+    source: str | Path | Iterable[str | Path], *, per: Literal["case", "round"] = "case"
+) -> pd.DataFrame:
+    """Saved runs as a frame with one row per case and run, or with `per="round"` one per round.
 
-    `source` is a result file, a folder that is searched, or several of either. Columns: run (path),
-    datetime, commit, fingerprint, fullname, every field of `extra_info`, and pytest-benchmark's
-    statistics of the rounds as `<name>_s` (seconds). Files that are no results are left out and
-    listed in `frame.attrs["skipped"]` as (path, reason).
+    `source` is a result file, a folder that is searched, or several of either. Columns per case:
+    run (path), datetime, commit, fingerprint, fullname, every field of `extra_info`, and
+    pytest-benchmark's statistics of the rounds as `<name>_s` (seconds). Per round: the columns of
+    `PER_ROUND`, `round` (from 0) and `seconds`. Files that are no results are left out and listed
+    in `frame.attrs["skipped"]` as (path, reason); advice, gates and self-tests are no results and
+    are passed over.
 
-    Raises FileNotFoundError when a path does not exist.
+    Raises FileNotFoundError when a path does not exist, ValueError for another `per`.
     """
+    if per not in ("case", "round"):
+        raise ValueError(f"per is {per!r}; allowed: 'case', 'round'")
     sources = [source] if isinstance(source, str | Path) else list(source)
+    make_rows = _rows if per == "case" else _round_rows
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
-    for path in _files(sources):
+    for path in result_paths(sources):
         try:
-            rows.extend(_rows(read_result(path)))
+            data = read_json(path)
+            if mapping(data.get("mfubench")).get("kind") not in DOCUMENTS:
+                rows.extend(make_rows(result_in(path, data)))
         except ResultError as error:
             skipped.append((str(path), str(error)))
     frame = pd.DataFrame(rows)
@@ -36,30 +70,38 @@ def load(source: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     return frame
 
 
-def _files(sources: Iterable[str | Path]) -> Iterator[Path]:
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            # Saved runs are numbered; ceilings.json and the like are not runs.
-            yield from sorted(path.rglob("[0-9][0-9][0-9][0-9]_*.json"))
-        elif path.exists():
-            yield path
-        else:
-            raise FileNotFoundError(f"no result file or folder at {path}")
-
-
 def _rows(result: Result) -> Iterator[dict[str, Any]]:
-    ours = result.data.get("mfubench") or {}
-    run = {
-        "run": str(result.path),
-        "datetime": result.data.get("datetime"),
-        "commit": (result.data.get("commit_info") or {}).get("id"),
-        "fingerprint": (ours.get("fingerprint") or {}).get("id"),
-    }
+    run = _run(result)
     for benchmark in result.data["benchmarks"]:
-        stats = benchmark.get("stats") or {}
+        stats = mapping(benchmark.get("stats"))
         times = {f"{name}_s" if name != "rounds" else name: stats.get(name) for name in STATS}
         info = benchmark["extra_info"] if is_case(benchmark) else {}
         yield {**run, "fullname": benchmark.get("fullname"), **times, **info}
-    for info in ours.get("other_outcomes", []):
+    for info in result.others:
         yield {**run, **info}
+
+
+def _round_rows(result: Result) -> Iterator[dict[str, Any]]:
+    run = _run(result)
+    for benchmark in result.data["benchmarks"]:
+        info = benchmark["extra_info"] if is_case(benchmark) else {}
+        row = {**run, **info, "fullname": benchmark.get("fullname")}
+        head = {name: row.get(name) for name in PER_ROUND}
+        rounds = mapping(benchmark.get("stats")).get("data")
+        for number, seconds in enumerate(rounds if isinstance(rounds, list) else []):
+            yield {**head, "round": number, "seconds": seconds}
+    for info in result.others:
+        head = {name: {**run, **info}.get(name) for name in PER_ROUND}
+        rounds = info.get("rounds_s")
+        for number, seconds in enumerate(rounds if isinstance(rounds, list) else []):
+            yield {**head, "round": number, "seconds": seconds}
+
+
+def _run(result: Result) -> dict[str, Any]:
+    ours = mapping(result.data.get("mfubench"))
+    return {
+        "run": str(result.path),
+        "datetime": result.data.get("datetime"),
+        "commit": mapping(result.data.get("commit_info")).get("id"),
+        "fingerprint": mapping(ours.get("fingerprint")).get("id"),
+    }

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 
@@ -34,6 +33,8 @@ def paired_ratio(candidate_s: Sequence[float], baseline_s: Sequence[float]) -> P
 
     Raises ValueError unless both sides have the same number of positive times, at least two.
     """
+    from scipy import stats  # a second to import, which a report without pairs need not wait for
+
     if len(candidate_s) != len(baseline_s) or len(candidate_s) < 2:
         raise ValueError(
             f"pairs need equal numbers of times, at least 2; got {len(candidate_s)} and "

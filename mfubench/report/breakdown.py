@@ -45,7 +45,7 @@ def breakdown_table(bars: Sequence[BarData], title: str) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for bar in bars:
         table.add_row(
-            _label(bar),
+            bar_label(bar),
             _ms(bar["seconds"]),
             f"{bar['points'] * 100:.1f}",
             _ms(bar["floor_s"]),
@@ -58,7 +58,7 @@ def breakdown_table(bars: Sequence[BarData], title: str) -> Table:
     return table
 
 
-def _label(bar: BarData) -> str:
+def bar_label(bar: BarData) -> str:
     if bar["name"] == "peak" and "measured ceiling" in bar["source"]:
         return "time at the measured ceiling (peak unknown)"
     return LABELS.get(bar["name"], str(bar["name"]))

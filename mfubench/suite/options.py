@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from model.presets import PRESETS
 
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
 DEFAULT_RESULTS_DIR = "results"
+DEFAULT_REPORT = "report.html"
 
 
 def one_of(what: str, allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
@@ -202,6 +204,17 @@ def add_options(parser: pytest.Parser) -> None:
         "with a GPU under --results-dir.",
     )
 
+    group.addoption(
+        "--report",
+        nargs="?",
+        type=Path,
+        const=Path(DEFAULT_REPORT),
+        default=None,
+        metavar="PATH",
+        help="Write a page about this run when it has ended, last on the line or with its PATH. "
+        f"Default PATH: {DEFAULT_REPORT}.",
+    )
+
 
 COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
 
@@ -215,6 +228,30 @@ def _result_file(base: Path, given: Path | None) -> Path | None:
         read_result(path)
     except ResultError as error:
         raise pytest.UsageError(f"--claims-against: {error}") from None
+    return path
+
+
+def report_path(config: pytest.Config) -> Path | None:
+    """Where the page goes, absolute; refused before anything is timed where it cannot be.
+
+    `--report benchmarks/` takes the word after it: a folder is no page, so that is refused too.
+    """
+    given: Path | None = config.getoption("report")
+    if given is None:
+        return None
+    path = config.invocation_params.dir / given.expanduser()
+    problem = None
+    if path.is_dir():
+        problem = "it is a folder"
+    elif not path.parent.is_dir():
+        problem = f"there is no folder {path.parent}"
+    elif not os.access(path.parent, os.W_OK):
+        problem = f"{path.parent} is not writable"
+    if problem:
+        raise pytest.UsageError(
+            f"--report {given}: the page cannot be written: {problem}. Give a file, for instance "
+            f"--report={DEFAULT_REPORT}, or put --report last."
+        )
     return path
 
 

@@ -19,7 +19,7 @@ from mfubench.record import Outcome
 from mfubench.report.units import format_duration
 from mfubench.suite.gate_option import GateOption
 from mfubench.suite.journal import left_behind
-from mfubench.suite.options import read_options
+from mfubench.suite.options import read_options, report_path
 from mfubench.suite.progress import Progress
 from mfubench.suite.result import machine_info, our_part
 from mfubench.suite.screen import PytestScreen
@@ -87,6 +87,7 @@ class SuiteRun:
             ]
             option.benchmark_autosave = f"{commit}_{get_current_time()}"
         option.benchmark_save_data = True
+        self.report_path: Path | None = report_path(config)
         self._baseline_note = self._note_missing_baseline()
         wants_gate = config.getoption("gate") and not config.option.collectonly
         self._gate = GateOption(self.machine_dir, config.rootpath) if wants_gate else None
@@ -339,6 +340,8 @@ class SuiteRun:
         for trouble in (getattr(storage, "trouble", None), self.session.ceilings.problem):
             if trouble:
                 notes.append(trouble)
+        if self.report_path is not None and saved:
+            notes.append(self._write_report(saved, self.report_path))
         if self.session.interrupted:
             notes.append("interrupted: what was measured until then is above, and saved")
         infos = [record.as_extra_info() for record in self.session.records]
@@ -353,6 +356,17 @@ class SuiteRun:
             terminalreporter.section("mfubench gate")
             run = saved.name if saved else "this run"
             writer.write(stored_text(self._gate.verdicts, run=run, color=writer.hasmarkup) + "\n")
+
+    @staticmethod
+    def _write_report(saved: Path, page: Path) -> str:
+        """The page about this run; a page that cannot be written costs nothing but itself."""
+        from mfubench.report.write import ReportError, Wanted, write_report
+
+        try:
+            write_report([saved], Wanted(html=page))
+        except ReportError as error:
+            return f"no report: {error}"
+        return f"report in {_short(page)}"
 
     def close(self) -> None:
         """Give back what `open` took."""

@@ -14,7 +14,9 @@ import torch
 import torch._dynamo
 
 # pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
+import mfubench.report.page
 import mfubench.report.table
+import mfubench.report.write
 import mfubench.suite.runner  # noqa: F401
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.cpu import usable_cores

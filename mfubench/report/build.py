@@ -1,0 +1,82 @@
+"""From a collection to a report: every section that has something to show, in the page's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mfubench.analysis.collection import Collection
+from mfubench.report.blocks import Prose, Report, Section
+from mfubench.report.sections.answer import answer_section
+from mfubench.report.sections.breakdown import breakdown_section, roofline_section
+from mfubench.report.sections.cases import cases_section, foreign_section
+from mfubench.report.sections.claims import claims_section
+from mfubench.report.sections.gate import gate_section
+from mfubench.report.sections.heat import heat_section
+from mfubench.report.sections.history import history_section
+from mfubench.report.sections.knobs import compile_section, knobs_section
+from mfubench.report.sections.learning import learning_section
+from mfubench.report.sections.machines import machines_section
+from mfubench.report.sections.provenance import provenance_section, skipped_section
+
+Builder = Callable[[Collection], Section | None]
+SECTIONS: tuple[tuple[str, Builder], ...] = (
+    ("The answer", answer_section),
+    ("Machines", machines_section),
+    ("Where the time goes", breakdown_section),
+    ("Roofline", roofline_section),
+    ("Batch, dtype, compile", heat_section),
+    ("Knobs", knobs_section),
+    ("When compiling pays", compile_section),
+    ("Loss curves", learning_section),
+    ("Gate", gate_section),
+    ("What forums say", claims_section),
+    ("History", history_section),
+    ("All cases", cases_section),
+    ("Other timings", foreign_section),
+    ("Left out", skipped_section),
+    ("To repeat this", provenance_section),
+)
+
+MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What a file raises whose fields are not what its version says, beyond what the schema checks."""
+
+
+def build_report(collection: Collection) -> Report:
+    """The report of everything that was collected."""
+    sections = [
+        section for title, build in SECTIONS if (section := _safely(title, build, collection))
+    ]
+    machines = collection.machines
+    title = "mfubench: " + (", ".join(machines[:3]) if machines else "plain timings")
+    if len(machines) > 3:
+        title += f" and {len(machines) - 3} more"
+    return Report(title=title, subtitle=_subtitle(collection), sections=sections)
+
+
+def _safely(title: str, build: Builder, collection: Collection) -> Section | None:
+    """A section, or a sentence in its place: one odd field must not cost the page."""
+    try:
+        return build(collection)
+    except MALFORMED as error:
+        text = (
+            f"This part cannot be shown: a field of these files is not as its schema version says "
+            f"({type(error).__name__}: {error})."
+        )
+        key = title.lower().replace(" ", "-").replace(",", "")
+        return Section(key=key, title=title, blocks=[Prose(text=text[:400])])
+
+
+def _subtitle(collection: Collection) -> str:
+    runs = collection.runs
+    if not runs:
+        return f"{len(collection.foreign)} timings"
+    days = sorted({run.datetime[:10] for run in runs})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    return f"{count}, {len(collection.cases)} cases, {when}"

@@ -1,0 +1,74 @@
+"""The answer in words: what the terminal said, what advice verified, what the gate ruled."""
+
+from __future__ import annotations
+
+from mfubench.analysis.collection import Collection, Document, mapping, number
+from mfubench.report.answer import answers, compile_times
+from mfubench.report.blocks import Block, Commands, Prose, Section
+
+
+def answer_section(collection: Collection) -> Section:
+    """First on the page."""
+    blocks: list[Block] = []
+    for machine in collection.machines:
+        infos = [case.info for case in collection.cases if case.run.machine == machine]
+        before = f"On {machine}: " if len(collection.machines) > 1 else ""
+        blocks += [Prose(text=before + text, kind="lead") for text in answers(infos)]
+        if compiled := compile_times([info for info in infos if info["outcome"] == "ok"]):
+            blocks.append(
+                Prose(text=before + compiled[0].upper() + compiled[1:] + ".", kind="note")
+            )
+    for document in collection.documents.get("advice", [])[:1]:
+        blocks += _advice(document)
+    for document in collection.documents.get("gate", [])[:1]:
+        blocks.append(Prose(text=gate_sentence(document), kind="lead"))
+    if not blocks:
+        blocks.append(
+            Prose(
+                text="No training step was measured in these files. To measure one, type: "
+                "pytest benchmarks/",
+                kind="lead",
+            )
+        )
+    return Section(key="answer", title="The answer", blocks=blocks)
+
+
+def _advice(document: Document) -> list[Block]:
+    advice = document.body
+    verified = mapping(advice.get("verified"))
+    knobs = [str(knob) for knob in advice.get("knobs") or []]
+    what = ", ".join(knobs) or "nanoGPT's own settings"
+    ratio, low, high = (number(verified.get(k)) for k in ("ratio", "low", "high"))
+    if ratio is None or low is None or high is None:
+        text = f"Best configuration found: {what}; it has not been verified in pairs."
+    else:
+        text = (
+            f"Best verified configuration for {advice.get('preset')} on {advice.get('device')}: "
+            f"{what}. It trains ×{ratio:.3f} as fast (95 % interval {low:.3f} to {high:.3f}, "
+            f"{verified.get('pairs')} pairs, measured together)."
+        )
+    learning = mapping(advice.get("learning"))
+    if learning:
+        text += (
+            " It learns as much per token as the baseline did."
+            if learning.get("is_equal") is True
+            else " It does not learn the same per token: look at the loss curves."
+        )
+    blocks: list[Block] = [Prose(text=text, kind="lead")]
+    lines = [str(line) for line in advice.get("commands") or []]
+    if lines:
+        blocks.append(Commands(lines=lines))
+    return blocks
+
+
+def gate_sentence(document: Document) -> str:
+    """The gate's verdict in one sentence."""
+    gate = document.body
+    base, candidate = (mapping(gate.get(side)).get("label") for side in ("base", "candidate"))
+    cases = [case for case in gate.get("cases") or [] if isinstance(case, dict)]
+    counts: dict[str, int] = {}
+    for case in cases:
+        verdict = str(case.get("verdict"))
+        counts[verdict] = counts.get(verdict, 0) + 1
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"Gate, {candidate} against {base}: {gate.get('verdict')} ({said or 'no cases'})."

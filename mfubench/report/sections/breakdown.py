@@ -1,0 +1,132 @@
+"""Where the step's time goes: the waterfall, and the roofline above the same case."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mfubench.analysis.collection import Case, Collection
+from mfubench.analysis.roofline import Reach, reaches, roof_of, roof_points
+from mfubench.report.blocks import Block, Cell, Heading, Prose, Section, Table, drawn_twice
+from mfubench.report.breakdown import (
+    LABELS,
+    bar_label,
+    breakdown_sentences,
+    breakdown_title,
+)
+from mfubench.report.figures.roofline import roofline
+from mfubench.report.figures.waterfall import waterfall
+from mfubench.report.sections.common import ok_cases, place
+from mfubench.report.units import UNKNOWN, format_share, format_si
+
+QUESTIONS = ("breakdown", "breakdown-loop")
+
+
+def breakdown_section(collection: Collection) -> Section | None:
+    """A waterfall per breakdown."""
+    blocks: list[Block] = []
+    for index, case in enumerate(ok_cases(collection, *QUESTIONS)):
+        if "breakdown" in case.info:
+            blocks += _waterfall(collection, case, f"waterfall-{index}")
+        elif problem := case.info.get("breakdown_problem"):
+            blocks.append(Prose(text=f"{case.info['case_id']}: {problem}.", kind="note"))
+    if not blocks:
+        return None
+    note = (
+        "Bars add up to the step; each starts where the one before ends. Grey is the least that a "
+        "bar could take by closed form at the measured ceilings, the accent what lies above it. "
+        "Points are percent of the step: the first bar's are the MFU."
+    )
+    blocks.insert(0, Prose(text=note, kind="note"))
+    return Section(key="breakdown", title="Where the time goes", blocks=blocks)
+
+
+def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
+    info = case.info
+    bars = info["breakdown"]
+    name = place(collection, case) + breakdown_title(info)
+    sentences = breakdown_sentences(info)
+
+    draw = partial(waterfall, bars, title=f"Waterfall of {name}", description=sentences)
+    table = Table(
+        name=f"Bars of {name}",
+        columns=("bar", "#ms", "#points", "#could be, ms", "#to win, ms", "source"),
+        rows=[
+            [
+                Cell(text=bar_label(bar)),
+                _ms(bar["seconds"]),
+                Cell(text=f"{bar['points'] * 100:.1f}", value=bar["points"]),
+                _ms(bar["floor_s"]),
+                _ms(bar["to_win_s"]),
+                Cell(text=bar["source"]),
+            ]
+            for bar in bars
+        ],
+        is_folded=True,
+    )
+    figure = drawn_twice(key, "From peak to the step", draw, table=table)
+    return [Heading(text=name), Prose(text=sentences), figure]
+
+
+def _ms(seconds: float | None) -> Cell:
+    return Cell(text=UNKNOWN if seconds is None else f"{seconds * 1e3:.3f}", value=seconds)
+
+
+def roofline_section(collection: Collection) -> Section | None:
+    """A roofline per breakdown of a step."""
+    ceilings = ok_cases(collection, "ceiling")
+    blocks: list[Block] = []
+    for index, case in enumerate(ok_cases(collection, "breakdown")):
+        here = [c.info for c in ceilings if c.run.machine == case.run.machine]
+        roof = roof_of(case.info, here)
+        if roof is None or "breakdown" not in case.info:
+            continue
+        points = roof_points(case.info, here)
+        if not any(point.is_model for point in points):
+            continue
+        name = place(collection, case) + breakdown_title(case.info)
+        told = "; ".join(
+            f"{p.name} {format_si(p.flops_per_s, 'FLOP/s')} at {p.flops_per_byte:.3g} FLOPs per "
+            "byte"
+            for p in points
+            if p.is_model
+        )
+
+        draw = partial(roofline, roof, points, title=f"Roofline of {name}", description=told)
+        figure = drawn_twice(f"roofline-{index}", "Under the measured ceilings", draw)
+        blocks += [Heading(text=name), figure]
+        if moved := reaches(case.info["breakdown"]):
+            blocks.append(_reach_table(moved, name))
+    if not blocks:
+        return None
+    note = (
+        "The roof is measured here: the fastest matrix multiplication and the fastest stream "
+        "through memory. Intensity counts the least traffic, so a component that moves more stands "
+        "further left than drawn. Small dots are the matrix products that were tried for the "
+        "ceiling."
+    )
+    blocks.append(Prose(text=note, kind="note"))
+    return Section(key="roofline", title="Roofline", blocks=blocks)
+
+
+def _reach_table(moved: list[Reach], name: str) -> Table:
+    rows = [
+        [
+            Cell(text=LABELS.get(reach.name, reach.name)),
+            _ms(reach.seconds),
+            Cell(text=format_si(reach.bytes_per_s, "B/s"), value=reach.bytes_per_s),
+            Cell(text=format_share(reach.ratio, digits=2), value=reach.ratio),
+            _ms(reach.seconds - reach.floor_s),
+        ]
+        for reach in moved
+    ]
+    return Table(
+        name=f"Components that only move bytes, {name}",
+        columns=(
+            "component",
+            "#ms",
+            "#least traffic over time",
+            "#of the bandwidth",
+            "#to win, ms",
+        ),
+        rows=rows,
+    )

@@ -1,0 +1,127 @@
+"""Every case with its numbers, and the timings of other suites."""
+
+from __future__ import annotations
+
+from mfubench.analysis.collection import Case, Collection, number
+from mfubench.report.blocks import Block, Cell, Prose, Section, Table
+from mfubench.report.lines import case_line
+from mfubench.report.sections.common import ok_cases
+from mfubench.report.units import (
+    UNKNOWN,
+    format_bytes,
+    format_duration,
+    format_share,
+)
+
+TRAINING = ("train-step", "train-loop")
+
+
+def cases_section(collection: Collection) -> Section | None:
+    """The terminal's table, with every case that has rates; the others as lines."""
+    blocks: list[Block] = []
+    training = ok_cases(collection, *TRAINING)
+    if training:
+        blocks.append(
+            Table(
+                name="Training cases",
+                columns=(
+                    "case",
+                    "#ms/step",
+                    "#tokens/s",
+                    "#GFLOP/s",
+                    "#of ceiling",
+                    "#MFU",
+                    "#nanoGPT prints",
+                    "#memory",
+                ),
+                rows=[_row(collection, case) for case in training],
+                can_filter=True,
+            )
+        )
+    others = [c for c in collection.cases if c not in training and not _is_elsewhere(c)]
+    if others:
+        blocks.append(
+            Table(
+                name="Other cases",
+                columns=("case", "outcome", "what came out"),
+                rows=[_other(collection, case) for case in others],
+                can_filter=True,
+            )
+        )
+    return Section(key="cases", title="All cases", blocks=blocks) if blocks else None
+
+
+def _is_elsewhere(case: Case) -> bool:
+    return case.info["outcome"] == "ok" and case.info["question"] in ("knob", "claims", "claim")
+
+
+def _row(collection: Collection, case: Case) -> list[Cell]:
+    info = case.info
+    memory = number(info["peak_memory_bytes"])
+    return [
+        Cell(text=info["case_id"], note=_when(case, collection)),
+        Cell(
+            text=f"{info['step_s'] * 1e3:.2f}",
+            value=info["step_s"],
+            note=f"spread {format_share(info['step_spread_ratio'], digits=2)}",
+        ),
+        Cell(text=f"{info['tokens_per_s']:,.0f}", value=info["tokens_per_s"]),
+        Cell(
+            text=f"{info['achieved_flops_per_s'] / 1e9:,.1f}",
+            value=info["achieved_flops_per_s"],
+        ),
+        _share(info["ceiling_utilisation"]),
+        _share(info["mfu"]),
+        _share(info["mfu_a100"]),
+        Cell(text=format_bytes(memory), value=memory),
+    ]
+
+
+def _share(value: float | None, *, digits: int = 3) -> Cell:
+    return Cell(text=format_share(value, digits=digits), value=value)
+
+
+def _when(case: Case, collection: Collection) -> str:
+    """The day, and whether what was measured is what is committed."""
+    commit = case.run.commit[:8] + (" with changes" if case.run.dirty else "")
+    rounds = number(case.info["rounds"])
+    told = [case.run.machine] if len(collection.machines) > 1 else []
+    told += [case.run.datetime[:16].replace("T", " "), commit]
+    told += [f"{rounds:.0f} rounds"] if rounds else []
+    return " · ".join(part for part in told if part)
+
+
+def _other(collection: Collection, case: Case) -> list[Cell]:
+    info = case.info
+    told = case_line(info).removeprefix(str(info["case_id"])).strip()
+    return [
+        Cell(text=info["case_id"], note=_when(case, collection)),
+        Cell(text=info["outcome"]),
+        Cell(text=told.removeprefix(f"{info['outcome']}: ")),
+    ]
+
+
+def foreign_section(collection: Collection) -> Section | None:
+    """Plain timings: pytest-benchmark's own files carry no FLOPs, so no share of anything."""
+    if not collection.foreign:
+        return None
+    rows = [
+        [
+            Cell(text=timing.name, note=timing.path.name),
+            Cell(text=format_duration(timing.median_s), value=timing.median_s),
+            Cell(text=format_duration(timing.min_s), value=timing.min_s),
+            Cell(text=format_duration(timing.stddev_s), value=timing.stddev_s),
+            Cell(
+                text=UNKNOWN if timing.rounds is None else str(timing.rounds), value=timing.rounds
+            ),
+        ]
+        for timing in collection.foreign
+    ]
+    text = (
+        "Timings of other pytest-benchmark suites. They carry no FLOPs, so there is no MFU to show."
+    )
+    if collection.foreign_left_out:
+        text += f" The newest {len(rows)}; {collection.foreign_left_out} more are left out."
+    columns = ("benchmark", "#median", "#fastest", "#standard deviation", "#rounds")
+    table = Table(name="Plain timings", columns=columns, rows=rows, can_filter=True)
+    return Section(key="foreign", title="Other timings", blocks=[Prose(text=text), table])

@@ -1,0 +1,135 @@
+"""The machines side by side, and matching cases paired."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from mfubench.analysis.collection import Case, Collection
+from mfubench.report.blocks import Block, Cell, Prose, Section, Table
+from mfubench.report.sections.common import base_case, device_name, ok_cases
+from mfubench.report.units import UNKNOWN, format_duration, format_share, format_si
+
+TRAINING = ("train-step", "train-loop")
+COLUMNS = (
+    "device",
+    "model",
+    "#peak",
+    "#measured ceiling",
+    "#achieved",
+    "#MFU",
+    "#training, predicted",
+    "what binds",
+)
+
+
+def machines_section(collection: Collection) -> Section | None:
+    """One row per machine, device and preset."""
+    groups: dict[tuple[str, str, str], list[Case]] = defaultdict(list)
+    for case in ok_cases(collection, *TRAINING):
+        groups[case.run.machine, case.info["device"], case.info["preset"]].append(case)
+    if not groups:
+        return None
+    rows = [_row(collection, cases) for cases in groups.values()]
+    blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows, is_cards=True)]
+    sources = dict.fromkeys(
+        f"{info['dtype']} on {device_name(collection, case)}: {info['peak_source']}"
+        for cases in groups.values()
+        for case in cases
+        if (info := case.info).get("peak_source")
+    )
+    blocks.append(Prose(text="Peaks. " + ". ".join(sources) + ".", kind="note"))
+    blocks.append(
+        Prose(
+            text="Each row is the eager case with the smallest batch. The ceiling is the best "
+            "matrix multiplication measured on that device. Training time is predicted from the "
+            "measured loop; what binds is from the breakdown.",
+            kind="note",
+        )
+    )
+    blocks += _pairs(collection, groups)
+    return Section(key="machines", title="Machines", blocks=blocks)
+
+
+def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
+    base = base_case(cases)
+    info = base.info
+    loops = [c for c in cases if c.info["question"] == "train-loop"]
+    seconds = iterations = None
+    if loops:
+        loop = base_case(loops).info
+        seconds, iterations = loop["predicted_training_s"], loop["max_iters"]
+    return [
+        Cell(text=device_name(collection, base), note=f"{base.run.machine} · {info['device']}"),
+        Cell(text=info["preset"], note=f"{info['dtype']}, batch {info['batch_size']}"),
+        _rate(info["peak_flops_per_s"], "unknown"),
+        _rate(info["ceiling_flops_per_s"], UNKNOWN),
+        Cell(
+            text=format_si(info["achieved_flops_per_s"], "FLOP/s"),
+            value=info["achieved_flops_per_s"],
+            note=f"{format_share(info['ceiling_utilisation'])} of the ceiling",
+        ),
+        Cell(text=format_share(info["mfu"]), value=info["mfu"]),
+        Cell(
+            text=format_duration(seconds),
+            value=seconds,
+            note=f"{iterations} iterations" if loops else "",
+        ),
+        Cell(text=_binds(collection, base)),
+    ]
+
+
+def _rate(value: float | None, unknown: str) -> Cell:
+    return Cell(text=unknown if value is None else format_si(value, "FLOP/s"), value=value)
+
+
+def _binds(collection: Collection, base: Case) -> str:
+    """What binds by the breakdown of the same setting; of the loop where the step has none."""
+    for question in ("breakdown", "breakdown-loop"):
+        for case in ok_cases(collection, question):
+            same = all(
+                case.info[k] == base.info[k] for k in ("preset", "device", "dtype", "batch_size")
+            )
+            if same and case.run.machine == base.run.machine and "breakdown_binds" in case.info:
+                return str(case.info["breakdown_binds"])
+    return UNKNOWN
+
+
+def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]]) -> list[Block]:
+    """Cases that several devices have in common: whatever the device, the same work."""
+    by_work: dict[tuple[object, ...], dict[tuple[str, str], Case]] = defaultdict(dict)
+    for (machine, device, _), cases in groups.items():
+        for case in cases:
+            keys = ("question", "preset", "dtype", "batch_size", "compile")
+            by_work[tuple(case.info[k] for k in keys)][machine, device] = case
+    common = [found for found in by_work.values() if len(found) > 1]
+    if not common:
+        return []
+    places = list(dict.fromkeys(place for found in common for place in found))
+    rows = []
+    for found in common:
+        first = found.get(places[0]) or next(iter(found.values()))
+        info = first.info
+        how = "compiled" if info["compile"] else "eager"
+        name = f"{info['question']}, {info['preset']}, {info['dtype']}, batch {info['batch_size']}"
+        cells = [Cell(text=f"{name}, {how}")]
+        for at in places:
+            cells.append(_against(first, found.get(at)))
+        rows.append(cells)
+    heads = [f"#{machine} · {device}" for machine, device in places]
+    return [
+        Table(name="The same work on each, tokens/s", columns=("case", *heads), rows=rows),
+        Prose(
+            text="× is tokens/s over the first device's in the row: two runs at different times, "
+            "so without an interval.",
+            kind="note",
+        ),
+    ]
+
+
+def _against(first: Case, case: Case | None) -> Cell:
+    if case is None:
+        return Cell(text=UNKNOWN)
+    tokens = case.info["tokens_per_s"]
+    ratio = tokens / first.info["tokens_per_s"]
+    text = f"{tokens:,.0f}" + ("" if case is first else f" (×{ratio:.2f})")
+    return Cell(text=text, value=tokens)

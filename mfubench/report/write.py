@@ -1,0 +1,154 @@
+"""Writing a report in the forms that were asked for; whole files only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfubench.analysis.collection import Collection, collect
+
+if TYPE_CHECKING:
+    from mfubench.report.blocks import Report
+
+
+class ReportError(ValueError):
+    """A report that cannot be made, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The forms of a report that were asked for."""
+
+    html: Path | None = None
+    markdown: bool = False
+    csv: Path | None = None
+    parquet: Path | None = None
+    png: Path | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Written:
+    """What was written, and which files were left out."""
+
+    paths: list[Path] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    markdown: str | None = None
+
+    def skipped_in_words(self) -> list[str]:
+        """The first few files that were left out, and how many there were."""
+        count = len(self.skipped)
+        if not count:
+            return []
+        said = [f"{count} file{'s' if count > 1 else ''} left out:"]
+        said += [f"  {reason}" for _, reason in self.skipped[:NAMED]]
+        return said + ([f"  and {count - NAMED} more"] if count > NAMED else [])
+
+
+NAMED = 10
+
+
+def gather(sources: Sequence[str | Path]) -> Collection:
+    """The collection behind a report; raises ReportError where there is nothing to show."""
+    try:
+        collection = collect(sources)
+    except FileNotFoundError as error:
+        raise ReportError(f"{error}. To measure, type: pytest benchmarks/") from None
+    if collection.is_empty:
+        where = ", ".join(str(source) for source in sources)
+        if collection.skipped:
+            count = len(collection.skipped)
+            raise ReportError(
+                f"none of the {count} file{'s' if count > 1 else ''} in {where} can be shown; the "
+                f"first: {collection.skipped[0][1]}"
+            )
+        raise ReportError(
+            f"no saved run in {where} (files such as 0001_commit_time.json are looked for). To "
+            "measure, type: pytest benchmarks/"
+        )
+    return collection
+
+
+def write_report(sources: Sequence[str | Path], wanted: Wanted) -> Written:
+    """Everything that was asked for. Raises ReportError with a sentence for the user."""
+    from mfubench.report.build import build_report
+
+    collection = gather(sources)
+    written = Written(skipped=list(collection.skipped))
+    report = build_report(collection)
+    if wanted.html is not None:
+        from mfubench.report.page import as_html
+
+        written.paths.append(write_text(wanted.html, as_html(report)))
+    if wanted.markdown:
+        from mfubench.report.markdown import as_markdown
+
+        written.markdown = as_markdown(report)
+    if wanted.csv or wanted.parquet:
+        written.paths += _write_frames(sources, wanted)
+    if wanted.png is not None:
+        written.paths += _write_pictures(report, wanted.png)
+    return written
+
+
+def _write_frames(sources: Sequence[str | Path], wanted: Wanted) -> list[Path]:
+    from mfubench.analysis.frame import load
+    from mfubench.report.export import flat, one_type, rounds_path, without_formulas
+
+    frames = [flat(load(sources)), flat(load(sources, per="round"))]
+    paths = []
+    for target in (wanted.csv, wanted.parquet):
+        if target is None:
+            continue
+        for frame, path in zip(frames, (target, rounds_path(target)), strict=True):
+            try:
+                if target is wanted.csv:
+                    without_formulas(frame).to_csv(path, index=False)
+                else:
+                    one_type(frame).to_parquet(path, index=False)
+            except ImportError:
+                raise ReportError(
+                    "--parquet needs pyarrow, which is not installed; type: pip install pyarrow "
+                    "(or use --csv)"
+                ) from None
+            except OSError as error:
+                raise ReportError(
+                    f"{path} cannot be written: {error.strerror or error}. Give another PATH."
+                ) from None
+            paths.append(path)
+    return paths
+
+
+def _write_pictures(report: Report, folder: Path) -> list[Path]:
+    from mfubench.report.pictures import write_pictures
+
+    try:
+        return write_pictures(report, folder)
+    except ImportError:
+        raise ReportError(
+            "--png needs resvg_py, which is not installed; type: pip install resvg_py"
+        ) from None
+    except OSError as error:
+        raise ReportError(
+            f"{folder} cannot be written: {error.strerror or error}. Give another DIR."
+        ) from None
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Replace a file in one piece, so that no reader and no full disk leaves half a page."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        try:
+            partial.write_text(text, encoding="utf-8", newline="\n")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReportError(
+            f"{path} cannot be written: {error.strerror or error}. Give another place with -o FILE."
+        ) from None
+    return path

@@ -1,0 +1,231 @@
+"""The page in a real browser: nothing loads, nothing complains, and a phone can show it.
+
+Needs Debian's chromium and chromium-driver (or the like) on the PATH; skipped where they are not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mfubench.analysis.collection import collect
+from mfubench.report.build import build_report
+from mfubench.report.page import as_html
+from tests.unit.report.example_results import fill
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver here"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+OPTIONS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    path = folder / "report.html"
+    report = build_report(collect([fill(folder / "results")]))
+    path.write_text(as_html(report), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def show(browser: Any, page: Path, *, width: int = 1000, scheme: str = "light") -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
+    browser.get(page.as_uri())
+
+
+def test_nothing_is_asked_of_a_network_and_nothing_complains(browser: Any, page: Path) -> None:
+    browser.get_log("performance")
+    browser.get_log("browser")
+    show(browser, page)
+    asked = []
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.append(message["params"]["request"]["url"])
+    assert page.as_uri() in asked, "the log saw the page itself"
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [360, 640, 800, 1400])
+def test_the_page_does_not_scroll_sideways(browser: Any, page: Path, width: int) -> None:
+    show(browser, page, width=width)
+    script = "const d = document.documentElement; return [d.scrollWidth, d.clientWidth]"
+    scroll, client = browser.execute_script(script)
+    assert scroll <= client <= width  # the client is a scroll bar narrower
+    assert client >= width - 20
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_every_picture_is_there_once_and_its_texts_are_inside(
+    browser: Any, page: Path, width: int
+) -> None:
+    show(browser, page, width=width)
+    script = """
+    const shown = [...document.querySelectorAll("figure")].map(f =>
+      [...f.querySelectorAll("svg")].filter(s => s.getBoundingClientRect().width > 0));
+    const outside = [];
+    for (const svg of shown.flat()) {
+      const box = svg.getBoundingClientRect();
+      for (const text of svg.querySelectorAll("text")) {
+        const t = text.getBoundingClientRect();
+        if (t.left < box.left - 3 || t.right > box.right + 3 || t.bottom > box.bottom + 3)
+          outside.push(`${svg.querySelector("title").textContent}: ${text.textContent}`);
+      }
+    }
+    return [shown.map(s => s.length), outside];
+    """
+    counts, outside = browser.execute_script(script)
+    assert len(counts) >= 20
+    assert set(counts) == {1}
+    assert outside == []
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_labels_of_a_picture_do_not_cover_each_other(browser: Any, page: Path, width: int) -> None:
+    show(browser, page, width=width)
+    script = """
+    const found = [];
+    for (const svg of document.querySelectorAll("figure svg")) {
+      const boxes = [...svg.querySelectorAll("text")].map(t => [t.textContent,
+        t.getBoundingClientRect()]).filter(b => b[1].width > 0);
+      for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+        const [a, b] = [boxes[i][1], boxes[j][1]];
+        const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+        const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+        if (wide > 2 && high > 5) found.push(`${boxes[i][0]} | ${boxes[j][0]}`);
+      }
+    }
+    return found;
+    """
+    assert browser.execute_script(script) == []
+
+
+def test_a_table_sorts_both_ways_by_number_and_keeps_the_unknown_last(
+    browser: Any, page: Path
+) -> None:
+    show(browser, page)
+    script = """
+    const table = document.querySelector('table[aria-label="Training cases"]');
+    const head = [...table.querySelectorAll("thead th")].find(h => h.textContent === "ms/step");
+    const read = () => [...table.tBodies[0].rows].map(r => Number(r.cells[1].dataset.value));
+    const before = read();
+    head.querySelector("button").click();
+    const down = [read(), head.getAttribute("aria-sort")];
+    head.querySelector("button").click();
+    return [before, down, [read(), head.getAttribute("aria-sort")]];
+    """
+    before, (down, way_down), (up, way_up) = browser.execute_script(script)
+    assert (way_down, way_up) == ("descending", "ascending")
+    assert down == sorted(before, reverse=True) != before
+    assert up == sorted(before)
+
+
+def test_cases_can_be_filtered(browser: Any, page: Path) -> None:
+    show(browser, page)
+    script = """
+    const table = document.querySelector('table[aria-label="Training cases"]');
+    const input = table.parentElement.previousElementSibling.querySelector("input");
+    input.value = "b48 cuda";
+    input.dispatchEvent(new Event("input"));
+    return [...table.tBodies[0].rows].filter(r => !r.hidden).map(r => r.cells[0].textContent);
+    """
+    shown = browser.execute_script(script)
+    assert len(shown) == 2
+    assert all("cuda-float32-b48" in name for name in shown)
+
+
+def test_a_point_tells_its_numbers(browser: Any, page: Path) -> None:
+    show(browser, page)
+    script = """
+    const mark = document.querySelector("#waterfall-0 .wide .mark");
+    mark.scrollIntoView();
+    const box = mark.querySelector("rect").getBoundingClientRect();
+    mark.querySelector("rect").dispatchEvent(new PointerEvent("pointermove",
+      {bubbles: true, clientX: box.left + 4, clientY: box.top + 4}));
+    const tip = document.getElementById("tip");
+    return [tip.hidden, tip.textContent];
+    """
+    hidden, text = browser.execute_script(script)
+    assert not hidden
+    assert text.startswith("time at spec peak: 18.402 ms, 46.28 points")
+
+
+def test_without_script_everything_is_there(browser: Any, page: Path) -> None:
+    script = "return [document.querySelectorAll('svg').length, document.body.innerText.length]"
+    show(browser, page)
+    with_script = browser.execute_script(script)
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        show(browser, page)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    pictures, characters = browser.execute_script(script)
+    assert pictures == with_script[0] > 20
+    assert characters >= 0.95 * with_script[1]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1000, "light"), (1000, "dark"), (360, "light")])
+def test_axe_has_no_finding(browser: Any, page: Path, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_selenium_python", reason="axe is not installed")
+    show(browser, page, width=width, scheme=scheme)
+    source = Path(axe.__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
+    browser.execute_script(source.read_text(encoding="utf-8"))
+    script = "const done = arguments[0]; axe.run(document).then(r => done(r.violations))"
+    violations = browser.execute_async_script(script)
+    told = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"][:3]]) for v in violations]
+    assert told == []
+
+
+def test_every_text_of_a_picture_has_contrast(browser: Any, page: Path) -> None:
+    """axe does not look into pictures: WCAG's 4.5 to 1 for each text on paper and on every cell."""
+    script = """
+    const light = c => { const [r, g, b] = c.map(v => { v /= 255;
+      return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+      return .2126 * r + .7152 * g + .0722 * b; };
+    const parse = s => s.match(/[\\d.]+/g).map(Number);
+    const paper = parse(getComputedStyle(document.documentElement).backgroundColor).slice(0, 3);
+    const over = (c, under) => { const a = c.length > 3 ? c[3] : 1;
+      return c.slice(0, 3).map((v, i) => a * v + (1 - a) * under[i]); };
+    const low = new Set();
+    for (const text of document.querySelectorAll("svg text")) {
+      const cell = text.parentElement.querySelector(".cell");
+      const fill = cell ? parse(getComputedStyle(cell).fill) : null;
+      const under = fill ? over(fill, paper) : paper;
+      const [a, b] = [light(parse(getComputedStyle(text).fill)), light(under)];
+      const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+      if (ratio < 4.5) low.add(`${text.textContent} ${ratio.toFixed(2)}`);
+    }
+    return [...low];
+    """
+    for scheme in ("light", "dark"):
+        show(browser, page, scheme=scheme)
+        assert browser.execute_script(script) == [], scheme

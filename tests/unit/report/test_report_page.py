@@ -1,0 +1,339 @@
+"""The page says what the files say, whole, escaped, and without loading anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfubench.analysis.collection import collect
+from mfubench.report.answer import answers
+from mfubench.report.blocks import Figure, Prose, Report, Table
+from mfubench.report.breakdown import breakdown_sentences
+from mfubench.report.build import build_report
+from mfubench.report.page import as_html
+from tests.unit.report.example_results import case, fill, reference, save, without_number
+
+SVG = "{http://www.w3.org/2000/svg}"
+SECTIONS = [
+    *("answer", "machines", "breakdown", "roofline", "heat", "knobs", "learning"),
+    *("gate", "claims", "history", "cases", "provenance"),
+]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return build_report(collect([fill(tmp_path_factory.mktemp("example"))]))
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> str:
+    return as_html(report)
+
+
+def built(folder: Path, data: dict[str, Any]) -> Report:
+    save(folder, "0001_x.json", data)
+    return build_report(collect([folder]))
+
+
+def section_text(report: Report, key: str) -> str:
+    (section,) = (s for s in report.sections if s.key == key)
+    return " ".join(block.text for block in section.blocks if isinstance(block, Prose))
+
+
+def table(report: Report, name: str) -> Table:
+    found = [b for s in report.sections for b in s.blocks if isinstance(b, Table)]
+    found += [f.table for f in report.figures if f.table]
+    return next(t for t in found if t.name == name)
+
+
+def test_every_section_is_there_in_order_and_none_apologises(report: Report, page: str) -> None:
+    assert [s.key for s in report.sections] == SECTIONS
+    assert "cannot be shown" not in page
+
+
+def test_the_answer_is_the_terminals(tmp_path: Path) -> None:
+    data = reference()
+    (sentence,) = answers([b["extra_info"] for b in data["benchmarks"]])
+    assert sentence in section_text(built(tmp_path, data), "answer")
+
+
+def test_the_answer_names_the_best_configuration_and_the_gates_verdict(report: Report) -> None:
+    text = section_text(report, "answer")
+    assert "malloc keeps memory, adamw fused, batch x4. It trains ×1.310 as fast" in text
+    assert "95 % interval 1.290 to 1.330, 30 pairs" in text
+    assert "It learns as much per token as the baseline did." in text
+    assert "Gate, working tree against main~1 (abc123): regressed (1 pass, 1 regressed" in text
+
+
+def test_machines_stand_side_by_side_with_their_ratio(report: Report) -> None:
+    rows = {row[0].text: row for row in table(report, "Machines").rows}
+    assert set(rows) == {"AMD EPYC", "Made-up GPU"}
+    info = case(reference(), "train-step/nanogpt-cpu/cpu-float32-b12-eager")["extra_info"]
+    assert [cell.text for cell in table(report, "Machines").rows[0][2:6]] == [
+        "207 GFLOP/s",
+        "188 GFLOP/s",
+        "96.4 GFLOP/s",
+        "46.5 %",
+    ]
+    pairs = table(report, "The same work on each, tokens/s")
+    step = next(row for row in pairs.rows if row[0].text.startswith("train-step"))
+    assert step[1].value == pytest.approx(info["tokens_per_s"])
+    assert step[2].text.endswith("(×1.67)")  # the example's desktop takes 0.6 of the time
+    assert step[3].text.endswith("(×12.50)")  # and its GPU 0.08
+
+
+def test_the_waterfall_adds_up_and_reaches_the_step(report: Report) -> None:
+    info = case(reference(), "breakdown/nanogpt-cpu/cpu-float32-b12-eager")["extra_info"]
+    assert breakdown_sentences(info) in section_text(report, "breakdown")
+    figure = next(f for f in report.figures if f.key == "waterfall-0")
+    assert figure.table is not None
+    seconds = [row[1].value for row in figure.table.rows]
+    assert sum(s for s in seconds if s is not None) == pytest.approx(info["breakdown_step_s"])
+    root = ElementTree.fromstring(str(figure.wide))
+    whole = next(r for r in root.iter(f"{SVG}rect") if r.get("class") == "whole")
+    drawn = [r for r in root.iter(f"{SVG}rect") if r.get("class") in ("peak", "floor", "to-win")]
+    back = [r for r in root.iter(f"{SVG}rect") if r.get("class") == "gives-back"]
+    length = sum(float(r.get("width") or 0) for r in drawn)
+    length -= sum(float(r.get("width") or 0) for r in back)
+    assert length == pytest.approx(float(whole.get("width") or 0), rel=0.01)
+
+
+def test_pictures_say_in_words_what_they_show(report: Report) -> None:
+    keys = [figure.key for figure in report.figures]
+    kinds = {key.rstrip("0123456789-") for key in keys}
+    assert kinds >= {
+        *("waterfall", "roofline", "heat-tokens", "heat-utilisation", "knobs", "break-even"),
+        *("loss", "gate-forest", "history"),
+    }
+    for figure in report.figures:
+        for drawn in (figure.wide, figure.narrow):
+            root = ElementTree.fromstring(str(drawn))
+            assert root.get("role") == "img"
+            named = {e.get("id"): e.text for e in root if e.tag in (f"{SVG}title", f"{SVG}desc")}
+            assert set((root.get("aria-labelledby") or "").split()) == set(named)
+            assert all(named.values())
+
+
+def test_nothing_is_drawn_outside_its_picture(report: Report) -> None:
+    for figure in report.figures:
+        for drawn in (figure.wide, figure.narrow):
+            root = ElementTree.fromstring(str(drawn))
+            width, height = (float(root.get(side) or 0) for side in ("width", "height"))
+            for element in root.iter():
+                for key, most in (("x", width), ("cx", width), ("y", height), ("cy", height)):
+                    if (value := element.get(key)) is not None:
+                        assert -0.5 <= float(value) <= most + 0.5, (figure.key, element.attrib)
+                if element.tag == f"{SVG}rect":
+                    end = float(element.get("x") or 0) + float(element.get("width") or 0)
+                    assert end <= width + 0.5, (figure.key, element.attrib)
+
+
+def test_a_cell_without_a_number_is_hatched_and_says_why(report: Report, page: str) -> None:
+    figure = next(f for f in report.figures if f.key == "heat-tokens")
+    assert str(figure.wide).count("url(#heat-tokens-hatch)") == 2
+    assert "needs 40 GiB, the machine has 23.5" in str(figure.wide)
+    rows = table(report, "Without a number").rows
+    assert {row[2].text for row in rows} == {
+        "needs 40 GiB, the machine has 23.5",
+        "torch.compile: no C++ compiler",
+    }
+
+
+def test_the_gate_draws_floor_and_tolerance_and_says_what_could_not_run(report: Report) -> None:
+    figure = next(f for f in report.figures if f.key == "gate-forest")
+    assert str(figure.wide).count('class="band"') == 2
+    text = section_text(report, "gate")
+    assert "could not run: the base has no such case" in text
+    trust = table(report, "False alarms and power")
+    assert [cell.text for cell in trust.rows[0][1:]] == [
+        "1 of 200",
+        "2.8 %",
+        "3 %: 31 of 40, 5 %: 40 of 40",
+        "2.1 %",
+    ]
+
+
+def test_claims_come_in_the_order_of_their_numbers(report: Report) -> None:
+    first_words = [row[0].text.partition(":")[0] for row in table(report, "Claims").rows]
+    assert first_words == ["C1", "C2", "C10"]
+
+
+def test_the_end_tells_how_to_repeat_it(report: Report, page: str) -> None:
+    commit = reference()["commit_info"]["id"]
+    assert f"git checkout {commit}\npytest benchmarks/ --sweep default --threads 2" in page
+    for fact in ("torch", "kernel", "corpus, vocab 65, context 64", "allocator"):
+        assert f"<bdi>{fact}</bdi>" in page
+
+
+def test_the_page_stands_alone(page: str) -> None:
+    assert len(page.encode()) < 3_000_000
+    links = re.findall(r'(?:src|href|action|data|poster)\s*=\s*"([^"]*)"', page)
+    assert {link for link in links if not link.startswith("#")} <= {"data:,"}
+    without_names = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert "http://" not in without_names
+    assert "https://" not in without_names
+    assert "@import" not in page
+    assert not re.findall(r"url\((?!#)", page)
+
+
+def test_only_our_script_may_run(page: str) -> None:
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy
+    allowed = html.unescape(policy.group(1))
+    assert "default-src 'none'" in allowed
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in allowed
+    assert not re.findall(r"<[^>]*\son\w+\s*=", page)
+
+
+def test_ids_are_unique_and_every_link_has_a_target(page: str) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+
+
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onload='alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "javascript:alert(1)",
+    "🐍 emoji 数据 עברית \u202eevil",
+    "\x00\x1b[31m control",
+    "a" * 5000,
+)
+
+
+class Tags(HTMLParser):
+    """Every element and attribute of a page, as a browser would see them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, int] = {}
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+        self.attributes |= {name for name, _ in attrs}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_shown_and_does_nothing(tmp_path: Path, name: str) -> None:
+    data = reference()
+    for benchmark in data["benchmarks"]:
+        info = benchmark["extra_info"]
+        for key in ("preset", "peak_source", "breakdown_note", "flops_source"):
+            info[key] = name
+        info["case_id"] += f"/{name}"
+        for operator in info.get("breakdown_operators", []):
+            operator["name"] = name
+        for bar in info.get("breakdown", []):
+            bar["source"] += name
+    data["mfubench"]["fingerprint"]["id"] = name
+    data["mfubench"]["sweep"]["corpus"] = name
+    data["mfubench"]["devices"]["cpu"]["name"] = name
+    data["mfubench"]["other_outcomes"] = [without_number("error", 96, name)]
+    data["commit_info"]["id"] = name
+    page = as_html(built(tmp_path, data))
+    tags = Tags()
+    tags.feed(page)
+    assert tags.seen["script"] == 1
+    assert "img" not in tags.seen
+    assert not {a for a in tags.attributes if a.startswith("on")}
+    assert "49" not in re.findall(r"\{\{ 7 \* 7 \}\}|>49<", page)
+    assert not re.findall("[\x00\x1b\u202e]", page)
+    assert "cannot be shown" not in page
+    for figure in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(figure)
+
+
+def test_what_is_pasted_into_a_shell_is_quoted(tmp_path: Path) -> None:
+    data = reference()
+    data["mfubench"]["sweep"]["corpus"] = "a; rm -rf ~ $(x).txt"
+    page = as_html(built(tmp_path, data))
+    assert html.escape("--corpus 'a; rm -rf ~ $(x).txt'", quote=False) in html.unescape(page)
+
+
+def test_one_odd_field_costs_its_section_alone(tmp_path: Path) -> None:
+    data = reference()
+    for benchmark in data["benchmarks"]:
+        if "breakdown_groups" in benchmark["extra_info"]:
+            benchmark["extra_info"]["breakdown_groups"] = 3  # the schema does not look into it
+    report = built(tmp_path, data)
+    assert "This part cannot be shown" in section_text(report, "where-the-time-goes")
+    assert {"answer", "machines", "heat", "cases", "provenance"} <= {s.key for s in report.sections}
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+@given(data=st.data())
+def test_no_field_of_a_file_can_stop_the_page(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    run = reference()
+    for _ in range(data.draw(st.integers(1, 4))):
+        where: Any = run
+        while True:
+            keys = list(where) if isinstance(where, dict) else list(range(min(len(where), 40)))
+            key = data.draw(st.sampled_from(keys))
+            inner = where[key]
+            if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+                where[key] = data.draw(ODD)
+                break
+            where = inner
+    folder = tmp_path_factory.mktemp("odd")
+    save(folder, "0001_x.json", run)
+    save(folder, "0002_x.json", reference())
+    found = collect([folder])
+    page = as_html(build_report(found))
+    assert page.rstrip().endswith("</html>")
+    assert len(found.skipped) <= 2
+
+
+def test_an_empty_map_or_a_single_round_still_draws(tmp_path: Path) -> None:
+    data = reference()
+    data["benchmarks"] = [case(data, "train-step/nanogpt-cpu/cpu-float32-b12-eager")]
+    info = data["benchmarks"][0]["extra_info"]
+    info["ceiling_utilisation"] = info["mfu"] = info["ceiling_flops_per_s"] = None
+    info["peak_flops_per_s"] = info["step_spread_ratio"] = None
+    report = built(tmp_path, data)
+    assert [f.key for f in report.figures] == ["heat-tokens"]
+    assert "unknown" in [cell.text for cell in table(report, "Machines").rows[0]]
+
+
+def test_a_figures_numbers_are_folded_below_it(report: Report) -> None:
+    figures = [f for f in report.figures if f.key.startswith(("waterfall", "knobs", "gate"))]
+    assert all(isinstance(f, Figure) and f.table and f.table.is_folded for f in figures)
+
+
+@pytest.mark.parametrize("heavy", ["torch", "pandas", "ruptures", "scipy.stats"])
+def test_a_page_about_one_run_imports_nothing_heavy(tmp_path: Path, heavy: str) -> None:
+    save(tmp_path, "0001_x.json", reference())
+    code = (
+        "import sys; from mfubench.cli import main; "
+        f"main(['report', {str(tmp_path)!r}, '-o', {str(tmp_path / 'r.html')!r}]); "
+        f"assert {heavy!r} not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
