@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import stats
-
 from mfubench.analysis.paired import CONFIDENCE, paired_ratio
 
 HELPS, HURTS, NO_DIFFERENCE, UNCLEAR = "helps", "hurts", "no difference", "unclear"
@@ -63,6 +60,9 @@ def effect_over_processes(
 
     Raises ValueError below two pairs of processes.
     """
+    import numpy as np  # a page that only shows effects need not load them
+    from scipy import stats
+
     if len(turns) < 2:
         raise ValueError(f"an interval over processes needs 2 pairs of them, got {len(turns)}")
     logs = [np.median(np.log(np.asarray(base) / np.asarray(knob))) for base, knob in turns]

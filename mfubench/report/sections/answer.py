@@ -37,15 +37,19 @@ def _advice(document: Document) -> list[Block]:
     advice = document.body
     verified = mapping(advice.get("verified"))
     knobs = [str(knob) for knob in advice.get("knobs") or []]
-    what = ", ".join(knobs) or "nanoGPT's own settings"
+    what = ", ".join(knobs)
     ratio, low, high = (number(verified.get(k)) for k in ("ratio", "low", "high"))
+    if not knobs:
+        why = advice.get("refusal") or "nothing that was tried is faster and learns the same"
+        text = f"Advice for {advice.get('preset')} on {advice.get('device')}: stay as it is; {why}."
+        return [Prose(text=text, kind="lead")]
     if ratio is None or low is None or high is None:
         text = f"Best configuration found: {what}; it has not been verified in pairs."
     else:
         text = (
             f"Best verified configuration for {advice.get('preset')} on {advice.get('device')}: "
             f"{what}. It trains ×{ratio:.3f} as fast (95 % interval {low:.3f} to {high:.3f}, "
-            f"{verified.get('pairs')} pairs, measured together)."
+            f"{verified.get('processes')} pairs of processes, measured together)."
         )
     learning = mapping(advice.get("learning"))
     if learning:
@@ -55,7 +59,7 @@ def _advice(document: Document) -> list[Block]:
             else " It does not learn the same per token: look at the loss curves."
         )
     blocks: list[Block] = [Prose(text=text, kind="lead")]
-    lines = [str(line) for line in advice.get("commands") or []]
+    lines = [str(line) for line in (advice.get("command"), *(advice.get("changes") or [])) if line]
     if lines:
         blocks.append(Commands(lines=lines))
     return blocks

@@ -42,9 +42,7 @@ def claims_section(collection: Collection) -> Section | None:
 
 
 def _claim(case: Case) -> Mapping[str, Any]:
-    return mapping(case.info.get("claim")) or mapping(
-        mapping(case.info.get("mfubench")).get("claim")
-    )
+    return mapping(case.info.get("claim"))
 
 
 def _rank(name: str) -> tuple[int, str]:

@@ -36,7 +36,8 @@ def knobs_section(collection: Collection) -> Section | None:
     blocks.append(
         Prose(
             text="Each knob was turned alone against nanoGPT's own loop, both sides taking turns "
-            "in processes of their own: × is the median over pairs, the line its 95 % interval. "
+            "in processes of their own: × is the median over pairs (for allocators the mean over "
+            "processes), the line its 95 % interval. "
             "Hollow: the interval does not tell.",
             kind="note",
         )
@@ -86,7 +87,7 @@ def _row(case: Case) -> list[Cell]:
 def _paid_back(case: Case, key: str) -> Figure:
     """Time saved over iterations by a compiled knob, its start-up included."""
     knob, tokens = case.info["knob"], case.info["tokens_per_step"]
-    base_s = tokens * statistics.median_high(knob["base_s_per_token"])
+    base_s = tokens * statistics.median_high(knob["base_s_per_token"][0])  # one process
     with_s = tokens * statistics.median_high(knob["candidate_s_per_token"])
     even, horizon = knob["break_even_iters"], knob["horizon_iters"]
     start_up_s, name = knob["start_up_s"], str(knob["name"])

@@ -21,26 +21,27 @@ def learning_section(collection: Collection) -> Section | None:
 
 def _curves(document: Document, key: str) -> list[Block]:
     learning = mapping(document.body.get("learning"))
-    drawn = mapping(learning.get("curves"))
-    tokens = _numbers(drawn.get("tokens"))
     lines: list[Curve] = []
     for side, name, look in (
         ("baseline", "nanoGPT's own settings", "second"),
         ("candidate", "the advised configuration", "first"),
     ):
-        seeds = drawn.get(side)
-        if not isinstance(seeds, list):
+        runs = learning.get(side)
+        if not isinstance(runs, list):
             continue
-        for seed, losses in enumerate(seeds):
-            ys = _numbers(losses)
-            if len(ys) == len(tokens) >= 2:
-                named = f"{name}, {len(seeds)} seeds" if len(seeds) > 1 else name
-                lines.append(Curve(name=named, xs=tokens, ys=ys, look=look, is_named=seed == 0))
+        for index, run in enumerate(map(mapping, runs)):
+            tokens, losses = _numbers(run.get("tokens")), _numbers(run.get("losses"))
+            if len(losses) == len(tokens) >= 2:
+                named = f"{name}, {len(runs)} seeds" if len(runs) > 1 else name
+                line = Curve(name=named, xs=tokens, ys=losses, look=look, is_named=index == 0)
+                lines.append(line)
     if not lines:
         return []
     cost = number(learning.get("cost"))
     sentence = _told(learning.get("is_equal")) + (
-        f"; the final losses differ by {cost:.3g}." if cost is not None else "."
+        f": its validation loss lies {cost:+.3f} from the baseline's, mean over seeds."
+        if cost is not None
+        else "."
     )
     draw = partial(
         curves,
@@ -57,10 +58,10 @@ def _curves(document: Document, key: str) -> list[Block]:
 
 def _told(is_equal: object) -> str:
     if is_equal is True:
-        return "They learn the same per token"
+        return "It learns the same from the same tokens"
     if is_equal is False:
-        return "They do not learn the same per token"
-    return "Whether they learn the same is not settled"
+        return "It learns less from the same tokens"
+    return "Whether it learns the same is not settled"
 
 
 def _numbers(values: Any) -> list[float]:

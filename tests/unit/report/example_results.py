@@ -90,7 +90,7 @@ def knob(name: str, ratio: float, low: float, high: float, verdict: str) -> dict
         "pairs": 24,
         "verdict": verdict,
         "beyond": max(abs(low - 1), abs(high - 1)),
-        "base_s_per_token": [5e-5] * 5,
+        "base_s_per_token": [[5e-5] * 5],
         "candidate_s_per_token": [5e-5 / ratio] * 4,
     }
     if name == "compile":
@@ -107,9 +107,11 @@ def knob(name: str, ratio: float, low: float, high: float, verdict: str) -> dict
 def claim(number: int, verdict: str, sentence: str, because: str) -> dict[str, Any]:
     benchmark = copy.deepcopy(case(reference(), "ceiling/dispatch/cpu"))
     info = benchmark["extra_info"]
-    info["case_id"], info["question"] = f"claims/c{number}/cpu", "claims"
+    info["case_id"], info["question"] = f"claim/c{number}/cpu", "claim"
     claimed = {"id": f"C{number}", "claim": sentence, "verdict": verdict, "because": because}
-    info["mfubench"] = {"claim": {**claimed, "value": 0.51, "unit": "share", "low": 0.5}}
+    told = {"test": "how", "rule": "when", "conditions": "where", "figures": {}}
+    measured = {"value": 0.51, "unit": "share", "low": 0.5, "high": None}
+    info["claim"] = claimed | told | measured
     return benchmark
 
 
@@ -154,23 +156,29 @@ def advice() -> dict[str, Any]:
         noise = random.Random(seed)
         return [4.2 * (1 + i) ** -0.18 - gain + noise.gauss(0, 0.01) for i in range(30)]
 
+    def curves(gain: float) -> list[dict[str, Any]]:
+        return [
+            {"seed": s, "tokens": tokens, "losses": losses(s, gain), "validation_loss": 2.1}
+            for s in range(3)
+        ]
+
     learning = {
         "is_equal": True,
         "cost": 0.002,
+        "allowed": 0.02,
+        "spread": 0.02,
         "tokens": tokens[-1],
-        "curves": {
-            "tokens": tokens,
-            "baseline": [losses(seed, 0.0) for seed in range(3)],
-            "candidate": [losses(seed, 0.004) for seed in range(3, 6)],
-        },
+        "baseline": curves(0.0),
+        "candidate": curves(0.004),
     }
     body = {
         "preset": "nanogpt-cpu",
         "device": "cpu",
         "knobs": ["malloc keeps memory", "adamw fused", "batch x4"],
-        "verified": {"ratio": 1.31, "low": 1.29, "high": 1.33, "pairs": 30, "verdict": "helps"},
+        "verified": {"ratio": 1.31, "low": 1.29, "high": 1.33, "pairs": 40, "processes": 4},
         "learning": learning,
-        "commands": ["MALLOC_TOP_PAD_=1 python train.py --device=cpu --batch_size=48"],
+        "command": "MALLOC_TOP_PAD_=1 python train.py --device=cpu --batch_size=48",
+        "changes": ["AdamW(…, fused=True) in configure_optimizers"],
     }
     return document("advice", body)
 
@@ -192,14 +200,15 @@ def gate() -> dict[str, Any]:
             "reason": None,
             "metrics": [metric],
             "control": {"change": 0.001, "low": -0.004, "high": 0.006},
-            "bar": "attention" if verdict == "regressed" else None,
+            "bar": {"name": "attention", "grew_s": 0.003, "share": 0.9}
+            if verdict == "regressed"
+            else None,
         }
 
     body = {
         "base": {"label": "main~1 (abc123)"},
         "candidate": {"label": "working tree"},
-        "floor": 0.01,
-        "tolerance": 0.05,
+        "limits": {"floor": 0.01, "tolerance": 0.05},
         "verdict": "regressed",
         "cases": [
             one("cpu-float32-b12-eager", 0.004, 0.009, "pass"),
@@ -222,23 +231,39 @@ def gate() -> dict[str, Any]:
 
 def self_test() -> dict[str, Any]:
     power = [
-        {"effect": 0.03, "trials": 40, "count": 31, "low": 0.62, "high": 0.89},
-        {"effect": 0.05, "trials": 40, "count": 40, "low": 0.91, "high": 1.0},
+        {"effect": 0.03, "rate": 0.8, "trials": 40, "count": 31, "low": 0.62, "high": 0.89},
+        {"effect": 0.05, "rate": 1.0, "trials": 40, "count": 40, "low": 0.91, "high": 1.0},
     ]
-    one = {
+    case = {
         "id": "train-step/nanogpt-cpu/cpu-float32-b12-eager",
-        "pairs": 20,
-        "pair_sd": 0.012,
-        "false_alarms": {"trials": 200, "count": 1, "upper": 0.028},
-        "power": power,
+        "pair_sd": 0.006,
+        "pair_robust_sd": 0.005,
+        "control_sd": 0.004,
         "mde": 0.021,
+    }
+    alarms = {"trials": 4, "count": 0, "low": 0.0, "high": 0.6, "drawn_gates": 400}
+    summary = {
+        "pairs": 10,
+        "stored_pairs": 40,
+        "false_alarms": alarms | {"drawn_rate": 0.0, "drawn_inconclusive_cases": 0.01},
+        "power": power,
+        "coverage": {
+            "count": 31,
+            "trials": 32,
+            "low": 0.84,
+            "high": 1.0,
+            "rate": 0.95,
+            "bias": 0.0004,
+            "largest_bias": 0.001,
+        },
+        "cases": [case],
     }
     rival = {
         "name": "--benchmark-compare-fail=median:5%",
-        "false_alarms": {"trials": 200, "count": 31, "upper": 0.21},
-        "power": power[:1],
+        "rates": {"0": 0.24, "0.03": 0.4, "0.05": 0.55},
     }
-    return document("self-test", {"cases": [one], "rivals": [rival], "loaded": {"cases": [one]}})
+    body = {"summary": summary, "rivals": [rival], "loaded": False, "faults": [], "spent_s": 900.0}
+    return document("self-test", body)
 
 
 def desktop() -> dict[str, Any]:

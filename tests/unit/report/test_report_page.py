@@ -72,7 +72,7 @@ def test_the_answer_is_the_terminals(tmp_path: Path) -> None:
 def test_the_answer_names_the_best_configuration_and_the_gates_verdict(report: Report) -> None:
     text = section_text(report, "answer")
     assert "malloc keeps memory, adamw fused, batch x4. It trains ×1.310 as fast" in text
-    assert "95 % interval 1.290 to 1.330, 30 pairs" in text
+    assert "95 % interval 1.290 to 1.330, 4 pairs of processes" in text
     assert "It learns as much per token as the baseline did." in text
     assert "Gate, working tree against main~1 (abc123): regressed (1 pass, 1 regressed" in text
 
@@ -156,13 +156,12 @@ def test_the_gate_draws_floor_and_tolerance_and_says_what_could_not_run(report: 
     assert str(figure.wide).count('class="band"') == 2
     text = section_text(report, "gate")
     assert "could not run: the base has no such case" in text
-    trust = table(report, "False alarms and power")
-    assert [cell.text for cell in trust.rows[0][1:]] == [
-        "1 of 200",
-        "2.8 %",
-        "3 %: 31 of 40, 5 %: 40 of 40",
-        "2.1 %",
-    ]
+    own, rival = table(report, "Alarms per case, by what was planted").rows
+    assert [cell.text for cell in own] == ["this gate, 10 pairs", "0.00 %", "80.00 %", "100.00 %"]
+    assert [cell.text for cell in rival[1:]] == ["24.00 %", "40.00 %", "55.00 %"]
+    (pairs,) = table(report, "What pairs of processes differ by without a change").rows
+    assert [cell.text for cell in pairs[1:]] == ["0.60 %", "0.40 %", "2.10 %"]
+    assert "Seen in gates that share no pair: +3 % 31 of 40" in text
 
 
 def test_claims_come_in_the_order_of_their_numbers(report: Report) -> None:
