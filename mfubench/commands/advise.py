@@ -87,12 +87,12 @@ def run(arguments: argparse.Namespace) -> int:
         "command": train_command(advice.config),
         "changes": [k.nanogpt for k in knobs if k.name in advice.knobs and not k.is_typed],
     }
-    path = document.save("advice", data, results_dir)
+    where = document.save("advice", data, results_dir)
     if arguments.json:
         print(json_text(data))
     else:
         print(advice_text(data, color=sys.stdout.isatty()))
-        print(f"\nsaved in {path}")
+        print(f"\n{where}")
     return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
 
 

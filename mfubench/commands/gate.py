@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
+    from mfubench.analysis.gate_policy import PAIRS
     from mfubench.report.gate import gate_junit, gate_markdown, gate_text
     from mfubench.suite import document
     from mfubench.suite.gate import Gate, comparison_key
@@ -112,11 +113,11 @@ def _gate(arguments: argparse.Namespace) -> int:
             say(f"{len(journal.pairs)} pairs are kept from before")
         else:
             journal.finish()
-        pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", 10)
+        pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", PAIRS)
         gate = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
     gate["preset"], gate["device"] = arguments.preset, arguments.device
     gate["self_test"] = newest_self_test(machine, pairs)
-    path = document.save("gate", gate, arguments.results_dir)
+    where = document.save("gate", gate, arguments.results_dir)
     journal.finish()
     if arguments.junit is not None:
         arguments.junit.write_text(gate_junit(gate), encoding="utf-8")
@@ -126,7 +127,7 @@ def _gate(arguments: argparse.Namespace) -> int:
         print(gate_markdown(gate), end="")
     else:
         print(gate_text(gate, color=sys.stdout.isatty()))
-        print(f"\nsaved in {path}")
+        print(f"\n{where}")
     return int(gate["exit_status"])
 
 
@@ -142,7 +143,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     import tomllib
 
-    from mfubench.analysis.gate_policy import Limits
+    from mfubench.analysis.gate_policy import LEAST_PAIRS, Limits
 
     known = {*Limits.__dataclass_fields__, "cases", "pairs"}
     table: dict[str, Any] = {}
@@ -165,6 +166,9 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
                 isinstance(value, int | float) and 0 <= value < 10
             ):
                 raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
+    pairs = table.get("pairs", LEAST_PAIRS)
+    if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:
+        raise UserError(f"pairs is {pairs!r} in tool.mfubench.gate; {_allowed_pairs()}")
     floor = table.get("floor", Limits().floor)
     tolerance = table.get("tolerance", Limits().tolerance)
     if floor >= tolerance:
@@ -174,6 +178,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
     """The chosen cases, refused where device, threads, pairs or patterns cannot be."""
+    from mfubench.analysis.gate_policy import LEAST_PAIRS
     from mfubench.hardware.devices import parse_device
     from mfubench.suite.gate_cases import chosen, gate_cases
     from mfubench.suite.sweep import MAX_THREADS
@@ -181,8 +186,8 @@ def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
     threads, pairs = arguments.threads, arguments.pairs
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UserError(f"{threads} is not a number of threads; allowed: 1 to {MAX_THREADS}")
-    if pairs is not None and not 6 <= pairs <= MOST_PAIRS:
-        raise UserError(f"{pairs} pairs: fewer than 6 say nothing; allowed: 6 to {MOST_PAIRS}")
+    if pairs is not None and not LEAST_PAIRS <= pairs <= MOST_PAIRS:
+        raise UserError(f"{pairs} pairs: {_allowed_pairs()}")
     try:
         reason = parse_device(arguments.device).unavailable_reason()
     except ValueError as error:
@@ -191,6 +196,12 @@ def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
         raise UserError(f"{arguments.device} cannot be used: {reason}")
     cases = gate_cases(arguments.preset, arguments.device, threads=threads)
     return chosen(cases, arguments.cases)
+
+
+def _allowed_pairs() -> str:
+    from mfubench.analysis.gate_policy import LEAST_PAIRS
+
+    return f"fewer than {LEAST_PAIRS} say nothing; allowed: {LEAST_PAIRS} to {MOST_PAIRS}"
 
 
 @contextlib.contextmanager

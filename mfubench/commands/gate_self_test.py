@@ -46,11 +46,11 @@ def run_self_test(arguments: argparse.Namespace) -> int:
             bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, loaded=arguments.load
         )
     body["summary"] = summary(body, min(PAIRS, len(body["measured"])))
-    path = document.save("self-test", body, arguments.results_dir)
+    where = document.save("self-test", body, arguments.results_dir)
     journal.finish()
     if arguments.json:
         print(json_text({k: v for k, v in body.items() if k != "measured"}))
     else:
         print(self_test_text(body, color=sys.stdout.isatty()))
-        print(f"\nsaved in {path}")
+        print(f"\n{where}")
     return 0

@@ -51,13 +51,24 @@ def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def save(kind: str, body: dict[str, Any], results_dir: Path) -> Path:
-    """Write a document whole, under the next free number; never over another one.
+def save(kind: str, body: dict[str, Any], results_dir: Path) -> str:
+    """Write a document whole, under the next free number, and say where it is.
 
-    Raises OSError when it cannot be written.
+    Where the machine's folder cannot take it, it goes to the system's temporary folder.
     """
     data = document(kind, body)
     folder = machine_dir(results_dir) / kind
+    try:
+        return f"saved in {_write(data, folder)}"
+    except OSError as error:
+        rescued = _write(data, Path(tempfile.mkdtemp(prefix="mfubench-results-")))
+        return (
+            f"it could not be saved in {folder} ({error.strerror or error}) and is in {rescued}: "
+            "copy it there when there is room"
+        )
+
+
+def _write(data: dict[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     commit = str(data["mfubench"]["commit"]["id"] or "unversioned")[:12]
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
