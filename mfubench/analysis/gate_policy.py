@@ -106,7 +106,7 @@ def control_moved(control: Sequence[float], floor: float) -> str | None:
     >>> control_moved([0.0, 0.001, -0.001, 0.002, 0.0, -0.002, 0.001, 0.0], 0.01) is None
     True
     >>> control_moved([0.2, 0.21, 0.19, 0.2, 0.22, 0.2, 0.21, 0.2], 0.01)
-    'an unchanged kernel beside it moved by +22.6 %'
+    'an unchanged kernel beside it moved by +22.8 %'
     """
     if not control:
         return None

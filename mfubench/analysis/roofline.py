@@ -132,7 +132,7 @@ def least_gemm_bytes(info: Info) -> int | None:
 
     >>> least_gemm_bytes({"preset": "nanogpt-cpu", "batch_size": 12, "dtype": "float32",
     ...                   "model_flops_per_step": 3815571456})
-    51191808
+    72457728
     >>> least_gemm_bytes({"preset": "my-model"}) is None
     True
     """

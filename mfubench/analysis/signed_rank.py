@@ -46,7 +46,7 @@ def tail(n: int) -> tuple[float, ...]:
     counts[0] = 1
     for rank in range(1, n + 1):
         counts[rank:] += counts[:-rank].copy()
-    return tuple(np.cumsum(counts) / 2.0**n)
+    return tuple(float(share) for share in np.cumsum(counts) / 2.0**n)
 
 
 def rank_of_bound(n: int, alpha: float) -> int | None:

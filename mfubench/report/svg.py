@@ -110,7 +110,7 @@ def fit(text: str, room_px: float, font_px: float = FONT_PX) -> str:
     """A text cut to a width, with an ellipsis.
 
     >>> fit("attention, above the ceiling", 80)
-    'attention, …'
+    'attention,…'
     """
     text = clean(text)
     if width_px(text, font_px) <= room_px:
