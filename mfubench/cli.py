@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from mfubench import __version__
 from mfubench.commands import advise, gate
-from mfubench.commands.common import UserError
+from mfubench.commands.common import (
+    UserError,
+    add_corpus_and_threads,
+    add_results_dir,
+    refuse_threads,
+)
 from mfubench.hardware.dtypes import DTYPES
 from model.config import ConfigError, GPTConfig
 from model.presets import PRESETS
@@ -97,21 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     breakdown.add_argument("--loop", action="store_true", help="an iteration of the training loop")
     breakdown.add_argument("--operators", action="store_true", help="the operators behind the bars")
-    breakdown.add_argument(
-        "--corpus",
-        type=Path,
-        default=None,
-        metavar="PATH",
-        help="a text, or train.bin's folder",
-    )
-    breakdown.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
-    breakdown.add_argument(
-        "--results-dir",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="where measured ceilings are kept (default: %(default)s)",
-    )
+    add_corpus_and_threads(breakdown)
+    add_results_dir(breakdown, "where measured ceilings are kept")
     breakdown.add_argument("--json", action="store_true", help="machine-readable")
     breakdown.set_defaults(run=run_breakdown)
     advise.add_parser(commands)
@@ -124,13 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
         "device", help="what this machine is, and where its peaks come from"
     )
     device.add_argument("--json", action="store_true", help="machine-readable")
-    device.add_argument(
-        "--results-dir",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="where runs were saved, to show the ceilings they measured (default: %(default)s)",
-    )
+    add_results_dir(device, "where runs were saved, to show the ceilings they measured")
     device.set_defaults(run=run_device)
 
     show = commands.add_parser("show", help="print the table of a saved run again")
@@ -246,13 +232,10 @@ def run_breakdown(arguments: argparse.Namespace) -> int:
     from mfubench.report.breakdown import breakdown_text
     from mfubench.suite.single import CaseNameError, breakdown_of, names_a_loop, parse_case
     from mfubench.suite.storage import json_text
-    from mfubench.suite.sweep import MAX_THREADS, SweepOptions
+    from mfubench.suite.sweep import SweepOptions
     from model.corpus import CorpusError
 
-    if arguments.threads is not None and not 1 <= arguments.threads <= MAX_THREADS:
-        raise UserError(
-            f"{arguments.threads} is not a number of threads; allowed: 1 to {MAX_THREADS}"
-        )
+    refuse_threads(arguments.threads)
     options = SweepOptions(
         corpus=arguments.corpus, threads=arguments.threads, results_dir=arguments.results_dir
     )

@@ -85,20 +85,8 @@ class Advice:
             "predicted_ratio": self.predicted_ratio,
             "learning": None if self.learning is None else self.learning.as_data(),
             "refusal": self.refusal,
-            "tries": [_try_data(one) for one in self.tries],
+            "tries": [asdict(one) for one in self.tries],
         }
-
-
-def _try_data(one: Try) -> dict[str, Any]:
-    return {
-        "knob": one.knob,
-        "on_top_of": list(one.on_top_of),
-        "effect": None if one.effect is None else asdict(one.effect),
-        "reason": one.reason,
-        "kept": one.kept,
-        "aims_at": list(one.aims_at),
-        "to_win_ratio": one.to_win_ratio,
-    }
 
 
 def to_win(account: Mapping[str, Any] | None) -> dict[str, float] | None:

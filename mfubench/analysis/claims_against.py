@@ -25,7 +25,7 @@ def loops_of(result: Result, *, preset: str, batch_size: int) -> list[OtherLoop]
     """The eager training loops of a preset at a batch size, fastest first; a run that timed no loop
     gives its steps."""
     ours = result.data.get("mfubench", {})
-    machine = ours.get("fingerprint", {}).get("id", result.path.stem)
+    machine = result.machine or result.path.stem
     found: dict[str, list[OtherLoop]] = {"train-loop": [], "train-step": []}
     for info in result.infos:
         wanted = (

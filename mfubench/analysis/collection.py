@@ -74,7 +74,6 @@ class Document:
     """Advice, a gate's verdict or a self-test."""
 
     path: Path
-    machine: str
     created: str
     body: dict[str, Any]
 
@@ -176,14 +175,7 @@ def _read_document(
             f"{path} is a document of kind {kind!r}, which a report cannot show; known: "
             f"{', '.join(DOCUMENTS)}"
         )
-    machine = ours.get("machine")
-    name = mapping(machine).get("fingerprint", machine)
-    document = Document(
-        path=path,
-        machine=text_of(mapping(name).get("id", name)),
-        created=text_of(ours.get("created")),
-        body=body,
-    )
+    document = Document(path=path, created=text_of(ours.get("created")), body=body)
     collection.documents.setdefault(kind, []).append(document)
 
 
@@ -300,7 +292,7 @@ def _keep_records(
     data: dict[str, Any],
     newest: Mapping[tuple[str, str], Run],
 ) -> None:
-    for info in _records(data):
+    for info in result_in(run.path, data).infos:
         if newest.get((run.machine, str(info["case_id"]))) is run:
             collection.cases.append(Case(info=info, run=run))
             collection.provenance[run.path] = mapping(data.get("mfubench"))
@@ -313,11 +305,6 @@ def _checked(path: Path) -> dict[str, Any]:
     if found := problems(data):
         raise ResultError(f"{path} is no valid result: {found[0]}")
     return data
-
-
-def _records(data: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    measured = [b["extra_info"] for b in data["benchmarks"] if is_case(b)]
-    return [*measured, *data["mfubench"].get("other_outcomes", [])]
 
 
 def _epoch_s(when: str) -> float:

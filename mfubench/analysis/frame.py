@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,22 +52,34 @@ def load(
 
     Raises FileNotFoundError when a path does not exist, ValueError for another `per`.
     """
-    if per not in ("case", "round"):
+    if per not in ROWS:
         raise ValueError(f"per is {per!r}; allowed: 'case', 'round'")
     sources = [source] if isinstance(source, str | Path) else list(source)
-    make_rows = _rows if per == "case" else _round_rows
-    rows: list[dict[str, Any]] = []
+    (frame,) = frames(sources, [per])
+    return frame
+
+
+def frames(
+    sources: Iterable[str | Path], kinds: Sequence[Literal["case", "round"]]
+) -> list[pd.DataFrame]:
+    """A frame per kind, as `load` gives them, from one reading of the files."""
+    rows: list[list[dict[str, Any]]] = [[] for _ in kinds]
     skipped: list[tuple[str, str]] = []
     for path in result_paths(sources):
         try:
             data = read_json(path)
-            if mapping(data.get("mfubench")).get("kind") not in DOCUMENTS:
-                rows.extend(make_rows(result_in(path, data)))
+            if mapping(data.get("mfubench")).get("kind") in DOCUMENTS:
+                continue
+            result = result_in(path, data)
         except ResultError as error:
             skipped.append((str(path), str(error)))
-    frame = pd.DataFrame(rows)
-    frame.attrs["skipped"] = skipped
-    return frame
+            continue
+        for found, kind in zip(rows, kinds, strict=True):
+            found.extend(ROWS[kind](result))
+    made = [pd.DataFrame(found) for found in rows]
+    for frame in made:
+        frame.attrs["skipped"] = skipped
+    return made
 
 
 def _rows(result: Result) -> Iterator[dict[str, Any]]:
@@ -97,11 +109,16 @@ def _round_rows(result: Result) -> Iterator[dict[str, Any]]:
             yield {**head, "round": number, "seconds": seconds}
 
 
+ROWS: dict[str, Callable[[Result], Iterator[dict[str, Any]]]] = {
+    "case": _rows,
+    "round": _round_rows,
+}
+
+
 def _run(result: Result) -> dict[str, Any]:
-    ours = mapping(result.data.get("mfubench"))
     return {
         "run": str(result.path),
         "datetime": result.data.get("datetime"),
         "commit": mapping(result.data.get("commit_info")).get("id"),
-        "fingerprint": mapping(ours.get("fingerprint")).get("id"),
+        "fingerprint": result.machine,
     }

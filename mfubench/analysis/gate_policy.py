@@ -9,8 +9,12 @@ tolerance. All else is inconclusive.
 from __future__ import annotations
 
 import math
+import statistics
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from mfubench.analysis import signed_rank
@@ -74,6 +78,15 @@ class CasePairs:
     start_up: Sequence[float] = ()
     counted: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Base and candidate of what does not vary: peak memory, compiled graphs, loss."""
+
+
+def log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
+    """The median over turns of the log-ratio: one figure per pair of processes.
+
+    >>> round(log_ratio([1.1, 1.2, 5.0], [1.0, 1.0, 1.0]), 4)
+    0.1823
+    """
+    return statistics.median(math.log(c / b) for c, b in zip(candidate, base, strict=True))
 
 
 def judge_case(
@@ -243,6 +256,22 @@ EXIT_STATUS: Mapping[str, int] = {PASS: 0, IMPROVED: 0, REGRESSED: 1, INCONCLUSI
 COULD_NOT_RUN = 3
 
 
+def gate_table(path: Path) -> dict[str, Any]:
+    """The table `tool.mfubench.gate` of a pyproject.toml; empty where there is none.
+
+    Raises tomllib.TOMLDecodeError.
+    """
+    if not path.exists():
+        return {}
+    table: dict[str, Any] = (
+        tomllib.loads(path.read_text(encoding="utf-8"))
+        .get("tool", {})
+        .get("mfubench", {})
+        .get("gate", {})
+    )
+    return table
+
+
 def limits_for(case_id: str, settings: Mapping[str, Any]) -> Limits:
     """A case's limits: the table `tool.mfubench.gate`, and the first pattern of its `cases` that
     fits.
@@ -251,8 +280,6 @@ def limits_for(case_id: str, settings: Mapping[str, Any]) -> Limits:
     >>> limits_for("train-loop/x", table).tolerance, limits_for("train-step/x", table).tolerance
     (0.08, 0.04)
     """
-    from fnmatch import fnmatchcase
-
     names = set(Limits.__dataclass_fields__)
     values = {k: v for k, v in settings.items() if k in names}
     for pattern, special in settings.get("cases", {}).items():

@@ -12,6 +12,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
             CaseTrials(
                 id=case_id,
                 change={
-                    s: [_log_ratio(t, b) for t, b in zip(times[s], base_s, strict=True)]
+                    s: [policy.log_ratio(t, b) for t, b in zip(times[s], base_s, strict=True)]
                     for s in shares
                 },
                 truth={
@@ -71,17 +72,13 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
                     for s in shares
                 },
                 control=[
-                    _log_ratio(c["control"]["candidate"], c["control"]["base"]) for c in cases
+                    policy.log_ratio(c["control"]["candidate"], c["control"]["base"]) for c in cases
                 ],
                 base_s=base_s,
                 candidate_s=times,
             )
         )
     return found
-
-
-def _log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
-    return statistics.median(math.log(c / b) for c, b in zip(candidate, base, strict=True))
 
 
 def _truth(planted: Mapping[str, Sequence[float]]) -> float:
@@ -140,6 +137,7 @@ def windows(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
     return [(batch, batches[(i + 1) % len(batches)]) for i, batch in enumerate(batches)]
 
 
+@lru_cache(maxsize=8)
 def _draws(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
     rng = np.random.default_rng(0)
     wanted = min(2 * pairs, stored)

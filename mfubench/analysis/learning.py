@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 LEAST_ALLOWED_LOSS = 0.01
@@ -76,18 +76,9 @@ class Learning:
             "allowed": self.allowed,
             "spread": self.spread,
             "tokens": self.baseline[0].tokens[-1],
-            "baseline": [_curve_data(curve) for curve in self.baseline],
-            "candidate": [_curve_data(curve) for curve in self.candidate],
+            "baseline": [asdict(curve) for curve in self.baseline],
+            "candidate": [asdict(curve) for curve in self.candidate],
         }
-
-
-def _curve_data(curve: Curve) -> dict[str, Any]:
-    return {
-        "seed": curve.seed,
-        "tokens": curve.tokens,
-        "losses": curve.losses,
-        "validation_loss": curve.validation_loss,
-    }
 
 
 def learning_of(baseline: Sequence[float], candidate: Sequence[float]) -> Learning:

@@ -26,6 +26,14 @@ class Result:
     data: dict[str, Any]
 
     @property
+    def machine(self) -> str | None:
+        """The id of the machine's fingerprint; None where the file does not say."""
+        found: Any = self.data
+        for key in ("mfubench", "fingerprint", "id"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, str) and found else None
+
+    @property
     def infos(self) -> list[dict[str, Any]]:
         """Every case's `extra_info`, those that were not measured included."""
         measured = [b["extra_info"] for b in self.data["benchmarks"] if is_case(b)]

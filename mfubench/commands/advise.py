@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfubench.commands.common import UserError, add_results_dir, duration_s
+from mfubench.commands.common import (
+    UserError,
+    add_corpus_and_threads,
+    add_results_dir,
+    duration_s,
+    refuse_corpus,
+    refuse_device,
+    refuse_threads,
+)
 from model.presets import PRESETS
 
 LEAST_BUDGET_S = 30.0
@@ -36,10 +44,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--knobs", metavar="NAMES", help="only these, separated by commas (default: all)"
     )
-    parser.add_argument(
-        "--corpus", type=Path, default=None, metavar="PATH", help="a text, or train.bin's folder"
-    )
-    parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
+    add_corpus_and_threads(parser)
     add_results_dir(parser, "where the advice is kept, and a breakdown is looked for")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.set_defaults(run=run)
@@ -118,26 +123,16 @@ def _knobs(names: str | None) -> tuple[Any, ...]:
 
 def _baseline(arguments: argparse.Namespace) -> Any:
     """nanoGPT's own loop of a preset, refused where the device or the corpus is not there."""
-    from mfubench.hardware.devices import parse_device
     from mfubench.measure.loop_config import LoopConfig
-    from mfubench.suite.sweep import MAX_THREADS
 
-    threads = arguments.threads
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise UserError(f"{threads} is not a number of threads; allowed: 1 to {MAX_THREADS}")
-    if arguments.corpus is not None and not arguments.corpus.exists():
-        raise UserError(f"There is no {arguments.corpus}; give a text file, or train.bin's folder")
-    try:
-        reason = parse_device(arguments.device).unavailable_reason()
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if reason is not None:
-        raise UserError(f"{arguments.device} cannot be used: {reason}")
+    refuse_threads(arguments.threads)
+    refuse_corpus(arguments.corpus)
+    refuse_device(arguments.device)
     return LoopConfig(
         preset=arguments.preset,
         device=arguments.device,
         batch_size=PRESETS[arguments.preset].batch_size,
-        threads=threads,
+        threads=arguments.threads,
     )
 
 

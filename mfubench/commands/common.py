@@ -25,6 +25,40 @@ def duration_s(text: str) -> float:
     return float(match[1]) * UNITS_S[match[2] or ""]
 
 
+def add_corpus_and_threads(parser: argparse.ArgumentParser) -> None:
+    """`--corpus` and `--threads`; `refuse_corpus` and `refuse_threads` check them."""
+    parser.add_argument(
+        "--corpus", type=Path, default=None, metavar="PATH", help="a text, or train.bin's folder"
+    )
+    parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
+
+
+def refuse_corpus(path: Path | None) -> None:
+    """Raise UserError for a corpus that is not there."""
+    if path is not None and not path.exists():
+        raise UserError(f"There is no {path}; give a text file, or train.bin's folder")
+
+
+def refuse_threads(threads: int | None) -> None:
+    """Raise UserError for a number of threads that cannot be."""
+    from mfubench.suite.sweep import MAX_THREADS
+
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UserError(f"{threads} is not a number of threads; allowed: 1 to {MAX_THREADS}")
+
+
+def refuse_device(name: str) -> None:
+    """Raise UserError for a device that is none, or that cannot be used here."""
+    from mfubench.hardware.devices import parse_device
+
+    try:
+        reason = parse_device(name).unavailable_reason()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if reason is not None:
+        raise UserError(f"{name} cannot be used: {reason}")
+
+
 def add_results_dir(parser: argparse.ArgumentParser, what: str) -> None:
     """`--results-dir`, with what is kept there."""
     parser.add_argument(

@@ -10,11 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfubench.commands.common import UserError, add_results_dir, duration_s
+from mfubench.commands.common import (
+    UserError,
+    add_corpus_and_threads,
+    add_results_dir,
+    duration_s,
+    refuse_corpus,
+    refuse_device,
+    refuse_threads,
+)
 from model.presets import PRESETS
 
 if TYPE_CHECKING:
-    from mfubench.suite.gate_pairs import PairBench
+    from mfubench.suite.gate_pairs import PairBench, PairJournal
     from mfubench.suite.gate_sides import Side
 
 COULD_NOT_RUN = 3
@@ -48,8 +56,7 @@ def add_parser(commands: Any) -> None:
     add("--pairs", type=int, default=None, metavar="N", help="pairs of processes per batch")
     add("--floor", type=float, default=None, metavar="X", help="0.01: what fails nobody")
     add("--tolerance", type=float, default=None, metavar="X", help="0.05: what may pass")
-    add("--corpus", type=Path, default=None, metavar="PATH", help="a text, or train.bin's folder")
-    add("--threads", type=int, default=None, metavar="N", help="CPU threads")
+    add_corpus_and_threads(parser)
     add("--resume", action="store_true", help="use the pairs that an interrupted gate kept")
     add("--wait", type=duration_s, default=0.0, metavar="TIME", help="for another gate to end")
     add("--self-test", action="store_true", help="measure how often the gate errs here")
@@ -97,7 +104,6 @@ def _gate(arguments: argparse.Namespace) -> int:
     from mfubench.suite import document
     from mfubench.suite.gate import Gate, comparison_key
     from mfubench.suite.gate_history import newest_self_test
-    from mfubench.suite.gate_pairs import PairJournal
     from mfubench.suite.storage import json_text
 
     settings = gate_settings(arguments)
@@ -107,12 +113,7 @@ def _gate(arguments: argparse.Namespace) -> int:
         raise UserError(refusal)
     with pair_bench(arguments) as bench:
         key = comparison_key(bench, cases)
-        journal = PairJournal(machine / "gate" / f".pairs-{key}.jsonl")
-        if arguments.resume:
-            journal.load()
-            say(f"{len(journal.pairs)} pairs are kept from before")
-        else:
-            journal.finish()
+        journal = open_journal(machine / "gate", key, resume=arguments.resume)
         pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", PAIRS)
         gate = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
     gate["preset"], gate["device"] = arguments.preset, arguments.device
@@ -131,6 +132,19 @@ def _gate(arguments: argparse.Namespace) -> int:
     return int(gate["exit_status"])
 
 
+def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
+    """The pairs of a comparison: those of an interrupted one with `resume`, else none."""
+    from mfubench.suite.gate_pairs import PairJournal
+
+    journal = PairJournal(folder / f".pairs-{key}.jsonl")
+    if resume:
+        journal.load()
+        say(f"{len(journal.pairs)} pairs are kept from before")
+    else:
+        journal.finish()
+    return journal
+
+
 def say(text: str) -> None:
     """Progress, on standard error."""
     print(f"  {text}", file=sys.stderr, flush=True)
@@ -143,17 +157,13 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     import tomllib
 
-    from mfubench.analysis.gate_policy import LEAST_PAIRS, Limits
+    from mfubench.analysis.gate_policy import LEAST_PAIRS, Limits, gate_table
 
     known = {*Limits.__dataclass_fields__, "cases", "pairs"}
-    table: dict[str, Any] = {}
-    path = Path("pyproject.toml")
-    if path.exists():
-        try:
-            tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"pyproject.toml cannot be read: {error}") from None
-        table = dict(tool.get("mfubench", {}).get("gate", {}))
+    try:
+        table = gate_table(Path("pyproject.toml"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"pyproject.toml cannot be read: {error}") from None
     for name in ("floor", "tolerance"):
         if getattr(arguments, name) is not None:
             table[name] = getattr(arguments, name)
@@ -179,22 +189,14 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
     """The chosen cases, refused where device, threads, pairs or patterns cannot be."""
     from mfubench.analysis.gate_policy import LEAST_PAIRS
-    from mfubench.hardware.devices import parse_device
     from mfubench.suite.gate_cases import chosen, gate_cases
-    from mfubench.suite.sweep import MAX_THREADS
 
-    threads, pairs = arguments.threads, arguments.pairs
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise UserError(f"{threads} is not a number of threads; allowed: 1 to {MAX_THREADS}")
+    pairs = arguments.pairs
+    refuse_threads(arguments.threads)
     if pairs is not None and not LEAST_PAIRS <= pairs <= MOST_PAIRS:
         raise UserError(f"{pairs} pairs: {_allowed_pairs()}")
-    try:
-        reason = parse_device(arguments.device).unavailable_reason()
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if reason is not None:
-        raise UserError(f"{arguments.device} cannot be used: {reason}")
-    cases = gate_cases(arguments.preset, arguments.device, threads=threads)
+    refuse_device(arguments.device)
+    cases = gate_cases(arguments.preset, arguments.device, threads=arguments.threads)
     return chosen(cases, arguments.cases)
 
 
@@ -210,8 +212,7 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     from mfubench.suite import gate_sides
     from mfubench.suite.gate_pairs import PairBench
 
-    if arguments.corpus is not None and not arguments.corpus.exists():
-        raise UserError(f"There is no {arguments.corpus}; give a text file, or train.bin's folder")
+    refuse_corpus(arguments.corpus)
     under_test = tuple(name.strip() for name in arguments.under_test.split(",") if name.strip())
     python = arguments.base_python
     if python is not None and not python.exists():

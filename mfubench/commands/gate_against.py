@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from mfubench.commands.common import UserError
 
@@ -12,30 +11,30 @@ from mfubench.commands.common import UserError
 def run_against(arguments: argparse.Namespace) -> int:
     """Exit status as `mfubench gate`; 0 whatever it says with `--advisory`."""
     from mfubench.analysis.gate_policy import EXIT_STATUS, worst
-    from mfubench.analysis.results import Result, ResultError, read_result
+    from mfubench.analysis.results import ResultError
     from mfubench.commands.gate import gate_settings
     from mfubench.report.gate_stored import stored_text
     from mfubench.suite import document
-    from mfubench.suite.gate_stored import StoredRuns, machine_of, verdicts
+    from mfubench.suite.gate_stored import StoredRuns, read_run, verdicts
 
     try:
-        reference = read_result(arguments.against)
+        reference = read_run(arguments.against)
     except ResultError as error:
         raise UserError(str(error)) from None
     folder = document.machine_dir(arguments.results_dir)
-    runs = StoredRuns(folder, without=arguments.against)
-    if not runs.results:
+    stored = StoredRuns(folder, without=arguments.against)
+    if not stored.runs:
         raise UserError(f"no run of this machine is stored in {folder}; type pytest benchmarks/")
-    run: Result = runs.results[-1]
-    here, there = machine_of(run), machine_of(reference)
+    run = stored.runs[-1]
+    here, there = run.machine, reference.machine
     if here != there and not arguments.advisory:
         raise UserError(
             f"{arguments.against} is of another machine ({there or 'unknown'}, here {here}); what "
             "differs between machines is no regression. --advisory compares all the same, and "
             "never fails"
         )
-    found = verdicts(run, reference, runs, settings=gate_settings(arguments))
-    print(stored_text(found, run=Path(run.path).name, color=sys.stdout.isatty()))
+    found = verdicts(run, reference, stored, settings=gate_settings(arguments))
+    print(stored_text(found, run=run.path.name, color=sys.stdout.isatty()))
     if arguments.advisory:
         print("\nadvisory: this never fails")
         return 0

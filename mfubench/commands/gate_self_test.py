@@ -16,11 +16,10 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     """Exit status 0 when it measured; its figures are a result, not a verdict."""
     from mfubench.analysis.gate_policy import PAIRS
     from mfubench.analysis.gate_trials import summary
-    from mfubench.commands.gate import gate_cases_of, pair_bench, say
+    from mfubench.commands.gate import gate_cases_of, open_journal, pair_bench
     from mfubench.report.gate_self_test import self_test_text
     from mfubench.suite import document
     from mfubench.suite.gate import comparison_key
-    from mfubench.suite.gate_pairs import PairJournal
     from mfubench.suite.gate_self_test import PLANTS, self_test
     from mfubench.suite.storage import json_text
 
@@ -36,12 +35,7 @@ def run_self_test(arguments: argparse.Namespace) -> int:
         raise UserError(refusal)
     with pair_bench(arguments, plants=PLANTS) as bench:
         key = comparison_key(bench, cases) + ("-loaded" if arguments.load else "")
-        journal = PairJournal(machine / "self-test" / f".pairs-{key}.jsonl")
-        if arguments.resume:
-            journal.load()
-            say(f"{len(journal.pairs)} pairs are kept from before")
-        else:
-            journal.finish()
+        journal = open_journal(machine / "self-test", key, resume=arguments.resume)
         body = self_test(
             bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, loaded=arguments.load
         )

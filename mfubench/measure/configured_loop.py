@@ -20,6 +20,7 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_loop import learning_rate
 from mfubench.measure.train_step import (
     SEED,
+    checkpoint_state,
     clip_gradients,
     float32_precision,
     make_autocast,
@@ -123,12 +124,7 @@ class ConfiguredLoop:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint as `train.py` does at an evaluation."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "iter_num": self._iteration,
-        }
-        torch.save(state, path)
+        torch.save(checkpoint_state(self.model, self._optimizer, self._iteration), path)
 
     def close(self) -> None:
         """Stop the loader's threads or processes."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from mfubench.hardware.devices import Device
-from mfubench.measure.train_step import TrainStep
+from mfubench.measure.train_step import TrainStep, checkpoint_state
 from mfubench.measure.workload import Batch, LoopSettings, Workload
 
 
@@ -127,11 +127,7 @@ class TrainLoop(TrainStep):
 
     def _time_checkpoint(self) -> float:
         """The faster of two saves to a temporary file: the first may wait for the disk."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "iter_num": self._iteration,
-        }
+        state = checkpoint_state(self.model, self.optimizer, self._iteration)
         times_s = []
         with tempfile.TemporaryDirectory(prefix="mfubench-") as folder:
             for _ in range(2):

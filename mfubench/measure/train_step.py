@@ -121,6 +121,17 @@ def step_optimizer(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScale
         scaler.update()
 
 
+def checkpoint_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, iteration: int
+) -> dict[str, Any]:
+    """What nanoGPT's `train.py` saves, its settings left out."""
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "iter_num": iteration,
+    }
+
+
 def use_once(device: Device) -> None:
     """Train something tiny once: torch loads libraries and starts threads at their first use, and
     that memory belongs to the process, not to the case that comes first."""

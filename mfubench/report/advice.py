@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
-from mfubench.report.console import WIDTH, as_text
+from mfubench.report.console import as_text, plain_table, wrapped
 from mfubench.report.knobs import verdict
 from mfubench.report.units import format_duration
 
@@ -25,7 +23,7 @@ def advice_text(data: Data, *, color: bool = False) -> str:
 
 def tries_table(data: Data) -> Table:
     """What was measured, in the order in which it was, then what was not and why."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_table()
     table.add_column("knob", overflow="fold")
     table.add_column("speed", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
@@ -60,11 +58,11 @@ def sentences(data: Data) -> list[str]:
     """What the search ended with, in words."""
     spent = f"{format_duration(data['spent_s'])} of {format_duration(data['budget_s'])}"
     if data["ended"] == "interrupted":
-        return [_wrap(f"Interrupted after {spent}: nothing is recommended, the tries are kept.")]
+        return [wrapped(f"Interrupted after {spent}: nothing is recommended, the tries are kept.")]
     found = data["verified"]
     if not data["knobs"]:
         why = data["refusal"] or "nothing that was tried is faster and learns the same"
-        return [_wrap(f"Stay with the baseline: {why} ({spent}, {data['ended']}).")]
+        return [wrapped(f"Stay with the baseline: {why} ({spent}, {data['ended']}).")]
     text = (
         f"Best verified: {', '.join(data['knobs'])}. ×{found['ratio']:.3f} tokens/s "
         f"(95 % interval {found['low']:.3f}–{found['high']:.3f} over {found['processes']} pairs of "
@@ -72,7 +70,7 @@ def sentences(data: Data) -> list[str]:
         f"{abs(data['control']['ratio'] - 1) * 100:.1f} %); predicted from the knobs alone "
         f"×{data['predicted_ratio']:.3f}. {spent}, {data['ended']}."
     )
-    return [_wrap(text), *([_wrap(_learnt(data["learning"]))] if data["learning"] else [])]
+    return [wrapped(text), *([wrapped(_learnt(data["learning"]))] if data["learning"] else [])]
 
 
 def _learnt(learning: Data) -> str:
@@ -91,7 +89,3 @@ def typed(data: Data) -> list[str]:
     if data["changes"]:
         lines += [IN_CODE, *(f"  {change}" for change in data["changes"])]
     return ["\n".join(lines)]
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

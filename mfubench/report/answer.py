@@ -20,15 +20,13 @@ def answers(infos: Sequence[Info]) -> list[str]:
     return paragraphs
 
 
-def _base_case(cases: Iterable[Info]) -> Info:
-    """The case closest to what nanoGPT's user ran: eager, the smallest batch; the step first."""
-    return min(
-        cases, key=lambda i: (i["question"] != "train-step", bool(i["compile"]), i["batch_size"])
-    )
+def distance_from_base(info: Info) -> tuple[bool, bool, int]:
+    """How far a case is from what nanoGPT's user ran: the step, eager, the smallest batch."""
+    return info["question"] != "train-step", bool(info["compile"]), info["batch_size"]
 
 
 def _paragraph(preset: str, device: str, cases: Sequence[Info]) -> str:
-    base = _base_case(cases)
+    base = min(cases, key=distance_from_base)
     setting = f"{device}, {base['dtype']}, batch {base['batch_size']}"
     setting += ", compiled" if base["compile"] else ", eager"
     parts = []
@@ -55,7 +53,7 @@ def _paragraph(preset: str, device: str, cases: Sequence[Info]) -> str:
     parts.append(share + ".")
     loops = [i for i in cases if i["question"] == "train-loop"]
     if loops:
-        loop = _base_case(loops)
+        loop = min(loops, key=distance_from_base)
         parts.append(
             f"Training for {loop['max_iters']} iterations takes about "
             f"{format_duration(loop['predicted_training_s'])} (predicted: "

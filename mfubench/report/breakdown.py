@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
 
+from mfubench.report.console import as_text, plain_table
 from mfubench.report.units import UNKNOWN, format_duration, format_share, format_si
 
 BarData = Mapping[str, Any]
@@ -37,9 +36,7 @@ WORTH_NAMING = 0.01
 
 def breakdown_table(bars: Sequence[BarData], title: str) -> Table:
     """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check."""
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), title_justify="left"
-    )
+    table = plain_table(title_justify="left")
     table.add_column(title, overflow="fold", min_width=34)
     for name in ("ms", "points", "could be", "to win", "saved without"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -134,21 +131,17 @@ def _named(bar: BarData, step_s: float) -> str:
 
 def breakdown_text(info: Mapping[str, Any], *, operators: bool = False, color: bool = False) -> str:
     """The account of one case as text of at most 100 columns, with its operators if asked for."""
-    out = io.StringIO()
-    console = Console(
-        file=out, width=100, force_terminal=color, no_color=not color, highlight=False, markup=False
-    )
     if info["outcome"] != "ok" or "breakdown" not in info:
         ended = info["outcome"] if info["outcome"] != "ok" else "no account"
         reason = info.get("breakdown_problem") or info["outcome_reason"]
-        console.print(f"{info['case_id']}: {ended}: {reason}")
-    else:
-        console.print(breakdown_table(info["breakdown"], breakdown_title(info)))
-        console.print(breakdown_sentences(info))
-        if operators:
-            console.print()
-            console.print(operator_table(info["breakdown_operators"]))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+        return as_text(f"{info['case_id']}: {ended}: {reason}", color=color)
+    parts: list[RenderableType] = [
+        breakdown_table(info["breakdown"], breakdown_title(info)),
+        breakdown_sentences(info),
+    ]
+    if operators:
+        parts += ["", operator_table(info["breakdown_operators"])]
+    return as_text(*parts, color=color)
 
 
 def breakdown_title(info: Mapping[str, Any]) -> str:
@@ -159,7 +152,7 @@ def breakdown_title(info: Mapping[str, Any]) -> str:
 
 def operator_table(operators: Sequence[Mapping[str, Any]]) -> Table:
     """The operators behind the bars, largest first."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_table()
     table.add_column("operator", overflow="ellipsis", no_wrap=True, max_width=52)
     table.add_column("bar", no_wrap=True, max_width=18, overflow="ellipsis")
     table.add_column("phase")

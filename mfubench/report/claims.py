@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
+from mfubench.report.console import plain_table
 from mfubench.report.units import format_duration, format_share, format_si
 
 Info = Mapping[str, Any]
@@ -15,11 +16,7 @@ Info = Mapping[str, Any]
 
 def claims_table(infos: Sequence[Info]) -> Table:
     """Every claim that was asked, in their order."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1),
+    table = plain_table(
         caption="docs/claims.md has the rule of each verdict",
         caption_justify="left",
     )
@@ -27,21 +24,21 @@ def claims_table(infos: Sequence[Info]) -> Table:
     table.add_column("claim", ratio=4, overflow="fold")
     table.add_column("here", no_wrap=True, min_width=13)
     table.add_column("because", ratio=6, overflow="fold")
-    for info in sorted(infos, key=lambda i: _rank(i["claim"]["id"])):
+    for info in sorted(infos, key=lambda i: claim_rank(i["claim"]["id"])):
         claim = info["claim"]
         table.add_row(claim["id"], claim["claim"], claim["verdict"], claim["because"])
         table.add_section()
     return table
 
 
-def _rank(claim_id: str) -> tuple[int, str]:
+def claim_rank(claim_id: str) -> tuple[int, str]:
     """C2 before C10; a name without a number last.
 
-    >>> sorted(["C10", "C2", "mine"], key=_rank)
+    >>> sorted(["C10", "C2", "mine"], key=claim_rank)
     ['C2', 'C10', 'mine']
     """
-    digits = claim_id.lstrip("C")
-    return (int(digits), "") if digits.isdecimal() else (10**6, claim_id)
+    digits = re.search(r"\d{1,9}", claim_id)
+    return (int(digits.group()) if digits else 10**9, claim_id)
 
 
 def claim_line(info: Info) -> str:

@@ -1,18 +1,26 @@
-"""Tables as text, at most 100 columns wide."""
+"""Tables and sentences as text, at most 100 columns wide."""
 
 from __future__ import annotations
 
 import io
+import textwrap
+from typing import Any
 
+from rich import box
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 WIDTH = 100
 
 
-def as_text(*parts: RenderableType, color: bool = False, width: int = WIDTH) -> str:
-    """What rich makes of tables and texts, without trailing blanks."""
-    out = io.StringIO()
-    console = Console(
+def plain_table(**settings: Any) -> Table:
+    """The one look of our tables: a rule below the head, no frame."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, **settings)
+
+
+def plain_console(out: io.StringIO, *, color: bool = False, width: int = WIDTH) -> Console:
+    """A console that writes what it is given: no markup, no emoji, nothing highlighted."""
+    return Console(
         file=out,
         width=min(width, WIDTH),
         force_terminal=color,
@@ -21,6 +29,17 @@ def as_text(*parts: RenderableType, color: bool = False, width: int = WIDTH) -> 
         emoji=False,
         markup=False,
     )
+
+
+def as_text(*parts: RenderableType, color: bool = False, width: int = WIDTH) -> str:
+    """What rich makes of tables and texts, without trailing blanks."""
+    out = io.StringIO()
+    console = plain_console(out, color=color, width=width)
     for part in parts:
         console.print(part)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def wrapped(text: str) -> str:
+    """A sentence over several lines; a path or a command in it stays whole."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -6,10 +6,7 @@ import io
 import json
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from mfubench.report.console import plain_console, plain_table
 from model.config import GPTConfig
 from model.conventions import CONVENTIONS
 from model.flops import component_flops, hardware_flops_per_step, model_flops_per_step
@@ -62,12 +59,12 @@ def flops_as_text(name: str, config: GPTConfig, batch_size: int) -> str:
     data = flops_as_data(name, config, batch_size)
     tokens = data["tokens_per_step"]
     out = io.StringIO()
-    console = Console(file=out, width=100, highlight=False, markup=False)
+    console = plain_console(out)
     sizes = ", ".join(f"{field} {value}" for field, value in data["config"].items())
     console.print(f"{name}: {sizes}; batch {batch_size}")
     console.print(f"{data['parameters']:,} parameters, {tokens:,} tokens per step\n")
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("component (causal)")
     for header in ("forward, FLOPs", "backward, FLOPs", "both, FLOPs", "share"):
         table.add_column(header, justify="right")
@@ -84,7 +81,7 @@ def flops_as_text(name: str, config: GPTConfig, batch_size: int) -> str:
     table.add_row("one step", "", "", f"{data['model_flops_per_step']:,}", "")
     console.print(table)
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = plain_table()
     table.add_column("convention")
     table.add_column("MFLOP/token", justify="right")
     table.add_column("÷ exact", justify="right")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from mfubench.report.console import WIDTH, as_text
+from mfubench.report.console import as_text, plain_table, wrapped
 from mfubench.report.units import UNKNOWN, format_duration
 
 Data = Mapping[str, Any]
@@ -19,7 +15,7 @@ MARKS = {"pass": "✓", "improved": "↑", "regressed": "✗", "inconclusive": "
 
 def gate_text(gate: Data, *, color: bool = False) -> str:
     """The whole gate as text."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_table()
     table.add_column("case", overflow="fold")
     table.add_column("metric", no_wrap=True)
     table.add_column("change", justify="right", no_wrap=True)
@@ -28,7 +24,7 @@ def gate_text(gate: Data, *, color: bool = False) -> str:
     for case in gate["cases"]:
         for row in _rows(case):
             table.add_row(*row)
-    return "\n\n".join([as_text(table, color=color).rstrip(), *map(_wrap, sentences(gate))])
+    return "\n\n".join([as_text(table, color=color).rstrip(), *map(wrapped, sentences(gate))])
 
 
 def _rows(case: Data) -> list[tuple[str, ...]]:
@@ -159,7 +155,3 @@ def gate_junit(gate: Data) -> str:
 
 def _summary(metrics: Sequence[Data]) -> str:
     return "; ".join(f"{m['metric']} {change(m)} ({interval(m)}), {m['verdict']}" for m in metrics)
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

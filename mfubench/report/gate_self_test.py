@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
-from mfubench.report.console import WIDTH, as_text
+from mfubench.report.console import as_text, plain_table, wrapped
 from mfubench.report.units import format_duration
 
 Data = Mapping[str, Any]
@@ -20,16 +18,12 @@ def self_test_text(body: Data, *, color: bool = False) -> str:
     parts = [
         as_text(table, color=color).rstrip() for table in (cases_table(body), rules_table(body))
     ]
-    return "\n\n".join([*parts, *map(_wrap, sentences(body))])
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    return "\n\n".join([*parts, *map(wrapped, sentences(body))])
 
 
 def cases_table(body: Data) -> Table:
     """How much pairs of processes differ without a change, and what can be seen through it."""
-    table = _table()
+    table = plain_table()
     table.add_column("case", overflow="fold")
     for name in ("pair SD", "robust", "control SD", "seen 9 in 10"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -45,7 +39,7 @@ def cases_table(body: Data) -> Table:
 def rules_table(body: Data) -> Table:
     """How often each rule alarms, by what was planted."""
     summary = body["summary"]
-    table = _table()
+    table = plain_table()
     table.add_column("rule, alarms per case", overflow="fold")
     shares = [f"{power['effect']:g}" for power in summary["power"]]
     for name in ("no change", *(f"+{float(share) * 100:g} %" for share in shares)):
@@ -91,7 +85,3 @@ def sentences(body: Data) -> list[str]:
         caught = "caught" if fault["is_caught"] else f"NOT caught ({fault['verdict']})"
         found.append(f"Planted: {fault['fault']} in {fault['case']}: {caught}.")
     return found
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

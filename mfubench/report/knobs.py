@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
+from mfubench.report.console import plain_table
 from mfubench.report.units import format_duration
 
 Info = Mapping[str, Any]
@@ -15,7 +15,7 @@ Info = Mapping[str, Any]
 
 def knob_table(infos: Sequence[Info]) -> Table:
     """Measured knobs, largest gain first: the ratio of tokens per second, and a verdict."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table = plain_table()
     table.add_column("knob", no_wrap=True)
     table.add_column("speed", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)

@@ -6,8 +6,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-
+from mfubench.report.console import plain_console
 from mfubench.report.units import UNKNOWN, format_bytes, format_duration, format_si
 
 UNITS = {"gemm": "FLOP/s", "copy": "B/s", "triad": "B/s", "dispatch": "op/s"}
@@ -16,7 +15,7 @@ UNITS = {"gemm": "FLOP/s", "copy": "B/s", "triad": "B/s", "dispatch": "op/s"}
 def machine_as_text(machine: Mapping[str, Any]) -> str:
     """The description of `hardware.describe.describe_machine` in at most 100 columns."""
     out = io.StringIO()
-    console = Console(file=out, width=100, highlight=False, markup=False)
+    console = plain_console(out)
     console.print(f"machine {machine['fingerprint']}")
     for device in machine["pci"]:
         vendor = device["vendor"] or "unknown vendor"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +11,7 @@ from rich.text import Text
 from mfubench.report.answer import answers, compile_times
 from mfubench.report.breakdown import breakdown_sentences, breakdown_table, breakdown_title
 from mfubench.report.claims import claims_table
-from mfubench.report.console import WIDTH, as_text
+from mfubench.report.console import WIDTH, as_text, plain_table, wrapped
 from mfubench.report.knobs import compile_charges, knob_table
 from mfubench.report.lines import Info, ceiling_rate, harness_ratio
 from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
@@ -27,7 +25,7 @@ def render(
     """The tables, the sentences and the notes as text, `width` columns wide at most."""
     lines = as_text(*_parts(infos), color=color, width=width).splitlines()
     for note in notes:  # a path must stay whole, to be copied from the screen
-        lines += textwrap.wrap(note, WIDTH, break_long_words=False, break_on_hyphens=False)
+        lines += wrapped(note).splitlines()
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -63,12 +61,8 @@ def _parts(infos: Sequence[Info]) -> list[RenderableType]:
     return parts
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False, show_edge=False, padding=(0, 1))
-
-
 def _ceiling_table(ceilings: Sequence[Info]) -> Table:
-    table = _table()
+    table = plain_table()
     table.add_column("measured ceiling", overflow="fold")
     table.add_column("best sustained", justify="right")
     table.add_column("noise", justify="right")
@@ -88,7 +82,7 @@ def _ceiling_table(ceilings: Sequence[Info]) -> Table:
 
 
 def _training_table(training: Sequence[Info]) -> Table:
-    table = _table()
+    table = plain_table()
     table.add_column("case", overflow="fold", min_width=24)
     for name in ("ms/step", "spread", "tokens/s", "GFLOP/s", "of ceiling", "MFU", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -112,7 +106,7 @@ def _training_table(training: Sequence[Info]) -> Table:
 
 
 def _outcome_table(others: Sequence[Info]) -> Table:
-    table = _table()
+    table = plain_table()
     table.add_column("not measured", no_wrap=True, max_width=52, overflow="ellipsis")
     table.add_column("outcome")
     table.add_column("reason", overflow="fold")

@@ -94,15 +94,15 @@ def write_report(sources: Sequence[str | Path], wanted: Wanted) -> Written:
 
 
 def _write_frames(sources: Sequence[str | Path], wanted: Wanted) -> list[Path]:
-    from mfubench.analysis.frame import load
+    from mfubench.analysis.frame import frames
     from mfubench.report.export import flat, one_type, rounds_path, without_formulas
 
-    frames = [flat(load(sources)), flat(load(sources, per="round"))]
+    flattened = [flat(frame) for frame in frames(sources, ["case", "round"])]
     paths = []
     for target in (wanted.csv, wanted.parquet):
         if target is None:
             continue
-        for frame, path in zip(frames, (target, rounds_path(target)), strict=True):
+        for frame, path in zip(flattened, (target, rounds_path(target)), strict=True):
             try:
                 if target is wanted.csv:
                     without_formulas(frame).to_csv(path, index=False)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from mfubench.analysis import advice
 from mfubench.analysis.advice import Advice, Try, Verification
@@ -22,7 +20,7 @@ from mfubench.analysis.learning import Learning
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
 from mfubench.suite.knob import Knob
-from mfubench.suite.knob_bench import PROCESSES, TURN_S, KnobBench, Side, steps_per_turn, warm
+from mfubench.suite.knob_bench import PROCESSES, TURN_S, KnobBench, Side, ready, warm
 from mfubench.suite.knobs import KNOBS
 from mfubench.suite.learning import LearningBench
 
@@ -98,13 +96,16 @@ class Search:
 
     # --- knobs alone ------------------------------------------------------------------------
 
+    def _prospect(self, knob: Knob) -> float | None:
+        return advice.prospect(knob.aims_at, self._winnable)
+
     def _ordered(self) -> list[Knob]:
         """The cheap tries first: compiling last, and what needs its losses compared before that.
         Among equals, where a breakdown says what there is to win, the largest prospect first; a
         knob that could win anything keeps its place in front."""
 
         def rank(knob: Knob) -> tuple[bool, bool, float]:
-            share = advice.prospect(knob.aims_at, self._winnable)
+            share = self._prospect(knob)
             compiles = self._bench.config_of(knob).compile != "no"
             return compiles, knob.changes_numerics, -1.0 if share is None else -share
 
@@ -116,7 +117,7 @@ class Search:
         for knob in self._ordered():
             config = self._bench.config_of(knob)
             reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
-                knob.aims_at, advice.prospect(knob.aims_at, self._winnable)
+                knob.aims_at, self._prospect(knob)
             )
             if reason is None and self._left_s(SINGLES_SHARE) < self._expected_s(config):
                 reason, self._is_cut = "not tried: no budget left for it", True
@@ -134,7 +135,7 @@ class Search:
             current: Worker | None = None
             for knob in self._by_gain():
                 on_top_of = self._names
-                changed = self._config.changed(knob.change(self._config, self._bench.machine))
+                changed = self._bench.config_of(knob, self._config)
                 reason = self._conflict(knob) or self._no_budget(changed, first=current is None)
                 effect = None if on_top_of else self._singles[knob.name]
                 if reason is None and on_top_of:
@@ -210,7 +211,7 @@ class Search:
                 candidates = [
                     stack.enter_context(self._resident(self._config)) for _ in range(PROCESSES)
                 ]
-                return verification_of(sides(bases), sides(candidates))
+                return verification_of([*map(ready, bases)], [*map(ready, candidates)])
             except WorkerError as error:
                 self._say(f"it could not be measured: {error.reason}")
                 return None
@@ -258,7 +259,7 @@ class Search:
             reason=reason,
             kept=kept,
             aims_at=knob.aims_at,
-            to_win_ratio=advice.prospect(knob.aims_at, self._winnable),
+            to_win_ratio=self._prospect(knob),
         )
         self._tries.append(one)
         what = "" if effect is None else f"×{effect.ratio:.3f} {effect.verdict}"
@@ -266,8 +267,13 @@ class Search:
         words = "; ".join(filter(None, [what, reason, "kept" if kept else None]))
         self._say(f"{knob.name}{upon}: {words}")
 
-    def _advice(self, *, ended: str | None = None, **found: Any) -> Advice:
-        verification: Verification | None = found.get("verification")
+    def _advice(
+        self,
+        *,
+        ended: str | None = None,
+        verification: Verification | None = None,
+        refusal: str | None = None,
+    ) -> Advice:
         is_safe = verification is not None and verification.refusal is None
         kept = self._kept if is_safe else []
         singles = [self._singles[knob.name].ratio for knob in self._kept]
@@ -281,13 +287,9 @@ class Search:
             ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
             budget_s=self._budget_s,
             spent_s=time.perf_counter() - self._start_s,
-            **found,
+            verification=verification,
+            refusal=refusal,
         )
-
-
-def sides(workers: Sequence[Worker]) -> list[Side]:
-    """Workers that have been warmed, ready to take turns."""
-    return [Side(w, steps_per_turn(statistics.median_high(w.run(3)))) for w in workers]
 
 
 def verification_of(

@@ -22,7 +22,7 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import Worker
 from mfubench.record import CaseRecord, Outcome
-from mfubench.suite.knob_bench import KnobBench, Turns, steps_per_turn
+from mfubench.suite.knob_bench import KnobBench, Turns, ready
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
@@ -128,7 +128,7 @@ class ClaimBench:
     def extras(self) -> dict[str, dict[str, float]]:
         """What evaluation and checkpoint add to a plain iteration, in pairs with plain ones."""
         worker = self.knob_bench().plain_baseline()
-        steps = steps_per_turn(statistics.median_high(worker.run(3)))
+        steps = ready(worker).steps
         plain_s, evaluation_s, checkpoint_s = [], [], []
         self.phase(f"evaluation and checkpoint: {EXTRA_PAIRS} pairs")
         for _ in range(EXTRA_PAIRS):

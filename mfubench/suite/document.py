@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from mfubench import __version__
 from mfubench.hardware import provenance
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.record import SCHEMA_VERSION
-from mfubench.suite.storage import json_text, write_whole
+from mfubench.suite.storage import json_text, write_elsewhere, write_problem, write_whole
 
 
 def machine_dir(results_dir: Path) -> Path:
@@ -24,12 +23,8 @@ def machine_dir(results_dir: Path) -> Path:
 
 def refusal_to_write(folder: Path) -> str | None:
     """Why nothing can be saved in a folder, found out before anything is measured."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
-            return None
-    except OSError as error:
-        return f"{folder} cannot be written: {error.strerror or error}; choose --results-dir DIR"
+    problem = write_problem(folder)
+    return problem and f"{folder} cannot be written: {problem}; choose --results-dir DIR"
 
 
 def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -58,27 +53,27 @@ def save(kind: str, body: dict[str, Any], results_dir: Path) -> str:
     """
     data = document(kind, body)
     folder = machine_dir(results_dir) / kind
+    commit = str(data["mfubench"]["commit"]["id"] or "unversioned")[:12]
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
+    name, text = f"{commit}_{stamp}.json", json_text(data) + os.linesep
     try:
-        return f"saved in {_write(data, folder)}"
+        return f"saved in {_write_numbered(folder, name, text)}"
     except OSError as error:
-        rescued = _write(data, Path(tempfile.mkdtemp(prefix="mfubench-results-")))
+        rescued = write_elsewhere(f"0001_{name}", text)
         return (
             f"it could not be saved in {folder} ({error.strerror or error}) and is in {rescued}: "
             "copy it there when there is room"
         )
 
 
-def _write(data: dict[str, Any], folder: Path) -> Path:
+def _write_numbered(folder: Path, name: str, text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    commit = str(data["mfubench"]["commit"]["id"] or "unversioned")[:12]
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
     number = len(list(folder.glob("*.json")))
     while True:
         number += 1
-        path = folder / f"{number:04d}_{commit}_{stamp}.json"
         if any(folder.glob(f"{number:04d}_*")):
             continue
         try:
-            return write_whole(path, json_text(data) + os.linesep)
+            return write_whole(folder / f"{number:04d}_{name}", text)
         except FileExistsError:
             continue

@@ -16,10 +16,9 @@ def newest_self_test(machine: Path, pairs: int) -> dict[str, Any] | None:
     for path in sorted((machine / KIND).glob("[0-9]*.json"), reverse=True):
         try:
             data = read_json(path)
-            return {
-                "created": data["mfubench"]["created"],
-                **summary(data[KIND], pairs),
-            }
+            kept = data[KIND]["summary"]
+            figures = kept if kept["pairs"] == pairs else summary(data[KIND], pairs)
+            return {"created": data["mfubench"]["created"], **figures}
         except (ResultError, KeyError, TypeError, ValueError):
             continue
     return None

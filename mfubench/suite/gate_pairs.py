@@ -6,14 +6,13 @@ import contextlib
 import json
 import math
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfubench.analysis.gate_policy import GRAPHS, LOSS, MEMORY, CasePairs
+from mfubench.analysis.gate_policy import GRAPHS, LOSS, MEMORY, CasePairs, log_ratio
 from mfubench.measure.worker_process import SETTLE_S, WorkerError
 from mfubench.suite.gate_cases import GateCase, failed
 from mfubench.suite.gate_sides import Side, SideWorker
@@ -151,15 +150,6 @@ class PairBench:
                 worker.build(case, corpus=self.corpus, cache=self.cache, seed=SEED)
                 found[name] = worker.ask({"bars": True})["bars"]
         return found
-
-
-def log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
-    """The median over turns of the log-ratio: one figure per pair of processes.
-
-    >>> round(log_ratio([1.1, 1.2, 5.0], [1.0, 1.0, 1.0]), 4)
-    0.1823
-    """
-    return statistics.median(math.log(c / b) for c, b in zip(candidate, base, strict=True))
 
 
 def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:

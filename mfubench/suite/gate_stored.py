@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfubench.analysis.collection import DOCUMENTS
 from mfubench.analysis.gate_stored import StoredVerdict, judge_run
 from mfubench.analysis.results import Result, ResultError, is_case, read_result
 
@@ -14,46 +16,62 @@ ANCHOR = "anchor.json"
 QUESTIONS = ("train-step", "train-loop")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """What a gate keeps of a run: a folder of a thousand must fit into memory."""
+
+    path: Path
+    machine: str | None
+    """The fingerprint of the machine that it was made on."""
+    rounds: dict[str, list[float]]
+    """Of each training case by its id, in seconds."""
+    not_measured: dict[str, str]
+    """The outcomes of the cases that gave none, by their ids."""
+
+
 class StoredRuns:
     """The runs of a machine's folder, oldest first; files that cannot be read are named."""
 
     def __init__(self, folder: Path, *, without: Path | None = None) -> None:
-        self.results: list[Result] = []
+        self.runs: list[StoredRun] = []
         self.broken: list[str] = []
-        self.anchor: Result | None = None
+        self.anchor: StoredRun | None = None
         for path in sorted(folder.glob("*/[0-9]*_*.json"), key=lambda p: p.name):
-            if path.parent.name in ("advice", "gate", "self-test"):
+            if path.parent.name in DOCUMENTS:
                 continue
             if without is not None and path.resolve() == without.resolve():
                 continue
-            self._read(path)
+            run = self._read(path)
+            if run is not None and run.rounds:
+                self.runs.append(run)
         pinned = folder / ANCHOR
         if pinned.exists():
-            try:
-                self.anchor = read_result(pinned)
-            except ResultError as error:
-                self.broken.append(str(error))
-        elif self.results:
-            self.anchor = self.results[0]
+            self.anchor = self._read(pinned)
+        elif self.runs:
+            self.anchor = self.runs[0]
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: Path) -> StoredRun | None:
         try:
-            result = read_result(path)
+            return read_run(path)
         except ResultError as error:
             self.broken.append(str(error))
-            return
-        if rounds(result):
-            self.results.append(result)
+            return None
 
 
-def machine_of(result: Result) -> str | None:
-    """The fingerprint of the machine that a run was made on."""
-    found = result.data.get("mfubench", {}).get("fingerprint", {}).get("id")
-    return str(found) if found else None
+def read_run(path: Path) -> StoredRun:
+    """A stored run; raises ResultError when the file is none."""
+    result = read_result(path)
+    return StoredRun(
+        path=path,
+        machine=result.machine,
+        rounds=_rounds(result),
+        not_measured={
+            info["case_id"]: info["outcome"] for info in result.infos if info.get("outcome") != "ok"
+        },
+    )
 
 
-def rounds(result: Result) -> dict[str, list[float]]:
-    """The rounds of each training case of a run, in seconds, by its id."""
+def _rounds(result: Result) -> dict[str, list[float]]:
     found = {}
     for benchmark in result.data["benchmarks"]:
         if is_case(benchmark) and benchmark["extra_info"].get("question") in QUESTIONS:
@@ -64,16 +82,14 @@ def rounds(result: Result) -> dict[str, list[float]]:
 
 
 def verdicts(
-    run: Result, baseline: Result, runs: StoredRuns, *, settings: Mapping[str, Any]
+    run: StoredRun, baseline: StoredRun, stored: StoredRuns, *, settings: Mapping[str, Any]
 ) -> list[StoredVerdict]:
     """Every case of a run by a baseline and the anchor, with the spread of all earlier sessions."""
-    others = {info["case_id"]: info["outcome"] for info in run.infos if info.get("outcome") != "ok"}
-    history = [rounds(r) for r in runs.results if r.path != run.path]
     return judge_run(
-        rounds(run),
-        rounds(baseline),
-        rounds(runs.anchor) if runs.anchor is not None else {},
-        history,
+        run.rounds,
+        baseline.rounds,
+        stored.anchor.rounds if stored.anchor is not None else {},
+        [other.rounds for other in stored.runs if other.path != run.path],
         settings=settings,
-        not_measured=others,
+        not_measured=run.not_measured,
     )

@@ -169,7 +169,7 @@ class KnobBench:
         """Workers ready to take turns; the candidate is warmed, the bases have been before."""
         start_up_s, step_s = warm(candidate)
         return Turns(
-            bases=[Side(b, steps_per_turn(statistics.median_high(b.run(3)))) for b in bases],
+            bases=[ready(base) for base in bases],
             candidate=Side(candidate, steps_per_turn(step_s)),
             start_up_s=start_up_s,
         )
@@ -182,7 +182,7 @@ class KnobBench:
 
     def base_step_s(self) -> float:
         """Seconds of a warm step of the baseline."""
-        return statistics.median_high(self.baseline().run(3))
+        return steady_step_s(self.baseline())
 
     def close(self) -> None:
         """End the baselines' processes."""
@@ -212,6 +212,16 @@ def warm(worker: Worker) -> tuple[float, float]:
     worker.save()
     worker.turn(1)  # the first evaluation may compile again
     return max(0.0, sum(t - steady_s for t in times_s[:2])), steady_s
+
+
+def steady_step_s(worker: Worker) -> float:
+    """Seconds of a step of a worker that has been warmed."""
+    return statistics.median_high(worker.run(3))
+
+
+def ready(worker: Worker) -> Side:
+    """A worker that has been warmed, ready to take turns."""
+    return Side(worker, steps_per_turn(steady_step_s(worker)))
 
 
 def steps_per_turn(step_s: float) -> int:

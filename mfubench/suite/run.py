@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -23,7 +22,7 @@ from mfubench.suite.options import read_options, report_path
 from mfubench.suite.progress import Progress
 from mfubench.suite.result import machine_info, our_part
 from mfubench.suite.screen import PytestScreen
-from mfubench.suite.storage import ResultStorage
+from mfubench.suite.storage import ResultStorage, write_problem
 from mfubench.suite.sweep import SWEEPS
 
 if TYPE_CHECKING:
@@ -99,16 +98,11 @@ class SuiteRun:
     @staticmethod
     def _refuse_unwritable(folder: Path) -> None:
         """Results that cannot be kept are refused before they are measured."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".writable-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
+        if problem := write_problem(folder):
             raise pytest.UsageError(
-                f"results cannot be saved in {folder}: {error.strerror or error}. Choose another "
-                "folder with --results-dir DIR, or make this one writable."
-            ) from None
+                f"results cannot be saved in {folder}: {problem}. Choose another folder with "
+                "--results-dir DIR, or make this one writable."
+            )
 
     @property
     def _bench(self) -> Any:

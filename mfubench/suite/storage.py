@@ -28,8 +28,7 @@ class ResultStorage(FileStorage):
         try:
             self.saved = self._save_in(self.path / self.default_machine_id, text, save)
         except OSError as error:
-            folder = Path(tempfile.mkdtemp(prefix="mfubench-results-"))
-            self.saved = write_whole(folder / f"0001_{save}.json", text)
+            self.saved = write_elsewhere(f"0001_{save}.json", text)
             self.trouble = (
                 f"results could not be saved under {self.path} ({error.strerror or error}); "
                 f"they are in {self.saved}: copy them there when there is room"
@@ -63,6 +62,21 @@ def _finite(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def write_elsewhere(name: str, text: str) -> Path:
+    """Write a file in a new folder of the system's temporary one, when its own cannot take it."""
+    return write_whole(Path(tempfile.mkdtemp(prefix="mfubench-results-")) / name, text)
+
+
+def write_problem(folder: Path) -> str | None:
+    """Why no file can be made in a folder, which is made if need be; None where one can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            return None
+    except OSError as error:
+        return str(error.strerror or error)
 
 
 def write_whole(path: Path, text: str) -> Path:

@@ -11,6 +11,7 @@ import pytest
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.suite import advise, document, knob_bench
+from tests.one_sentence import assert_refused
 from tests.unit.suite.test_advise import MadeUpBench, speed_of
 
 
@@ -90,10 +91,7 @@ def test_what_cannot_be_advised_on_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["advise", *arguments]) == 2
-    said = capsys.readouterr()
-    assert words in said.err
-    assert len(said.err.strip().splitlines()) == 1
+    assert_refused(capsys, ["advise", *arguments], words, status=2)
 
 
 def test_a_document_that_cannot_be_kept_there_is_kept_elsewhere(

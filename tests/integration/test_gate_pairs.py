@@ -16,6 +16,7 @@ from mfubench.suite import machine_lock
 from mfubench.suite.gate_cases import gate_cases
 from mfubench.suite.gate_pairs import BASE, CANDIDATE, PairBench, case_pairs
 from mfubench.suite.gate_sides import HARNESS, Side, side
+from tests.one_sentence import assert_refused
 
 CASE = gate_cases("nanogpt-cpu", "cpu", threads=1)[0]
 PLANTED = """
@@ -112,11 +113,7 @@ def test_what_cannot_be_gated_is_one_sentence_and_status_3(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(machine_lock, "lock_path", lambda: tmp_path / "lock")
-    assert main(["gate", *arguments]) == COULD_NOT_RUN
-    said = capsys.readouterr()
-    assert words in said.err
-    assert len(said.err.strip().splitlines()) == 1
-    assert said.out == ""
+    assert_refused(capsys, ["gate", *arguments], words, status=COULD_NOT_RUN)
 
 
 def test_what_cannot_be_parsed_is_not_taken_for_an_inconclusive_gate(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from mfubench.analysis.collection import Case, Collection, mapping, number
 from mfubench.report.blocks import Cell, Prose, Section, Table
+from mfubench.report.claims import claim_rank
 from mfubench.report.units import UNKNOWN, format_share
 
 
@@ -16,7 +16,7 @@ def claims_section(collection: Collection) -> Section | None:
     found = [(case, claim) for case in collection.cases if (claim := _claim(case))]
     if not found:
         return None
-    found.sort(key=lambda pair: _rank(str(pair[1].get("id"))))
+    found.sort(key=lambda pair: claim_rank(str(pair[1].get("id"))))
     rows = [
         [
             Cell(text=f"{claim.get('id')}: {claim.get('claim') or ''}", note=case.run.machine),
@@ -43,11 +43,6 @@ def claims_section(collection: Collection) -> Section | None:
 
 def _claim(case: Case) -> Mapping[str, Any]:
     return mapping(case.info.get("claim"))
-
-
-def _rank(name: str) -> tuple[int, str]:
-    digits = re.search(r"\d{1,9}", name)
-    return (int(digits.group()) if digits else 10**9, name)
 
 
 def _value(claim: Mapping[str, Any]) -> Cell:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mfubench.analysis.collection import Case, Collection, mapping
+from mfubench.report.answer import distance_from_base
 
 Info = dict[str, Any]
 
@@ -42,11 +43,4 @@ def setting(info: Info) -> str:
 
 def base_case(cases: Iterable[Case]) -> Case:
     """The case closest to what nanoGPT's user ran: the step, eager, the smallest batch."""
-    return min(
-        cases,
-        key=lambda c: (
-            c.info["question"] != "train-step",
-            bool(c.info["compile"]),
-            c.info["batch_size"],
-        ),
-    )
+    return min(cases, key=lambda case: distance_from_base(case.info))
