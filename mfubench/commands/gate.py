@@ -60,7 +60,14 @@ def add_parser(commands: Any) -> None:
     add("--resume", action="store_true", help="use the pairs that an interrupted gate kept")
     add("--wait", type=duration_s, default=0.0, metavar="TIME", help="for another gate to end")
     add("--self-test", action="store_true", help="measure how often the gate errs here")
-    add("--load", action="store_true", help="with --self-test: beside a planted background load")
+    add(
+        "--load",
+        nargs="?",
+        choices=("none", "both", "candidate"),
+        default="none",
+        const="both",
+        help="with --self-test: a planted background load, beside both sides or the candidate alone",
+    )
     add("--json", action="store_true", help="machine-readable")
     add("--markdown", action="store_true", help="for a pull request")
     add("--junit", type=Path, metavar="FILE", help="write JUnit XML too")

@@ -20,7 +20,7 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     from mfubench.report.gate_self_test import self_test_text
     from mfubench.suite import document
     from mfubench.suite.gate import comparison_key
-    from mfubench.suite.gate_self_test import PLANTS, self_test
+    from mfubench.suite.gate_self_test import ONE_SIDE, PLANTS, self_test
     from mfubench.suite.storage import json_text
 
     pairs = DEFAULT_PAIRS if arguments.pairs is None else arguments.pairs
@@ -33,11 +33,12 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     machine = document.machine_dir(arguments.results_dir)
     if refusal := document.refusal_to_write(machine / "self-test"):
         raise UserError(refusal)
-    with pair_bench(arguments, plants=PLANTS) as bench:
-        key = comparison_key(bench, cases) + ("-loaded" if arguments.load else "")
+    plants = () if arguments.load == ONE_SIDE else PLANTS
+    with pair_bench(arguments, plants=plants) as bench:
+        key = f"{comparison_key(bench, cases)}-{arguments.load}"
         journal = open_journal(machine / "self-test", key, resume=arguments.resume)
         body = self_test(
-            bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, loaded=arguments.load
+            bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, load=arguments.load
         )
     body["summary"] = summary(body, min(PAIRS, len(body["measured"])))
     where = document.save("self-test", body, arguments.results_dir)

@@ -22,8 +22,8 @@ from mfubench.hardware.devices import Device
 from mfubench.measure.configured_loop import ConfiguredLoop
 from mfubench.timing import time_s
 
-WARM_S = 0.3
-CONTROL_SIZE, CONTROL_REPEATS = 512, 6
+WARM_S = 0.15
+CONTROL_SIZE, CONTROL_REPEATS = 512, 3
 EXTRA_SIZE = 96
 
 

@@ -55,11 +55,17 @@ def rules_table(body: Data) -> Table:
     return table
 
 
+def load_words(body: Data) -> str:
+    """What was planted beside the pairs, to follow a comma; empty for nothing."""
+    one_side = ", with a load planted beside the candidate's turns alone"
+    return {"both": ", beside a planted load", "candidate": one_side}.get(body.get("load", ""), "")
+
+
 def sentences(body: Data) -> list[str]:
     """The whole gate's figures, with the bounds that the number of trials supports."""
     summary = body["summary"]
     false, coverage = summary["false_alarms"], summary["coverage"]
-    load = ", beside a planted load" if body["loaded"] else ""
+    load = load_words(body)
     whole = (
         f"{summary['stored_pairs']} pairs of processes in {format_duration(body['spent_s'])}{load}"
         f". Whole gates without a change: {false['count']} false alarms in {false['trials']} that "

@@ -205,6 +205,6 @@ def side_data(side: Any) -> dict[str, Any]:
 
 def comparison_key(bench: PairBench, cases: Sequence[GateCase]) -> str:
     """What identifies a comparison, so that pairs of another one are never taken for its own."""
-    text = [bench.base.digest(), bench.candidate.digest(), str(bench.turns), str(bench.plants)]
+    text = [bench.base.digest(), bench.candidate.digest(), str(bench.plants)]
     text += [f"{case.id} {case.request()}" for case in cases]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]

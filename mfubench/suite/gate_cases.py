@@ -11,8 +11,18 @@ from mfubench.measure.worker_process import WorkerError
 from mfubench.record import Outcome
 from model.presets import PRESETS
 
-ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
-"""The idle side must be idle: OpenMP's threads spin for a while unless they are told to sleep."""
+ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "20000",
+    "KMP_BLOCKTIME": "1",
+    "OMP_PROC_BIND": "true",
+    "OMP_PLACES": "cores",
+}
+"""The idle side must be idle, so OpenMP's threads sleep within a millisecond of their last work
+(libgomp counts turns of a loop, others milliseconds). Sleeping at once (`OMP_WAIT_POLICY=passive`)
+made the step 1.4 to 1.7 times as slow, and its threads, woken again and again, ended up on one core in
+some turns and on two in others. Bound to cores, they stay where they are. docs/findings.md has it."""
+BINDING = ("OMP_PROC_BIND", "OMP_PLACES")
+"""What would overrule a setting `cpus`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

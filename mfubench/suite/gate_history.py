@@ -12,10 +12,12 @@ KIND = "self-test"
 
 
 def newest_self_test(machine: Path, pairs: int) -> dict[str, Any] | None:
-    """The newest self-test of this machine, summed up for gates of so many pairs."""
+    """The newest self-test of this machine without a planted load, summed up for gates of so many pairs."""
     for path in sorted((machine / KIND).glob("[0-9]*.json"), reverse=True):
         try:
             data = read_json(path)
+            if data[KIND].get("load", "none") != "none":
+                continue
             kept = data[KIND]["summary"]
             figures = kept if kept["pairs"] == pairs else summary(data[KIND], pairs)
             return {"created": data["mfubench"]["created"], **figures}

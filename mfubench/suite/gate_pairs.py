@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from mfubench.analysis.gate_policy import GRAPHS, LOSS, MEMORY, CasePairs, log_ratio
-from mfubench.measure.worker_process import SETTLE_S, WorkerError
+from mfubench.measure.worker_process import WorkerError
 from mfubench.suite.gate_cases import GateCase, failed
 from mfubench.suite.gate_sides import Side, SideWorker
-from mfubench.suite.knob_bench import steps_per_turn
 
-WARM_STEPS, LOSS_STEPS = 4, 12
+WARM_STEPS, LOSS_STEPS = 3, 12
 """Steps before the turns; the first pair takes more, and compares the losses after them."""
-TURNS = 6
-"""Of each side, per pair of processes and case."""
+TURN_S, TURNS_S = 0.03, 0.6
+"""A turn, and all turns of a side in one pair and case. The machine's speed changes within a tenth of
+a second, so that many short turns tell far more than few long ones of the same total."""
+LEAST_TURNS, MOST_TURNS = 6, 40
+IDLE_S = 0.005
+"""After a turn, until its OpenMP threads sleep."""
 SEED = 1337
 BASE, CANDIDATE = "base", "candidate"
 Say = Callable[[str], None]
+Beside = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 @dataclass
@@ -66,7 +70,10 @@ class PairBench:
     candidate: Side
     cache: Path
     corpus: Path | None = None
-    turns: int = TURNS
+    turns: int | None = None
+    """Of each side, per pair of processes and case; None: as many as `turn_plan` says."""
+    beside: Beside = contextlib.nullcontext
+    """What a self-test runs beside the turns of the candidate alone."""
     plants: Sequence[float] = ()
     """Shares of extra work in further turns of the candidate: for a self-test."""
     say: Say = lambda _: None
@@ -104,9 +111,7 @@ class PairBench:
         if errors:
             return {"errors": errors}
         try:
-            times = self._turns(
-                workers, order, {n: steps_per_turn(s["step_s"]) for n, s in started.items()}
-            )
+            times = self._turns(workers, order, max(s["step_s"] for s in started.values()))
             counts = {n: workers[n].ask({"count": True}) for n in order} if number < 1 else {}
         except WorkerError as error:
             dead = next((n for n in order if workers[n].has_ended), CANDIDATE)
@@ -120,7 +125,7 @@ class PairBench:
         }
 
     def _turns(
-        self, workers: dict[str, SideWorker], order: tuple[str, str], steps: dict[str, int]
+        self, workers: dict[str, SideWorker], order: tuple[str, str], step_s: float
     ) -> dict[str, Any]:
         """Turns in the order A B B A …, with the control kernel in each of them."""
         step: dict[str, list[float]] = {BASE: [], CANDIDATE: []}
@@ -128,18 +133,19 @@ class PairBench:
         planted: dict[str, dict[str, list[float]]] = {
             f"{share:g}": {"step": [], "extra": []} for share in self.plants
         }
-        for turn in range(self.turns):
+        turns, steps = turn_plan(step_s)
+        for turn in range(self.turns or turns):
             for name in order if turn % 2 == 0 else order[::-1]:
-                answer = workers[name].ask({"turn": steps[name]})
+                with self.beside() if name == CANDIDATE else contextlib.nullcontext():
+                    answer = workers[name].ask({"turn": steps})
                 step[name].append(answer["step_s"])
                 control[name].append(answer["control_s"])
-                time.sleep(SETTLE_S)
-                if name == CANDIDATE:
-                    for share in self.plants:
-                        extra = workers[name].ask({"turn": steps[name], "extra_ratio": share})
-                        planted[f"{share:g}"]["step"].append(extra["step_s"])
-                        planted[f"{share:g}"]["extra"].append(extra["extra_s"])
-                        time.sleep(SETTLE_S)
+                time.sleep(IDLE_S)
+                for share in self.plants if name == CANDIDATE else ():
+                    extra = workers[name].ask({"turn": steps, "extra_ratio": share})
+                    planted[f"{share:g}"]["step"].append(extra["step_s"])
+                    planted[f"{share:g}"]["extra"].append(extra["extra_s"])
+                    time.sleep(IDLE_S)
         return {"step": step, "control": control, "planted": planted}
 
     def bars(self, case: GateCase) -> dict[str, dict[str, float]]:
@@ -150,6 +156,17 @@ class PairBench:
                 worker.build(case, corpus=self.corpus, cache=self.cache, seed=SEED)
                 found[name] = worker.ask({"bars": True})["bars"]
         return found
+
+
+def turn_plan(step_s: float) -> tuple[int, int]:
+    """How many turns of how many steps; turns are even, as their order is A B B A.
+
+    >>> turn_plan(0.034), turn_plan(0.008), turn_plan(3.0)
+    ((18, 1), (18, 4), (6, 1))
+    """
+    steps = max(1, round(TURN_S / max(step_s, 1e-6)))
+    turns = 2 * round(TURNS_S / (2 * steps * max(step_s, 1e-6)))
+    return min(max(turns, LEAST_TURNS), MOST_TURNS), steps
 
 
 def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:

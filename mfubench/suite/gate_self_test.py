@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from mfubench.analysis.gate_policy import REGRESSED
 from mfubench.analysis.gate_trials import rivals, trials_of
 from mfubench.suite.gate import GIVE_UP_AFTER, Gate
 from mfubench.suite.gate_cases import GateCase
-from mfubench.suite.gate_pairs import PairBench, PairJournal
+from mfubench.suite.gate_pairs import Beside, PairBench, PairJournal
 
 PLANTS = (0.03, 0.05, 0.10)
 MEMORY_RATIO = 0.05
@@ -31,14 +32,35 @@ while True:
 """
 
 
+NO_LOAD, BOTH_SIDES, ONE_SIDE = "none", "both", "candidate"
+
+
 @contextlib.contextmanager
-def background_load() -> Iterator[None]:
+def background_load() -> Iterator[subprocess.Popen[bytes]]:
     """One more program on the machine, which comes and goes; it never knows whose turn it is."""
     with subprocess.Popen([sys.executable, "-c", _LOAD.format(period=LOAD_S)]) as process:
         try:
-            yield
+            yield process
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def one_sided_load() -> Iterator[Beside]:
+    """A program that computes beside the candidate's turns alone: the worst that a machine can do to
+    a gate that compares turns."""
+    with background_load() as process:
+        process.send_signal(signal.SIGSTOP)
+
+        @contextlib.contextmanager
+        def beside() -> Iterator[None]:
+            process.send_signal(signal.SIGCONT)
+            try:
+                yield
+            finally:
+                process.send_signal(signal.SIGSTOP)
+
+        yield beside
 
 
 def self_test(
@@ -48,25 +70,28 @@ def self_test(
     *,
     pairs: int,
     budget_s: float,
-    loaded: bool,
+    load: str,
 ) -> dict[str, Any]:
     """Pairs without a change and with planted work, then one gate per other planted fault.
 
     Ends at `pairs`, or with the pair in which the budget ends.
     """
     start_s = time.perf_counter()
-    with background_load() if loaded else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        if load == BOTH_SIDES:
+            stack.enter_context(background_load())
+        elif load == ONE_SIDE:
+            bench = dataclasses.replace(bench, beside=stack.enter_context(one_sided_load()))
         for number in range(len(journal.pairs), pairs):
             if time.perf_counter() - start_s > budget_s:
                 bench.say(f"the budget ends after {number} of {pairs} pairs")
                 break
             journal.add(bench.pair(cases, number))
-    faults = [] if loaded else _faults(bench, cases)
+    faults = [] if load != NO_LOAD else _faults(bench, cases)
     trials = trials_of(journal.pairs)
     return {
-        "loaded": loaded,
+        "load": load,
         "plants": list(bench.plants),
-        "turns": bench.turns,
         "faults": faults,
         "rivals": rivals(trials, [f"{share:g}" for share in bench.plants]),
         "spent_s": time.perf_counter() - start_s,

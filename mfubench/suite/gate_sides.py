@@ -20,7 +20,7 @@ from typing import Any
 import mfubench
 from mfubench.measure.worker_process import START_TIMEOUT_S, WorkerError, WorkerProcess
 from mfubench.record import Outcome
-from mfubench.suite.gate_cases import GateCase
+from mfubench.suite.gate_cases import BINDING, GateCase
 
 HARNESS = Path(mfubench.__file__).resolve().parent.parent
 
@@ -67,10 +67,11 @@ class SideWorker(WorkerProcess):
     def __init__(self, side: Side, case: GateCase) -> None:
         self.side = side
         settings = case.config.changed(dict(side.settings))
+        unbound = BINDING if settings.cpus is not None else ()
         super().__init__(
             [side.python, "-m", "mfubench.measure.gate_worker"],
             environment={
-                **settings.environment,
+                **{k: v for k, v in settings.environment.items() if k not in unbound},
                 "PYTHONPATH": os.pathsep.join((str(side.folder), str(HARNESS))),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "TORCHINDUCTOR_CACHE_DIR": str(side.folder / "inductor"),

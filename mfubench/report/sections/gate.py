@@ -141,11 +141,10 @@ def _self_test(document: Document) -> list[Block]:
     except (KeyError, TypeError, ValueError):  # a file that is not as we write it
         return []
     planted = [f"#+{share * 100:g} %" for share in _shares(body)]
-    load = ", beside a planted load" if body.get("loaded") else ""
     return [
         Heading(text="How far this machine can be trusted"),
         Table(
-            name=f"Alarms per case, by what was planted{load}",
+            name=f"Alarms per case, by what was planted{load_words(body)}",
             columns=("rule", "#no change", *planted),
             rows=alarms,
         ),

@@ -262,7 +262,7 @@ def self_test() -> dict[str, Any]:
         "name": "--benchmark-compare-fail=median:5%",
         "rates": {"0": 0.24, "0.03": 0.4, "0.05": 0.55},
     }
-    body = {"summary": summary, "rivals": [rival], "loaded": False, "faults": [], "spent_s": 900.0}
+    body = {"summary": summary, "rivals": [rival], "load": "none", "faults": [], "spent_s": 900.0}
     return document("self-test", body)
 
 
