@@ -27,8 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     config.addinivalue_line(
         "markers",
-        "mfubench(from_sweep, few): the least sweep that asks this question; few=True where the "
-        "preset's own batch size and few compile modes are enough.",
+        "mfubench(from_sweep, few, floor, tolerance): the least sweep that asks this question; "
+        "few=True where the preset's own batch size and few compile modes are enough; the gate's "
+        "limits for its cases.",
     )
     if measures(config):
         config.stash[RUN] = SuiteRun(config)

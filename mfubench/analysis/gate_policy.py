@@ -1,9 +1,10 @@
 """The gate's verdicts: what may be called a regression, a pass, or neither.
 
 The unit is a pair of fresh processes, one per side, which took turns; its value is the log-ratio
-candidate / base. A regression needs a lower bound above the floor, family-wise over all that is
-judged, and the same again in a fresh batch of pairs. A pass needs an upper bound below the
-tolerance. All else is inconclusive.
+candidate / base. A first batch of pairs screens all that is judged: a lower bound above the floor, at
+20 % family-wise. What it flags needs the same again in a fresh batch, at 5 % family-wise over what was
+flagged. Both batches are independent, so a gate of changes right at the floor calls a regression in at
+most 1 of 100. A pass needs an upper bound below the tolerance. All else is inconclusive.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import Any
 from mfubench.analysis import signed_rank
 
 PASS, REGRESSED, IMPROVED, INCONCLUSIVE = "pass", "regressed", "improved", "inconclusive"
-ALPHA = 0.05
-"""Family-wise over the metrics of one batch; a regression must pass twice."""
+SCREEN_ALPHA, CONFIRM_ALPHA = 0.20, 0.05
+"""Family-wise, over all timed metrics and over those that the first batch flagged."""
+IMPROVED_ALPHA = 0.05
+"""Family-wise; an improvement fails nobody and is not confirmed."""
 PASS_ALPHA = 0.05
 CONTROL_ALPHA = 0.01
 PAIRS = 10
@@ -90,25 +93,31 @@ def log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
 
 
 def judge_case(
-    first: CasePairs, limits: Limits, *, family: int, confirmation: CasePairs | None = None
+    first: CasePairs,
+    limits: Limits,
+    *,
+    family: int,
+    confirmation: CasePairs | None = None,
+    flagged: int = 1,
 ) -> list[Judged]:
-    """Every metric of a case. `family` is the number of timed metrics in the whole gate."""
-    judged = [
-        _timed(STEP, first.step, limits.tolerance, limits.floor, family, _step_of(confirmation))
-    ]
+    """Every metric of a case.
+
+    `family` is the number of timed metrics in the whole gate, `flagged` of those that a
+    confirmation was asked for.
+    """
+
+    def timed(metric: str, tolerance: float, floor: float) -> Judged:
+        values = {STEP: first.step, START_UP: first.start_up}[metric]
+        again = confirmation and {STEP: confirmation.step, START_UP: confirmation.start_up}[metric]
+        return _timed(metric, values, tolerance, floor, family, again, flagged)
+
+    judged = [timed(STEP, limits.tolerance, limits.floor)]
     if first.start_up:
-        again = confirmation.start_up if confirmation else None
-        judged.append(
-            _timed(START_UP, first.start_up, limits.start_up, limits.start_up / 4, family, again)
-        )
+        judged.append(timed(START_UP, limits.start_up, limits.start_up / 4))
     for batch in filter(None, (first, confirmation)):
         if moved := control_moved(batch.control, limits.floor):
             judged = [_spoilt(one, moved) for one in judged]
     return judged + [_counted(name, pair, limits) for name, pair in first.counted.items()]
-
-
-def _step_of(confirmation: CasePairs | None) -> Sequence[float] | None:
-    return confirmation.step if confirmation else None
 
 
 def control_moved(control: Sequence[float], floor: float) -> str | None:
@@ -151,6 +160,7 @@ def _timed(
     floor: float,
     family: int,
     confirmation: Sequence[float] | None,
+    flagged: int,
 ) -> Judged:
     pooled = [*logs, *(confirmation or ())]
     if len(logs) < LEAST_PAIRS:
@@ -162,9 +172,9 @@ def _timed(
             tolerance=tolerance,
             reason=f"{len(logs)} pairs; {LEAST_PAIRS} are needed",
         )
-    alarms = exceeds(logs, math.log1p(floor), ALPHA / family)
+    alarms = exceeds(logs, math.log1p(floor), SCREEN_ALPHA / family)
     confirmed = confirmation is not None and exceeds(
-        confirmation, math.log1p(floor), ALPHA / family
+        confirmation, math.log1p(floor), CONFIRM_ALPHA / max(1, flagged)
     )
     low, high = signed_rank.interval(pooled)
     verdict, reason = _verdict(pooled, tolerance, floor, family)
@@ -198,7 +208,7 @@ def _verdict(
     logs: Sequence[float], tolerance: float, floor: float, family: int
 ) -> tuple[str, str | None]:
     high = signed_rank.upper_bound(logs, PASS_ALPHA)
-    if exceeds([-value for value in logs], math.log1p(floor), ALPHA / family):
+    if exceeds([-value for value in logs], math.log1p(floor), IMPROVED_ALPHA / family):
         return IMPROVED, None
     if high is not None and high < math.log1p(tolerance):
         return PASS, None
@@ -270,6 +280,16 @@ def gate_table(path: Path) -> dict[str, Any]:
         .get("gate", {})
     )
     return table
+
+
+def is_share(value: object) -> bool:
+    """Whether it can be a limit: a number of at least 0, below 10.
+
+    >>> is_share(0.05), is_share(-0.1), is_share("5 %"), is_share(True)
+    (True, False, False, False)
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < 10
 
 
 def limits_for(case_id: str, settings: Mapping[str, Any]) -> Limits:

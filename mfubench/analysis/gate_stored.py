@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scipy import stats
@@ -99,11 +99,13 @@ def judge_run(
     *,
     settings: Mapping[str, Any],
     not_measured: Mapping[str, str] | None = None,
+    marked: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[StoredVerdict]:
     """Every case of the run and of the baseline, each by its id and its rounds in seconds.
 
     What the baseline has and the run lacks is inconclusive, or regressed where it was tried and
-    failed; so is a case that is new: nothing says that it is no slower.
+    failed; so is a case that is new: nothing says that it is no slower. What a test's marker allows
+    (`marked`) comes before `settings`.
     """
     family = max(1, len({*run, *baseline}))
     found = []
@@ -120,6 +122,7 @@ def judge_run(
             found.append(StoredVerdict(**about, verdict=policy.INCONCLUSIVE, reason=reason))
             continue
         sessions = [session[case_id] for session in history if case_id in session]
+        limits = replace(policy.limits_for(case_id, settings), **(marked or {}).get(case_id, {}))
         references = {"baseline": baseline} | ({"anchor": anchor} if case_id in anchor else {})
         found += [
             judge_stored(
@@ -128,7 +131,7 @@ def judge_run(
                 rounds[case_id],
                 sessions,
                 reference=name,
-                limits=policy.limits_for(case_id, settings),
+                limits=limits,
                 family=family,
             )
             for name, rounds in references.items()

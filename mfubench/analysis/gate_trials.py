@@ -21,6 +21,8 @@ from scipy import stats
 from mfubench.analysis import gate_policy as policy
 from mfubench.analysis import signed_rank
 
+Batches = tuple[list[int], list[int]]
+"""Which pairs a gate measured first, and which to confirm."""
 Rule = Callable[[Sequence[float], Sequence[float]], Any]
 
 DRAWS = 400
@@ -64,7 +66,10 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
             CaseTrials(
                 id=case_id,
                 change={
-                    s: [policy.log_ratio(t, b) for t, b in zip(times[s], base_s, strict=True)]
+                    s: [
+                        policy.log_ratio(t, c["step"]["base"] if s == NONE else c["planted"][s]["base"])
+                        for t, c in zip(times[s], cases, strict=True)
+                    ]
                     for s in shares
                 },
                 truth={
@@ -109,25 +114,38 @@ def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
 # --- gates drawn from the pairs ------------------------------------------------------------------
 
 
-def _verdict(
-    trial: CaseTrials, share: str, first: Sequence[int], again: Sequence[int], family: int,
-    limits: policy.Limits,
-) -> str:  # fmt: skip
-    def taken(indices: Sequence[int]) -> policy.CasePairs:
-        return policy.CasePairs(
-            step=[trial.change[share][i] for i in indices],
-            control=[trial.control[i] for i in indices],
-        )
+def _verdicts(
+    trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches, limits: policy.Limits
+) -> list[str]:
+    """One gate: what it says of each case, of which the first batch's flagged ones are confirmed.
 
-    (judged,) = policy.judge_case(taken(first), limits, family=family)
-    if judged.needs_confirmation:
+    `shares` has what is planted in each case.
+    """
+    first, again = batches
+
+    def judge(number: int, **more: Any) -> policy.Judged:
+        trial, share = trials[number], shares[number]
         (judged,) = policy.judge_case(
-            taken(first), limits, family=family, confirmation=taken(again)
+            _taken(trial, share, first), limits, family=len(trials), **more
         )
-    return judged.verdict
+        return judged
+
+    found = [judge(number) for number in range(len(trials))]
+    flagged = [number for number, judged in enumerate(found) if judged.needs_confirmation]
+    for number in flagged:
+        fresh = _taken(trials[number], shares[number], again)
+        found[number] = judge(number, confirmation=fresh, flagged=len(flagged))
+    return [judged.verdict for judged in found]
 
 
-def windows(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
+def _taken(trial: CaseTrials, share: str, indices: Sequence[int]) -> policy.CasePairs:
+    return policy.CasePairs(
+        step=[trial.change[share][i] for i in indices],
+        control=[trial.control[i] for i in indices],
+    )
+
+
+def windows(stored: int, pairs: int) -> list[Batches]:
     """Disjoint first batches, each with the next one as its confirmation.
 
     >>> windows(5, 2)
@@ -138,7 +156,7 @@ def windows(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
 
 
 @lru_cache(maxsize=8)
-def _draws(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
+def _draws(stored: int, pairs: int) -> list[Batches]:
     rng = np.random.default_rng(0)
     wanted = min(2 * pairs, stored)
     drawn = [rng.permutation(stored)[:wanted].tolist() for _ in range(DRAWS)]
@@ -148,11 +166,9 @@ def _draws(stored: int, pairs: int) -> list[tuple[list[int], list[int]]]:
 def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: policy.Limits) -> dict[str, Any]:
     stored = min(len(t.control) for t in trials)
 
-    def verdicts(first: Sequence[int], again: Sequence[int]) -> list[str]:
-        return [_verdict(t, NONE, first, again, len(trials), limits) for t in trials]
-
-    apart = [verdicts(*window) for window in windows(stored, pairs)]
-    drawn = [verdicts(*draw) for draw in _draws(stored, pairs)]
+    quiet = [NONE] * len(trials)
+    apart = [_verdicts(trials, quiet, window, limits) for window in windows(stored, pairs)]
+    drawn = [_verdicts(trials, quiet, draw, limits) for draw in _draws(stored, pairs)]
     flat = [verdict for gate in drawn for verdict in gate]
     count = sum(policy.REGRESSED in gate for gate in apart)
     return {
@@ -166,20 +182,31 @@ def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: policy.Limits) -> 
 def _power(
     trials: Sequence[CaseTrials], share: str, pairs: int, limits: policy.Limits
 ) -> dict[str, Any]:
+    """How often a slow-down is seen: of one case alone, each in turn, and of all cases at once (a
+    change of the model slows every step), where one case that is reported makes the gate red."""
     stored = min(len(t.control) for t in trials)
 
-    def seen(batches: Sequence[tuple[list[int], list[int]]]) -> list[bool]:
-        return [
-            _verdict(t, share, first, again, len(trials), limits) == policy.REGRESSED
-            for t in trials
-            for first, again in batches
-        ]
+    def seen(batches: Sequence[Batches]) -> list[bool]:
+        found = []
+        for number in range(len(trials)):
+            shares = [NONE] * len(trials)
+            shares[number] = share
+            found += [
+                _verdicts(trials, shares, batch, limits)[number] == policy.REGRESSED
+                for batch in batches
+            ]
+        return found
 
     apart, drawn = seen(windows(stored, pairs)), seen(_draws(stored, pairs))
+    whole = [
+        policy.REGRESSED in _verdicts(trials, [share] * len(trials), draw, limits)
+        for draw in _draws(stored, pairs)
+    ]
     return {
         "effect": float(share),
         "true_effect": statistics.fmean(math.expm1(x) for t in trials for x in t.truth[share]),
         "rate": sum(drawn) / len(drawn),
+        "whole_gate_rate": sum(whole) / len(whole),
         **proportion(sum(apart), len(apart)),
     }
 
@@ -245,11 +272,16 @@ def minimum_detectable(
     >>> 0.01 < minimum_detectable(quiet, 6, policy.Limits(), 8) < 0.02
     True
     """
-    alpha = policy.ALPHA / family
-    rank = signed_rank.rank_of_bound(pairs, alpha) or 0
+    ranks = [
+        signed_rank.rank_of_bound(pairs, alpha) or 0
+        for alpha in (policy.SCREEN_ALPHA / family, policy.CONFIRM_ALPHA)
+    ]
     lows = []
-    for first, again in _draws(len(changes), pairs):
-        bounds = (signed_rank.walsh_averages([changes[i] for i in b])[rank] for b in (first, again))
+    for batches in _draws(len(changes), pairs):
+        bounds = (
+            signed_rank.walsh_averages([changes[i] for i in batch])[rank]
+            for batch, rank in zip(batches, ranks, strict=True)
+        )
         lows.append(min(bounds))
     needed = math.log1p(limits.floor) - float(np.quantile(lows, 1 - power))
     return math.expm1(needed)

@@ -164,7 +164,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     import tomllib
 
-    from mfubench.analysis.gate_policy import LEAST_PAIRS, Limits, gate_table
+    from mfubench.analysis.gate_policy import LEAST_PAIRS, Limits, gate_table, is_share
 
     known = {*Limits.__dataclass_fields__, "cases", "pairs"}
     try:
@@ -179,9 +179,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             place = f"tool.mfubench.gate{f'.cases.{where}' if where else ''}"
             if name not in known:
                 raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
-            if name in Limits.__dataclass_fields__ and not (
-                isinstance(value, int | float) and 0 <= value < 10
-            ):
+            if name in Limits.__dataclass_fields__ and not is_share(value):
                 raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
     pairs = table.get("pairs", LEAST_PAIRS)
     if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:

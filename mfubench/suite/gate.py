@@ -53,7 +53,7 @@ class Gate:
         start_s = time.perf_counter()
         self._batch(self.cases, range(self.pairs))
         self._refuse_without_base()
-        flagged = [case for case in self.cases if self._is_flagged(case)]
+        flagged = [case for case in self.cases if self._screened(case)]
         if flagged:
             self.bench.say(
                 f"{len(flagged)} of {len(self.cases)} look slower: a fresh batch of pairs"
@@ -116,13 +116,22 @@ class Gate:
         ]
         return case_pairs(first, case.id), case_pairs(fresh, case.id) if fresh else None
 
+    def _screened(self, case: GateCase) -> int:
+        """How many metrics of a case the first batch flags."""
+        limits = policy.limits_for(case.id, self.settings)
+        first, _ = self._pairs_of(case)
+        judged = policy.judge_case(first, limits, family=self._family)
+        return sum(one.needs_confirmation for one in judged)
+
     def _metrics(self, case: GateCase) -> list[policy.Judged]:
         first, fresh = self._pairs_of(case)
-        limits = policy.limits_for(case.id, self.settings)
-        return policy.judge_case(first, limits, family=self._family, confirmation=fresh)
-
-    def _is_flagged(self, case: GateCase) -> bool:
-        return any(one.needs_confirmation for one in self._metrics(case))
+        return policy.judge_case(
+            first,
+            policy.limits_for(case.id, self.settings),
+            family=self._family,
+            confirmation=fresh,
+            flagged=sum(map(self._screened, self.cases)),
+        )
 
     def _judged(self, case: GateCase) -> dict[str, Any]:
         metrics = self._metrics(case)

@@ -6,10 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from mfubench.analysis.gate_policy import IMPROVED, PASS, gate_table, worst
+from mfubench.analysis.gate_policy import IMPROVED, PASS, gate_table, is_share, worst
 from mfubench.analysis.gate_stored import LEAST_SESSIONS, StoredVerdict
 from mfubench.analysis.results import ResultError
 from mfubench.suite.gate_stored import StoredRuns, read_run, verdicts
+
+
+def marked_limits(item: pytest.Item) -> dict[str, float]:
+    """The limits that a test's `mfubench` marker gives its cases; raises UsageError for no share.
+
+    `@pytest.mark.mfubench(tolerance=0.08)` gives `{"tolerance": 0.08}`.
+    """
+    marker = item.get_closest_marker("mfubench")
+    found = {
+        name: marker.kwargs[name] for name in ("floor", "tolerance") if name in marker.kwargs
+    } if marker else {}  # fmt: skip
+    for name, value in found.items():
+        if not is_share(value):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked with {name}={value!r}; it must be a share, for instance "
+                "0.05"
+            )
+    return found
 
 
 class GateOption:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class StoredRun:
     """Of each training case by its id, in seconds."""
     not_measured: dict[str, str]
     """The outcomes of the cases that gave none, by their ids."""
+    limits: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What the markers of its tests allow, by the ids of their cases."""
 
 
 class StoredRuns:
@@ -68,6 +70,7 @@ def read_run(path: Path) -> StoredRun:
         not_measured={
             info["case_id"]: info["outcome"] for info in result.infos if info.get("outcome") != "ok"
         },
+        limits={i["case_id"]: i["gate"] for i in result.infos if isinstance(i.get("gate"), dict)},
     )
 
 
@@ -92,4 +95,5 @@ def verdicts(
         [other.rounds for other in stored.runs if other.path != run.path],
         settings=settings,
         not_measured=run.not_measured,
+        marked=run.limits,
     )

@@ -317,6 +317,15 @@ KNOBS: tuple[Knob, ...] = (
         pytorch="the same variable",
         inapplicable=several_cores,
     ),
+    Knob(
+        name="threads bound to cores",
+        before="the system moves OpenMP's threads",
+        after="each stays on its core",
+        change=_environment(OMP_PROC_BIND="true", OMP_PLACES="cores"),
+        nanogpt="OMP_PROC_BIND=true OMP_PLACES=cores python train.py",
+        pytorch="the same variables",
+        inapplicable=several_cores,
+    ),
 )
 
 

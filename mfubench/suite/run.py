@@ -16,7 +16,7 @@ from mfubench import __version__
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.record import Outcome
 from mfubench.report.units import format_duration
-from mfubench.suite.gate_option import GateOption
+from mfubench.suite.gate_option import GateOption, marked_limits
 from mfubench.suite.journal import left_behind
 from mfubench.suite.options import read_options, report_path
 from mfubench.suite.progress import Progress
@@ -213,6 +213,7 @@ class SuiteRun:
             marker = item.get_closest_marker("mfubench")
             least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
             asked = SWEEPS.index(least) <= rank or item.path in named
+            marked_limits(item)  # a wrong one is refused before anything is timed
             (kept if asked else dropped).append(item)
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
@@ -249,7 +250,7 @@ class SuiteRun:
     def runner(self, benchmark: Any, node: pytest.Item) -> CaseRunner:
         from mfubench.suite.runner import CaseRunner
 
-        return CaseRunner(self.session, benchmark, node.nodeid)
+        return CaseRunner(self.session, benchmark, node.nodeid, gate=marked_limits(node))
 
     def start_case(self, item: pytest.Item) -> None:
         self.session.progress.start(item.nodeid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -41,10 +41,19 @@ LOSS_STEP = 10
 class CaseStages:
     """What `CaseRunner`'s questions are made of."""
 
-    def __init__(self, session: BenchSession, benchmark: BenchmarkFixture, name: str) -> None:
+    def __init__(
+        self,
+        session: BenchSession,
+        benchmark: BenchmarkFixture,
+        name: str,
+        *,
+        gate: Mapping[str, float] | None = None,
+    ) -> None:
         self.session = session
         self.benchmark = benchmark
         self.name = name
+        self.gate = gate
+        """The gate's limits for this test's training cases, from its marker."""
 
     def _train_record(
         self, question: str, workload: Workload, device: str, dtype: str, compile: bool
@@ -64,6 +73,7 @@ class CaseStages:
             batch_size=workload.batch_size,
             block_size=workload.block_size,
             threads=self.session.threads,
+            extra={"gate": dict(self.gate)} if self.gate else {},
             **setting,  # type: ignore[arg-type]
         )
 

@@ -50,6 +50,15 @@ def test_a_short_history_judges_nothing() -> None:
     assert one.reason == "4 stored sessions; 5 say what sessions differ by"
 
 
+def test_a_marker_widens_the_limits_of_its_cases_alone() -> None:
+    run = {**run_of(1.10), **run_of(1.10, "other")}
+    stored = {**run_of(1.0), **run_of(1.0, "other")}
+    history = [{**one, "other": one["a"]} for one in HISTORY]
+    wide = {"a": {"floor": 0.15, "tolerance": 0.20}}
+    found = judge(run, stored, {}, history=history, marked=wide)
+    assert {one.case_id: one.verdict for one in found} == {"a": PASS, "other": REGRESSED}
+
+
 def test_missing_failed_and_new_cases_are_listed_and_not_green() -> None:
     baseline = {"gone": [1.0], "broken": [1.0]}
     found = judge(run_of(1.0, "new"), baseline, {}, not_measured={"broken": "error"})
