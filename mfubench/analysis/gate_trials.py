@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,6 @@ from mfubench.analysis import signed_rank
 
 Batches = tuple[list[int], list[int]]
 """Which pairs a gate measured first, and which to confirm."""
-Rule = Callable[[Sequence[float], Sequence[float]], Any]
 
 DRAWS = 400
 NONE = "0"
@@ -62,14 +61,14 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
             for share in shares
         }
         base_s = [c["step"]["base"] for c in cases]
+        beside = {
+            s: base_s if s == NONE else [c["planted"][s]["base"] for c in cases] for s in shares
+        }
         found.append(
             CaseTrials(
                 id=case_id,
                 change={
-                    s: [
-                        policy.log_ratio(t, c["step"]["base"] if s == NONE else c["planted"][s]["base"])
-                        for t, c in zip(times[s], cases, strict=True)
-                    ]
+                    s: [policy.log_ratio(t, b) for t, b in zip(times[s], beside[s], strict=True)]
                     for s in shares
                 },
                 truth={
@@ -300,40 +299,3 @@ def proportion(count: int, trials: int) -> dict[str, Any]:
         "low": float(bounds.low),
         "high": float(bounds.high),
     }
-
-
-# --- what others would have said -----------------------------------------------------------------
-
-
-def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[dict[str, Any]]:
-    """The same times through a threshold and through tests over steps: one process now against
-    another one earlier, as a stored baseline is compared; every ordered two of the pairs."""
-    rules: dict[str, Rule] = {
-        "--benchmark-compare-fail=median:5%": lambda b, c: np.median(c) > 1.05 * np.median(b),
-        "--benchmark-compare-fail=min:5%": lambda b, c: np.min(c) > 1.05 * np.min(b),
-        "Welch's t over steps, p < 0.05": lambda b, c: (
-            stats.ttest_ind(c, b, equal_var=False, alternative="greater").pvalue < 0.05
-        ),
-        "Mann-Whitney over steps, p < 0.05": lambda b, c: (
-            stats.mannwhitneyu(c, b, alternative="greater").pvalue < 0.05
-        ),
-    }
-    found = []
-    for name, alarms in rules.items():
-        rates = {
-            share: _mean(
-                bool(alarms(trial.base_s[i], trial.candidate_s[share][j]))
-                for trial in trials
-                for i in range(len(trial.base_s))
-                for j in range(len(trial.base_s))
-                if i != j
-            )
-            for share in (NONE, *shares)
-        }
-        found.append({"name": name, "rates": rates})
-    return found
-
-
-def _mean(values: Any) -> float:
-    several = list(values)
-    return sum(several) / len(several) if several else math.nan

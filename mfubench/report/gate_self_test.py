@@ -80,13 +80,21 @@ def sentences(body: Data) -> list[str]:
         f"{coverage['bias'] * 100:+.2f} points, at most {coverage['largest_bias'] * 100:+.2f} in a "
         "case."
     )
+    if body.get("load") == "candidate":  # nothing is planted in the step, and one side is slower
+        return [whole]
     found = [whole, covered]
     powers = ", ".join(
         f"+{p['effect'] * 100:g} % {p['count']} of {p['trials']} ({p['low'] * 100:.0f} to "
         f"{p['high'] * 100:.0f} %)"
         for p in summary["power"]
     )
-    found.append(f"Seen in gates that share no pair: {powers}.")
+    whole = ", ".join(
+        f"+{p['effect'] * 100:g} % {p['whole_gate_rate'] * 100:.1f} %" for p in summary["power"]
+    )
+    found.append(
+        f"In one case alone, seen in gates that share no pair: {powers}. In all cases at once, drawn "
+        f"gates that are red: {whole}."
+    )
     for fault in body["faults"]:
         caught = "caught" if fault["is_caught"] else f"NOT caught ({fault['verdict']})"
         found.append(f"Planted: {fault['fault']} in {fault['case']}: {caught}.")

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mfubench.analysis.gate_policy import REGRESSED
-from mfubench.analysis.gate_trials import rivals, trials_of
+from mfubench.analysis.gate_rivals import rivals
+from mfubench.analysis.gate_trials import trials_of
 from mfubench.suite.gate import GIVE_UP_AFTER, Gate
 from mfubench.suite.gate_cases import GateCase
 from mfubench.suite.gate_pairs import Beside, PairBench, PairJournal

@@ -65,6 +65,24 @@ def test_quiet_pairs(percent: float, verdict: str) -> None:
     assert step_verdict(logs(percent), logs(percent, seed=1)) == verdict
 
 
+def test_changes_right_at_the_floor_make_at_most_one_gate_in_a_hundred_red() -> None:
+    """What screening at 20 % and confirming at 5 % promise, both family-wise over eight cases."""
+    rng = np.random.default_rng(5)
+    gates, red = 1200, 0
+    for _ in range(gates):
+        batches = math.log1p(LIMITS.floor) + 0.02 * rng.standard_normal((8, 2, 10))
+        cases = [[CasePairs(step=list(b), control=QUIET) for b in case] for case in batches]
+        found = [policy.judge_case(first, LIMITS, family=8)[0] for first, _ in cases]
+        flagged = [case for case, one in zip(cases, found, strict=True) if one.needs_confirmation]
+        for first, again in flagged:
+            (judged,) = policy.judge_case(
+                first, LIMITS, family=8, confirmation=again, flagged=len(flagged)
+            )
+            red += judged.verdict == REGRESSED
+    # Three standard deviations above 1 %; and the rule is no stricter than it says.
+    assert 0 < red <= 12 + 3 * math.sqrt(12)
+
+
 def test_noise_is_neither_a_pass_nor_a_regression() -> None:
     (judged,) = judge(logs(2, sd=0.08))
     assert judged.verdict == INCONCLUSIVE

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfubench.analysis.gate_trials import rivals, summary, trials_of, windows
+from mfubench.analysis.gate_rivals import rivals
+from mfubench.analysis.gate_trials import summary, trials_of, windows
 
 PLANTS = {"0.03": 0.03, "0.05": 0.05}
 
@@ -29,7 +30,8 @@ def stored(pairs: int, *, sd: float = 0.004, drift: float = 0.05, seed: int = 0)
             planted = {}
             for name, share in PLANTS.items():
                 step = turns(side * (1 + share))
-                planted[name] = {"step": step, "extra": [s * share / (1 + share) for s in step]}
+                extra = [s * share / (1 + share) for s in step]
+                planted[name] = {"base": turns(1), "step": step, "extra": extra}
             cases[case_id] = {
                 "times": {
                     "step": {"base": turns(1), "candidate": turns(side)},
@@ -47,6 +49,7 @@ def test_a_drifting_machine_gives_no_false_alarm_and_sees_what_is_planted() -> N
     assert found["false_alarms"]["trials"] == 4
     assert found["false_alarms"]["drawn_rate"] == 0
     assert [p["rate"] > 0.9 for p in found["power"]] == [True, True]
+    assert [p["whole_gate_rate"] >= p["rate"] for p in found["power"]] == [True, True]
     assert found["power"][0]["true_effect"] == pytest.approx(0.03, abs=0.001)
     assert abs(found["coverage"]["bias"]) < 0.003
     assert found["coverage"]["trials"] == 8

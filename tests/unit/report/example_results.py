@@ -234,6 +234,7 @@ def self_test() -> dict[str, Any]:
         {"effect": 0.03, "rate": 0.8, "trials": 40, "count": 31, "low": 0.62, "high": 0.89},
         {"effect": 0.05, "rate": 1.0, "trials": 40, "count": 40, "low": 0.91, "high": 1.0},
     ]
+    power = [one | {"whole_gate_rate": 1.0} for one in power]
     case = {
         "id": "train-step/nanogpt-cpu/cpu-float32-b12-eager",
         "pair_sd": 0.006,
