@@ -1,10 +1,11 @@
 """The gate's verdicts: what may be called a regression, a pass, or neither.
 
 The unit is a pair of fresh processes, one per side, which took turns; its value is the log-ratio
-candidate / base. A first batch of pairs screens all that is judged: a lower bound above the floor, at
-20 % family-wise. What it flags needs the same again in a fresh batch, at 5 % family-wise over what was
-flagged. Both batches are independent, so a gate of changes right at the floor calls a regression in at
-most 1 of 100. A pass needs an upper bound below the tolerance. All else is inconclusive.
+candidate / base. A first batch of pairs screens all that is judged: a lower bound above the floor,
+at 20 % family-wise. What it flags needs the same again in a fresh batch, at 5 % family-wise over
+what was flagged. Both batches are independent, so a gate of changes right at the floor calls a
+regression in at most 1 of 100. A pass needs an upper bound below the tolerance. All else is
+inconclusive.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from mfubench.analysis import signed_rank
 PASS, REGRESSED, IMPROVED, INCONCLUSIVE = "pass", "regressed", "improved", "inconclusive"
 SCREEN_ALPHA, CONFIRM_ALPHA = 0.20, 0.05
 """Family-wise, over all timed metrics and over those that the first batch flagged."""
+MOST_CONFIRMED = 3
+"""Cases in the fresh batch: when more look slower, the slowest make the gate red all the same."""
 IMPROVED_ALPHA = 0.05
 """Family-wise; an improvement fails nobody and is not confirmed."""
 PASS_ALPHA = 0.05
@@ -107,8 +110,10 @@ def judge_case(
     """
 
     def timed(metric: str, tolerance: float, floor: float) -> Judged:
-        values = {STEP: first.step, START_UP: first.start_up}[metric]
-        again = confirmation and {STEP: confirmation.step, START_UP: confirmation.start_up}[metric]
+        values = first.step if metric == STEP else first.start_up
+        again = None
+        if confirmation is not None:
+            again = confirmation.step if metric == STEP else confirmation.start_up
         return _timed(metric, values, tolerance, floor, family, again, flagged)
 
     judged = [timed(STEP, limits.tolerance, limits.floor)]
@@ -118,6 +123,23 @@ def judge_case(
         if moved := control_moved(batch.control, limits.floor):
             judged = [_spoilt(one, moved) for one in judged]
     return judged + [_counted(name, pair, limits) for name, pair in first.counted.items()]
+
+
+def to_confirm(judged: Sequence[Sequence[Judged]]) -> list[int]:
+    """Which cases get a fresh batch: of those that the first one flags, the ones with the highest
+    lower bounds. The batches are independent, so this choice favours no false alarm."""
+    bounds = {
+        number: max(one.low for one in metrics if one.needs_confirmation and one.low is not None)
+        for number, metrics in enumerate(judged)
+        if any(one.needs_confirmation for one in metrics)
+    }
+    return sorted(sorted(bounds, key=lambda n: bounds[n], reverse=True)[:MOST_CONFIRMED])
+
+
+def left_open(one: Judged) -> Judged:
+    """A flagged metric of a case that got no fresh batch: neither a pass nor a regression."""
+    reason = f"slower in the first batch; the {MOST_CONFIRMED} slowest cases were confirmed"
+    return _spoilt(one, reason) if one.needs_confirmation else one
 
 
 def control_moved(control: Sequence[float], floor: float) -> str | None:
@@ -288,8 +310,7 @@ def is_share(value: object) -> bool:
     >>> is_share(0.05), is_share(-0.1), is_share("5 %"), is_share(True)
     (True, False, False, False)
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value < 10
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10
 
 
 def limits_for(case_id: str, settings: Mapping[str, Any]) -> Limits:

@@ -130,7 +130,7 @@ def _verdicts(
         return judged
 
     found = [judge(number) for number in range(len(trials))]
-    flagged = [number for number, judged in enumerate(found) if judged.needs_confirmation]
+    flagged = policy.to_confirm([[judged] for judged in found])
     for number in flagged:
         fresh = _taken(trials[number], shares[number], again)
         found[number] = judge(number, confirmation=fresh, flagged=len(flagged))

@@ -66,7 +66,7 @@ def add_parser(commands: Any) -> None:
         choices=("none", "both", "candidate"),
         default="none",
         const="both",
-        help="with --self-test: a planted background load, beside both sides or the candidate alone",
+        help="with --self-test: a planted load, beside both sides or the candidate alone",
     )
     add("--json", action="store_true", help="machine-readable")
     add("--markdown", action="store_true", help="for a pull request")

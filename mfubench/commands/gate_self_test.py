@@ -37,9 +37,7 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     with pair_bench(arguments, plants=plants) as bench:
         key = f"{comparison_key(bench, cases)}-{arguments.load}"
         journal = open_journal(machine / "self-test", key, resume=arguments.resume)
-        body = self_test(
-            bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, load=arguments.load
-        )
+        body = self_test(bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, load=arguments.load)
     body["summary"] = summary(body, min(PAIRS, len(body["measured"])))
     where = document.save("self-test", body, arguments.results_dir)
     journal.finish()

@@ -92,8 +92,8 @@ def sentences(body: Data) -> list[str]:
         f"+{p['effect'] * 100:g} % {p['whole_gate_rate'] * 100:.1f} %" for p in summary["power"]
     )
     found.append(
-        f"In one case alone, seen in gates that share no pair: {powers}. In all cases at once, drawn "
-        f"gates that are red: {whole}."
+        f"In one case alone, seen in gates that share no pair: {powers}. In all cases at once, "
+        f"drawn gates that are red: {whole}."
     )
     for fault in body["faults"]:
         caught = "caught" if fault["is_caught"] else f"NOT caught ({fault['verdict']})"

@@ -44,6 +44,8 @@ class Gate:
     pairs: int = policy.PAIRS
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The table `tool.mfubench.gate` with the command line's limits in it."""
+    _flagged: int = 0
+    """Metrics that the fresh batch must confirm."""
 
     def run(self) -> dict[str, Any]:
         """The body of a gate's document. Raises CouldNotRunError when the base runs no case.
@@ -53,11 +55,16 @@ class Gate:
         start_s = time.perf_counter()
         self._batch(self.cases, range(self.pairs))
         self._refuse_without_base()
-        flagged = [case for case in self.cases if self._screened(case)]
+        screened = [self._screened(case) for case in self.cases]
+        flagged = [self.cases[number] for number in policy.to_confirm(screened)]
+        self._flagged = sum(
+            one.needs_confirmation
+            for case, metrics in zip(self.cases, screened, strict=True)
+            if case in flagged
+            for one in metrics
+        )
         if flagged:
-            self.bench.say(
-                f"{len(flagged)} of {len(self.cases)} look slower: a fresh batch of pairs"
-            )
+            self.bench.say(f"a fresh batch of pairs of what looks slower: {len(flagged)} cases")
             self._batch(flagged, range(CONFIRMATION, CONFIRMATION + self.pairs))
         judged = [self._judged(case) for case in self.cases]
         for case, one in zip(self.cases, judged, strict=True):
@@ -116,22 +123,22 @@ class Gate:
         ]
         return case_pairs(first, case.id), case_pairs(fresh, case.id) if fresh else None
 
-    def _screened(self, case: GateCase) -> int:
-        """How many metrics of a case the first batch flags."""
+    def _screened(self, case: GateCase) -> list[policy.Judged]:
+        """What the first batch alone says."""
         limits = policy.limits_for(case.id, self.settings)
         first, _ = self._pairs_of(case)
-        judged = policy.judge_case(first, limits, family=self._family)
-        return sum(one.needs_confirmation for one in judged)
+        return policy.judge_case(first, limits, family=self._family)
 
     def _metrics(self, case: GateCase) -> list[policy.Judged]:
         first, fresh = self._pairs_of(case)
-        return policy.judge_case(
+        judged = policy.judge_case(
             first,
             policy.limits_for(case.id, self.settings),
             family=self._family,
             confirmation=fresh,
-            flagged=sum(map(self._screened, self.cases)),
+            flagged=self._flagged,
         )
+        return [policy.left_open(one) for one in judged]
 
     def _judged(self, case: GateCase) -> dict[str, Any]:
         metrics = self._metrics(case)

@@ -18,9 +18,9 @@ ENVIRONMENT = {
     "OMP_PLACES": "cores",
 }
 """The idle side must be idle, so OpenMP's threads sleep within a millisecond of their last work
-(libgomp counts turns of a loop, others milliseconds). Sleeping at once (`OMP_WAIT_POLICY=passive`)
-made the step 1.4 to 1.7 times as slow, and its threads, woken again and again, ended up on one core in
-some turns and on two in others. Bound to cores, they stay where they are. docs/findings.md has it."""
+(libgomp counts turns of a loop, others milliseconds). Sleeping at once, `OMP_WAIT_POLICY=passive`,
+made the step 1.4 to 1.7 times as slow, and its threads, woken again and again, ended up on one core
+in some turns and on two in others. Bound to cores, they stay. docs/findings.md has it."""
 BINDING = ("OMP_PROC_BIND", "OMP_PLACES")
 """What would overrule a setting `cpus`."""
 
@@ -46,8 +46,8 @@ class CaseChoiceError(ValueError):
 def gate_cases(preset: str, device: str, *, threads: int | None = None) -> list[GateCase]:
     """Eight: the step at three batch sizes and compiled, the loop at two, evaluation at two.
 
-    Twice the preset's batch is the largest: four times does not fit into the shared cache of a small
-    machine, where pairs without a change then differ by twice as much.
+    Twice the preset's batch is the largest: four times does not fit into the shared cache of a
+    small machine, where pairs without a change then differ by twice as much.
     """
     batch = PRESETS[preset].batch_size
     base = LoopConfig(preset=preset, device=device, batch_size=batch, threads=threads)

@@ -12,7 +12,7 @@ KIND = "self-test"
 
 
 def newest_self_test(machine: Path, pairs: int) -> dict[str, Any] | None:
-    """The newest self-test of this machine without a planted load, summed up for gates of so many pairs."""
+    """The newest self-test of this machine without a planted load, for gates of so many pairs."""
     for path in sorted((machine / KIND).glob("[0-9]*.json"), reverse=True):
         try:
             data = read_json(path)

@@ -20,8 +20,8 @@ from mfubench.suite.gate_sides import Side, SideWorker
 WARM_STEPS, LOSS_STEPS = 3, 12
 """Steps before the turns; the first pair takes more, and compares the losses after them."""
 TURN_S, TURNS_S = 0.03, 0.7
-"""A turn, and all turns of a side in one pair and case. The machine's speed changes within a tenth of
-a second, so that many short turns tell far more than few long ones of the same total."""
+"""A turn, and all turns of a side in one pair and case. The machine's speed changes within a tenth
+of a second, so that many short turns tell far more than few long ones of the same total."""
 LEAST_TURNS, MOST_TURNS = 6, 40
 IDLE_S = 0.005
 """After a turn, until its OpenMP threads sleep."""

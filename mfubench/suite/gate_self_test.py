@@ -48,8 +48,8 @@ def background_load() -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def one_sided_load() -> Iterator[Beside]:
-    """A program that computes beside the candidate's turns alone: the worst that a machine can do to
-    a gate that compares turns."""
+    """The same program beside the candidate's turns alone: the worst that a machine can do to a
+    gate that compares turns."""
     with background_load() as process:
         process.send_signal(signal.SIGSTOP)
 

@@ -56,6 +56,7 @@ def test_a_pair_times_each_side_with_its_own_code(tmp_path: Path, slow_tree: Pat
     base_loss, loss = found.counted["loss"]
     assert loss == pytest.approx(base_loss, rel=1e-6)
     planted = pair["cases"][CASE.id]["times"]["planted"]["0.5"]
+    assert len(planted["base"]) == len(planted["step"]) == 2
     shares = [e / (s - e) for s, e in zip(planted["step"], planted["extra"], strict=True)]
     assert all(0.2 < share < 1.5 for share in shares)
 

@@ -12,6 +12,7 @@ from mfubench.analysis.gate_policy import STEP
 from mfubench.report.blocks import Block, Cell, Figure, Heading, Prose, Section, Table, drawn_twice
 from mfubench.report.figures.forest import Band, ForestRow, forest
 from mfubench.report.gate import reliability
+from mfubench.report.gate_self_test import load_words
 from mfubench.report.gate_self_test import sentences as self_test_sentences
 from mfubench.report.sections.answer import gate_sentence
 from mfubench.report.units import UNKNOWN

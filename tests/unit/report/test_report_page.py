@@ -161,7 +161,7 @@ def test_the_gate_draws_floor_and_tolerance_and_says_what_could_not_run(report: 
     assert [cell.text for cell in rival[1:]] == ["24.00 %", "40.00 %", "55.00 %"]
     (pairs,) = table(report, "What pairs of processes differ by without a change").rows
     assert [cell.text for cell in pairs[1:]] == ["0.60 %", "0.40 %", "2.10 %"]
-    assert "Seen in gates that share no pair: +3 % 31 of 40" in text
+    assert "seen in gates that share no pair: +3 % 31 of 40" in text
 
 
 def test_claims_come_in_the_order_of_their_numbers(report: Report) -> None:

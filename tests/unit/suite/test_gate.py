@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mfubench.analysis import gate_policy as policy
 from mfubench.analysis.gate_policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
 from mfubench.report.gate import gate_junit, gate_markdown, gate_text
 from mfubench.suite import gate as gate_module
@@ -85,6 +86,18 @@ def test_a_slow_case_alone_is_measured_afresh_and_its_bar_named(tmp_path: Path) 
     assert plain["verdict"] == PASS
     assert judged["bar"] == {"name": "attention", "grew_s": 0.004, "share": 1.0}
     assert judged["metrics"][0]["change"] == pytest.approx(0.05)
+
+
+def test_of_many_slow_cases_the_slowest_are_confirmed_and_no_other_passes(tmp_path: Path) -> None:
+    order = {case.id: 0.030 + 0.001 * number for number, case in enumerate(CASES)}
+    found = gate(tmp_path, lambda case, number: measured(order[case.id]), CASES)
+    fresh = [ids for number, ids in found["asked"] if number >= CONFIRMATION]
+    slowest = [case.id for case in CASES[-policy.MOST_CONFIRMED :]]
+    assert fresh == [slowest] * 10
+    verdicts = {case["id"]: case["verdict"] for case in found["cases"]}
+    assert [verdicts[case.id] for case in CASES] == [INCONCLUSIVE] * 5 + [REGRESSED] * 3
+    assert "3 slowest cases were confirmed" in found["cases"][0]["reason"]
+    assert found["exit_status"] == 1
 
 
 def test_what_is_not_slow_in_the_fresh_batch_is_no_regression(tmp_path: Path) -> None:
