@@ -75,6 +75,7 @@ class Document:
 
     path: Path
     created: str
+    machine: str
     body: dict[str, Any]
 
 
@@ -98,6 +99,24 @@ class Collection:
     @property
     def machines(self) -> list[str]:
         return list(dict.fromkeys(case.run.machine for case in self.cases))
+
+    def newest(self, kind: str) -> list[Document]:
+        """The newest document of a kind of each machine, the newest first.
+
+        A self-test beside a planted load is taken only where there is no other.
+        """
+        found: dict[str, Document] = {}
+        for document in sorted(
+            self.documents.get(kind, []),
+            key=lambda d: kind == "self-test" and d.body.get("load", "none") != "none",
+        ):
+            found.setdefault(document.machine, document)
+        return list(found.values())
+
+    def whose(self, document: Document) -> str:
+        """Words for a document's machine, with a colon; empty where there is only one machine."""
+        several = {d.machine for documents in self.documents.values() for d in documents}
+        return f"On {document.machine}: " if len(several.union(self.machines)) > 1 else ""
 
     @property
     def is_empty(self) -> bool:
@@ -175,8 +194,17 @@ def _read_document(
             f"{path} is a document of kind {kind!r}, which a report cannot show; known: "
             f"{', '.join(DOCUMENTS)}"
         )
-    document = Document(path=path, created=text_of(ours.get("created")), body=body)
+    document = Document(
+        path=path,
+        created=text_of(ours.get("created")),
+        machine=_machine_of(ours),
+        body=body,
+    )
     collection.documents.setdefault(kind, []).append(document)
+
+
+def _machine_of(ours: Mapping[str, Any]) -> str:
+    return text_of(mapping(ours.get("fingerprint")).get("id")) or "unnamed machine"
 
 
 def _run_of(path: Path, data: dict[str, Any], ours: dict[str, Any]) -> Run:
@@ -184,7 +212,7 @@ def _run_of(path: Path, data: dict[str, Any], ours: dict[str, Any]) -> Run:
     when = text_of(data.get("datetime"))
     return Run(
         path=path,
-        machine=text_of(mapping(ours.get("fingerprint")).get("id")) or "unnamed machine",
+        machine=_machine_of(ours),
         at_s=_epoch_s(when),
         datetime=when,
         commit=text_of(commit.get("id")),

@@ -18,10 +18,11 @@ def answer_section(collection: Collection) -> Section:
             blocks.append(
                 Prose(text=before + compiled[0].upper() + compiled[1:] + ".", kind="note")
             )
-    for document in collection.documents.get("advice", [])[:1]:
-        blocks += _advice(document)
-    for document in collection.documents.get("gate", [])[:1]:
-        blocks.append(Prose(text=gate_sentence(document), kind="lead"))
+    for document in collection.newest("advice"):
+        blocks += _advice(document, collection.whose(document))
+    for document in collection.newest("gate"):
+        text = collection.whose(document) + gate_sentence(document)
+        blocks.append(Prose(text=text, kind="lead"))
     if not blocks:
         blocks.append(
             Prose(
@@ -33,7 +34,7 @@ def answer_section(collection: Collection) -> Section:
     return Section(key="answer", title="The answer", blocks=blocks)
 
 
-def _advice(document: Document) -> list[Block]:
+def _advice(document: Document, whose: str) -> list[Block]:
     advice = document.body
     verified = mapping(advice.get("verified"))
     knobs = [str(knob) for knob in advice.get("knobs") or []]
@@ -42,7 +43,7 @@ def _advice(document: Document) -> list[Block]:
     if not knobs:
         why = advice.get("refusal") or "nothing that was tried is faster and learns the same"
         text = f"Advice for {advice.get('preset')} on {advice.get('device')}: stay as it is; {why}."
-        return [Prose(text=text, kind="lead")]
+        return [Prose(text=whose + text, kind="lead")]
     if ratio is None or low is None or high is None:
         text = f"Best configuration found: {what}; it has not been verified in pairs."
     else:
@@ -58,7 +59,7 @@ def _advice(document: Document) -> list[Block]:
             if learning.get("is_equal") is True
             else " It does not learn the same per token: look at the loss curves."
         )
-    blocks: list[Block] = [Prose(text=text, kind="lead")]
+    blocks: list[Block] = [Prose(text=whose + text, kind="lead")]
     lines = [str(line) for line in (advice.get("command"), *(advice.get("changes") or [])) if line]
     if lines:
         blocks.append(Commands(lines=lines))

@@ -19,22 +19,24 @@ from mfubench.report.units import UNKNOWN
 
 
 def gate_section(collection: Collection) -> Section | None:
-    """The newest gate, and the newest self-test."""
+    """The newest gate and the newest self-test of each machine."""
     blocks: list[Block] = []
-    for document in collection.documents.get("gate", [])[:1]:
-        blocks += _gate(document)
-    for document in collection.documents.get("self-test", [])[:1]:
-        blocks += _self_test(document)
+    for index, document in enumerate(collection.newest("gate")):
+        blocks += _gate(document, collection.whose(document), index)
+    for document in collection.newest("self-test"):
+        blocks += _self_test(document, collection.whose(document))
     return Section(key="gate", title="Gate", blocks=blocks) if blocks else None
 
 
-def _gate(document: Document) -> list[Block]:
+def _gate(document: Document, whose: str, index: int) -> list[Block]:
     gate = document.body
     cases = [case for case in gate.get("cases") or [] if isinstance(case, dict)]
-    blocks: list[Block] = [Prose(text=gate_sentence(document))]
+    blocks: list[Block] = [Prose(text=whose + gate_sentence(document))]
     rows, table_rows = _rows(cases)
     if rows:
-        blocks.append(_forest(gate, rows, table_rows))
+        blocks.append(
+            _forest(gate, rows, table_rows, f"gate-forest-{index}" if index else "gate-forest")
+        )
     for case in cases:
         if case.get("reason"):
             blocks.append(Prose(text=f"{case.get('id')}: {case['verdict']}: {case['reason']}"))
@@ -59,14 +61,14 @@ def _gate(document: Document) -> list[Block]:
 
 def _rows(cases: list[dict[str, Any]]) -> tuple[list[ForestRow], list[list[Cell]]]:
     rows, table_rows = [], []
-    kinds = {str(mapping(m).get("metric")) for c in cases for m in c.get("metrics") or []}
     for case in cases:
         for metric in case.get("metrics") or []:
             change, low, high = (number(mapping(metric).get(k)) for k in ("change", "low", "high"))
             if change is None or low is None or high is None:
                 continue
-            name = str(case.get("id")).rpartition("/")[2]
-            name += f" {metric.get('metric', '')}" if len(kinds) > 1 else ""
+            name = _short(str(case.get("id")))
+            if metric.get("metric") != STEP:
+                name = f"{metric.get('metric')} {name.partition(' ')[2]}"
             said = str(metric.get("verdict"))
             moved = mapping(case.get("bar")).get("name")
             bar = f", {moved} bar" if moved and metric.get("metric") == STEP else ""
@@ -92,7 +94,19 @@ def _rows(cases: list[dict[str, Any]]) -> tuple[list[ForestRow], list[list[Cell]
     return rows, table_rows
 
 
-def _forest(gate: Mapping[str, Any], rows: list[ForestRow], table_rows: list[list[Cell]]) -> Figure:
+def _short(case_id: str) -> str:
+    """A case's question with its batch and mode, for the margin of a picture; the table has it all.
+
+    >>> _short("train-step/nanogpt-cpu/cpu-float32-b12-eager"), _short("one word")
+    ('train-step b12 eager', 'one word')
+    """
+    question, _, setting = case_id.partition("/")
+    return " ".join([question, *setting.rpartition("/")[2].split("-")[2:]])
+
+
+def _forest(
+    gate: Mapping[str, Any], rows: list[ForestRow], table_rows: list[list[Cell]], key: str
+) -> Figure:
     bands = [
         Band(name=name, low=1 - size, high=1 + size)
         for name in ("tolerance", "floor")
@@ -108,9 +122,7 @@ def _forest(gate: Mapping[str, Any], rows: list[ForestRow], table_rows: list[lis
     draw = partial(
         forest, rows, title="Changes by the gate", description=told, bands=bands, as_change=True
     )
-    return drawn_twice(
-        "gate-forest", "Change of each case with its 95 % interval", draw, table=table
-    )
+    return drawn_twice(key, "Change of each case with its 95 % interval", draw, table=table)
 
 
 def _control(case: Mapping[str, Any]) -> list[Cell]:
@@ -131,7 +143,7 @@ def _number(value: object) -> Cell:
     return Cell(text=UNKNOWN if found is None else f"{found:g}", value=found)
 
 
-def _self_test(document: Document) -> list[Block]:
+def _self_test(document: Document, whose: str) -> list[Block]:
     """How often this machine cries wolf, and how small a change it sees."""
     body = document.body
     if not mapping(body.get("summary")).get("cases"):
@@ -143,7 +155,7 @@ def _self_test(document: Document) -> list[Block]:
         return []
     planted = [f"#+{share * 100:g} %" for share in _shares(body)]
     return [
-        Heading(text="How far this machine can be trusted"),
+        Heading(text=f"{whose}How far this machine can be trusted"),
         Table(
             name=f"Alarms per case, by what was planted{load_words(body)}",
             columns=("rule", "#no change", *planted),

@@ -143,7 +143,7 @@ def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
         "kind": kind,
         "schema_version": 1,
         "created": "2026-11-24T08:00:00+00:00",
-        "machine": {"fingerprint": {"id": MACHINE}},
+        "fingerprint": {"id": MACHINE},
         "provenance": {},
     }
     return {"mfubench": head, kind: body}

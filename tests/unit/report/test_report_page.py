@@ -23,7 +23,17 @@ from mfubench.report.blocks import Figure, Prose, Report, Table
 from mfubench.report.breakdown import breakdown_sentences
 from mfubench.report.build import build_report
 from mfubench.report.page import as_html
-from tests.unit.report.example_results import case, fill, reference, save, without_number
+from tests.unit.report.example_results import (
+    OTHER_MACHINE,
+    advice,
+    case,
+    fill,
+    gate,
+    reference,
+    save,
+    self_test,
+    without_number,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 SECTIONS = [
@@ -336,3 +346,25 @@ def test_a_page_about_one_run_imports_nothing_heavy(tmp_path: Path, heavy: str) 
         f"assert {heavy!r} not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_what_another_machine_advised_and_ruled_is_said_to_be_its_own(tmp_path: Path) -> None:
+    save(tmp_path, "0001_run.json", reference())
+    for kind, made in (("advice", advice()), ("gate", gate())):
+        made["mfubench"]["fingerprint"]["id"] = OTHER_MACHINE
+        save(tmp_path, f"0001_{kind}.json", made)
+    report = build_report(collect([tmp_path]))
+    answer = section_text(report, "answer")
+    assert f"On {OTHER_MACHINE}: Best verified configuration" in answer
+    assert f"On {OTHER_MACHINE}: Gate, " in answer
+    assert section_text(report, "gate").startswith(f"On {OTHER_MACHINE}: ")
+
+
+def test_a_self_test_beside_a_load_is_shown_only_where_there_is_no_other(tmp_path: Path) -> None:
+    loaded = self_test()
+    loaded["self-test"]["load"] = "both"
+    loaded["mfubench"]["created"] = "2026-11-25T08:00:00+00:00"
+    save(tmp_path, "0002_loaded.json", loaded)
+    assert "beside a planted load" in section_text(build_report(collect([tmp_path])), "gate")
+    save(tmp_path, "0001_quiet.json", self_test())
+    assert "planted load" not in section_text(build_report(collect([tmp_path])), "gate")
