@@ -79,6 +79,11 @@ class Document:
     body: dict[str, Any]
 
 
+def has_load(body: Mapping[str, Any]) -> bool:
+    """Whether a self-test was measured beside a planted load; no other document has one."""
+    return bool(body.get("load", "none") != "none")
+
+
 @dataclass(slots=True)
 class Collection:
     """What a report is made of."""
@@ -106,10 +111,7 @@ class Collection:
         A self-test beside a planted load is taken only where there is no other.
         """
         found: dict[str, Document] = {}
-        for document in sorted(
-            self.documents.get(kind, []),
-            key=lambda d: kind == "self-test" and d.body.get("load", "none") != "none",
-        ):
+        for document in sorted(self.documents.get(kind, []), key=lambda d: has_load(d.body)):
             found.setdefault(document.machine, document)
         return list(found.values())
 

@@ -29,9 +29,9 @@ NONE = "0"
 """The name of no planted change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CaseTrials:
-    """The pairs of one case, by planted share of extra work."""
+    """The pairs of one case, by planted share of extra work; one is equal to itself alone."""
 
     id: str
     change: Mapping[str, Sequence[float]]
@@ -122,19 +122,30 @@ def _verdicts(
     """
     first, again = batches
 
-    def judge(number: int, **more: Any) -> policy.Judged:
-        trial, share = trials[number], shares[number]
-        (judged,) = policy.judge_case(
-            _taken(trial, share, first), limits, family=len(trials), **more
-        )
-        return judged
-
-    found = [judge(number) for number in range(len(trials))]
+    found = [
+        _screened(trial, share, tuple(first), len(trials), limits)
+        for trial, share in zip(trials, shares, strict=True)
+    ]
     flagged = policy.to_confirm([[judged] for judged in found])
     for number in flagged:
-        fresh = _taken(trials[number], shares[number], again)
-        found[number] = judge(number, confirmation=fresh, flagged=len(flagged))
+        trial, share = trials[number], shares[number]
+        (found[number],) = policy.judge_case(
+            _taken(trial, share, first),
+            limits,
+            family=len(trials),
+            confirmation=_taken(trial, share, again),
+            flagged=len(flagged),
+        )
     return [judged.verdict for judged in found]
+
+
+@lru_cache(maxsize=2**15)
+def _screened(
+    trial: CaseTrials, share: str, first: tuple[int, ...], family: int, limits: policy.Limits
+) -> policy.Judged:
+    """What a first batch says; the same one stands in the gates of every plant in another case."""
+    (judged,) = policy.judge_case(_taken(trial, share, first), limits, family=family)
+    return judged
 
 
 def _taken(trial: CaseTrials, share: str, indices: Sequence[int]) -> policy.CasePairs:

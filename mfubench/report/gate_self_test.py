@@ -73,6 +73,8 @@ def sentences(body: Data) -> list[str]:
         f"{false['drawn_rate'] * 100:.2f} % of {false['drawn_gates']} drawn ones; "
         f"{false['drawn_inconclusive_cases'] * 100:.1f} % of their cases are inconclusive."
     )
+    if body.get("load") == "candidate":  # nothing is planted in the step, and one side is slower
+        return [whole]
     covered = (
         f"95 % intervals hold the planted truth in {coverage['count']} of {coverage['trials']} "
         f"({coverage['low'] * 100:.1f} to {coverage['high'] * 100:.1f} %), and in "
@@ -80,20 +82,18 @@ def sentences(body: Data) -> list[str]:
         f"{coverage['bias'] * 100:+.2f} points, at most {coverage['largest_bias'] * 100:+.2f} in a "
         "case."
     )
-    if body.get("load") == "candidate":  # nothing is planted in the step, and one side is slower
-        return [whole]
     found = [whole, covered]
     powers = ", ".join(
         f"+{p['effect'] * 100:g} % {p['count']} of {p['trials']} ({p['low'] * 100:.0f} to "
         f"{p['high'] * 100:.0f} %)"
         for p in summary["power"]
     )
-    whole = ", ".join(
+    at_once = ", ".join(
         f"+{p['effect'] * 100:g} % {p['whole_gate_rate'] * 100:.1f} %" for p in summary["power"]
     )
     found.append(
         f"In one case alone, seen in gates that share no pair: {powers}. In all cases at once, "
-        f"drawn gates that are red: {whole}."
+        f"drawn gates that are red: {at_once}."
     )
     for fault in body["faults"]:
         caught = "caught" if fault["is_caught"] else f"NOT caught ({fault['verdict']})"

@@ -44,8 +44,6 @@ class Gate:
     pairs: int = policy.PAIRS
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The table `tool.mfubench.gate` with the command line's limits in it."""
-    _flagged: int = 0
-    """Metrics that the fresh batch must confirm."""
 
     def run(self) -> dict[str, Any]:
         """The body of a gate's document. Raises CouldNotRunError when the base runs no case.
@@ -56,17 +54,13 @@ class Gate:
         self._batch(self.cases, range(self.pairs))
         self._refuse_without_base()
         screened = [self._screened(case) for case in self.cases]
-        flagged = [self.cases[number] for number in policy.to_confirm(screened)]
-        self._flagged = sum(
-            one.needs_confirmation
-            for case, metrics in zip(self.cases, screened, strict=True)
-            if case in flagged
-            for one in metrics
-        )
-        if flagged:
-            self.bench.say(f"a fresh batch of pairs of what looks slower: {len(flagged)} cases")
-            self._batch(flagged, range(CONFIRMATION, CONFIRMATION + self.pairs))
-        judged = [self._judged(case) for case in self.cases]
+        chosen = policy.to_confirm(screened)
+        flagged = sum(one.needs_confirmation for number in chosen for one in screened[number])
+        if chosen:
+            self.bench.say(f"a fresh batch of pairs of what looks slower: {len(chosen)} cases")
+            slower = [self.cases[number] for number in chosen]
+            self._batch(slower, range(CONFIRMATION, CONFIRMATION + self.pairs))
+        judged = [self._judged(case, flagged) for case in self.cases]
         for case, one in zip(self.cases, judged, strict=True):
             one["bar"] = self._moved_bar(case, one)
         verdict = policy.worst([one["verdict"] for one in judged])
@@ -129,19 +123,19 @@ class Gate:
         first, _ = self._pairs_of(case)
         return policy.judge_case(first, limits, family=self._family)
 
-    def _metrics(self, case: GateCase) -> list[policy.Judged]:
+    def _metrics(self, case: GateCase, flagged: int) -> list[policy.Judged]:
         first, fresh = self._pairs_of(case)
         judged = policy.judge_case(
             first,
             policy.limits_for(case.id, self.settings),
             family=self._family,
             confirmation=fresh,
-            flagged=self._flagged,
+            flagged=flagged,
         )
         return [policy.left_open(one) for one in judged]
 
-    def _judged(self, case: GateCase) -> dict[str, Any]:
-        metrics = self._metrics(case)
+    def _judged(self, case: GateCase, flagged: int) -> dict[str, Any]:
+        metrics = self._metrics(case, flagged)
         verdict = policy.worst([one.verdict for one in metrics])
         reason = next(
             (one.reason for one in metrics if one.verdict == verdict and one.reason), None

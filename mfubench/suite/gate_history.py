@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mfubench.analysis.collection import has_load
 from mfubench.analysis.gate_trials import summary
 from mfubench.analysis.results import ResultError, read_json
 
@@ -16,9 +17,9 @@ def newest_self_test(machine: Path, pairs: int) -> dict[str, Any] | None:
     for path in sorted((machine / KIND).glob("[0-9]*.json"), reverse=True):
         try:
             data = read_json(path)
-            if data[KIND].get("load", "none") != "none":
+            kept = data[KIND]["summary"]  # a body that is no object ends here
+            if has_load(data[KIND]):
                 continue
-            kept = data[KIND]["summary"]
             figures = kept if kept["pairs"] == pairs else summary(data[KIND], pairs)
             return {"created": data["mfubench"]["created"], **figures}
         except (ResultError, KeyError, TypeError, ValueError):
