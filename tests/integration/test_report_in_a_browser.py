@@ -19,6 +19,7 @@ from mfubench.report.page import as_html
 from tests.unit.report.example_results import fill
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+wait = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = [
@@ -59,6 +60,10 @@ def show(browser: Any, page: Path, *, width: int = 1000, scheme: str = "light") 
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
     browser.get(page.as_uri())
+    # On a busy machine `get` has come back from a page that was read in part.
+    wait.WebDriverWait(browser, 20).until(
+        lambda b: b.execute_script("return document.readyState") == "complete"
+    )
 
 
 def test_nothing_is_asked_of_a_network_and_nothing_complains(browser: Any, page: Path) -> None:
