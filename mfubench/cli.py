@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mfubench.analysis.log_device import NamedDevice
 
 EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,14 +39,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 0
+    from mfubench.suite.interrupts import terminated_as_interrupted
+
     try:
-        status: int = arguments.run(arguments)
+        with terminated_as_interrupted():
+            status: int = arguments.run(arguments)
     except (UserError, ConfigError) as error:
         print(f"mfubench {arguments.command}: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # `mfubench … | head`
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        print(f"mfubench {arguments.command}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return status
 
 

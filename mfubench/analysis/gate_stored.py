@@ -16,6 +16,7 @@ from typing import Any
 from scipy import stats
 
 from mfubench.analysis import gate_policy as policy
+from mfubench.analysis.gate_limits import Limits, limits_for
 
 LEAST_SESSIONS = 5
 """Stored runs from which the spread between sessions is known well enough to judge by."""
@@ -42,14 +43,14 @@ def judge_stored(
     history: Sequence[Sequence[float]],
     *,
     reference: str,
-    limits: policy.Limits,
+    limits: Limits,
     family: int,
 ) -> StoredVerdict:
     """A case's rounds against a reference's, by the spread of the medians of earlier sessions.
 
     >>> quiet = [[1.0, 1.0], [1.002, 1.002], [0.998, 0.998], [1.001, 1.001], [0.999, 0.999]]
     >>> judge = lambda s: judge_stored("x", [s], [1.0], quiet, reference="baseline",
-    ...                                limits=policy.Limits(), family=1).verdict
+    ...                                limits=Limits(), family=1).verdict
     >>> judge(1.001), judge(1.10), judge(0.9)
     ('pass', 'regressed', 'improved')
     """
@@ -122,7 +123,7 @@ def judge_run(
             found.append(StoredVerdict(**about, verdict=policy.INCONCLUSIVE, reason=reason))
             continue
         sessions = [session[case_id] for session in history if case_id in session]
-        limits = replace(policy.limits_for(case_id, settings), **(marked or {}).get(case_id, {}))
+        limits = replace(limits_for(case_id, settings), **(marked or {}).get(case_id, {}))
         references = {"baseline": baseline} | ({"anchor": anchor} if case_id in anchor else {})
         found += [
             judge_stored(

@@ -20,6 +20,7 @@ from scipy import stats
 
 from mfubench.analysis import gate_policy as policy
 from mfubench.analysis import signed_rank
+from mfubench.analysis.gate_limits import Limits
 
 Batches = tuple[list[int], list[int]]
 """Which pairs a gate measured first, and which to confirm."""
@@ -98,7 +99,7 @@ def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
     least = min((len(t.control) for t in trials), default=0)
     if least < pairs:
         raise ValueError(f"{least} stored pairs are too few for gates of {pairs}")
-    limits = policy.Limits()
+    limits = Limits()
     shares = [share for share in trials[0].change if share != NONE]
     return {
         "pairs": pairs,
@@ -114,7 +115,7 @@ def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
 
 
 def _verdicts(
-    trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches, limits: policy.Limits
+    trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches, limits: Limits
 ) -> list[str]:
     """One gate: what it says of each case, of which the first batch's flagged ones are confirmed.
 
@@ -141,7 +142,7 @@ def _verdicts(
 
 @lru_cache(maxsize=2**15)
 def _screened(
-    trial: CaseTrials, share: str, first: tuple[int, ...], family: int, limits: policy.Limits
+    trial: CaseTrials, share: str, first: tuple[int, ...], family: int, limits: Limits
 ) -> policy.Judged:
     """What a first batch says; the same one stands in the gates of every plant in another case."""
     (judged,) = policy.judge_case(_taken(trial, share, first), limits, family=family)
@@ -173,7 +174,7 @@ def _draws(stored: int, pairs: int) -> list[Batches]:
     return [(d[:pairs], d[-pairs:]) for d in drawn]
 
 
-def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: policy.Limits) -> dict[str, Any]:
+def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: Limits) -> dict[str, Any]:
     stored = min(len(t.control) for t in trials)
 
     quiet = [NONE] * len(trials)
@@ -189,9 +190,7 @@ def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: policy.Limits) -> 
     }
 
 
-def _power(
-    trials: Sequence[CaseTrials], share: str, pairs: int, limits: policy.Limits
-) -> dict[str, Any]:
+def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits) -> dict[str, Any]:
     """How often a slow-down is seen: of one case alone, each in turn, and of all cases at once (a
     change of the model slows every step), where one case that is reported makes the gate red."""
     stored = min(len(t.control) for t in trials)
@@ -259,9 +258,7 @@ def _coverage(trials: Sequence[CaseTrials], pairs: int) -> dict[str, Any]:
     }
 
 
-def _case_figures(
-    trial: CaseTrials, pairs: int, limits: policy.Limits, family: int
-) -> dict[str, Any]:
+def _case_figures(trial: CaseTrials, pairs: int, limits: Limits, family: int) -> dict[str, Any]:
     changes = trial.change[NONE]
     return {
         "id": trial.id,
@@ -273,13 +270,13 @@ def _case_figures(
 
 
 def minimum_detectable(
-    changes: Sequence[float], pairs: int, limits: policy.Limits, family: int, *, power: float = 0.9
+    changes: Sequence[float], pairs: int, limits: Limits, family: int, *, power: float = 0.9
 ) -> float:
     """The smallest slow-down that gates of so many pairs report with this power, from pairs
     without a change that are shifted by it.
 
     >>> quiet = [0.001, -0.001, 0.002, -0.002, 0.0015, -0.0015] * 2
-    >>> 0.01 < minimum_detectable(quiet, 6, policy.Limits(), 8) < 0.02
+    >>> 0.01 < minimum_detectable(quiet, 6, Limits(), 8) < 0.02
     True
     """
     ranks = [

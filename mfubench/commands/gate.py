@@ -164,7 +164,8 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     import tomllib
 
-    from mfubench.analysis.gate_policy import LEAST_PAIRS, Limits, gate_table, is_share
+    from mfubench.analysis.gate_limits import Limits, gate_table, is_share
+    from mfubench.analysis.gate_policy import LEAST_PAIRS
 
     known = {*Limits.__dataclass_fields__, "cases", "pairs"}
     try:

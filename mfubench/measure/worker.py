@@ -17,6 +17,7 @@ Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -37,6 +38,7 @@ def main(build: Build | None = None, respond: Respond | None = None) -> int:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     serve(sys.stdin, replies, build, respond)
+    gc.freeze()  # else collecting torch's modules at the end takes half a second of a pair
     return 0
 
 

@@ -59,8 +59,8 @@ def sentences(gate: Data) -> list[str]:
     """Why a case is not green, what the gate says, and how often it errs here."""
     found = []
     for case in gate["cases"]:
-        if case["verdict"] in ("pass", "improved"):
-            continue
+        if case["verdict"] in ("pass", "improved") or not (case["reason"] or case["bar"]):
+            continue  # the table has said it
         text = f"{case['id']}: {case['verdict']}"
         text += f" ({case['reason']})" if case["reason"] else ""
         if bar := case["bar"]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mfubench.analysis import gate_policy as policy
 from mfubench.analysis import signed_rank
+from mfubench.analysis.gate_limits import limits_for
 from mfubench.measure.worker_process import WorkerError
 from mfubench.suite.gate_cases import GateCase
 from mfubench.suite.gate_pairs import (
@@ -68,7 +69,7 @@ class Gate:
             "base": side_data(self.bench.base),
             "candidate": side_data(self.bench.candidate),
             "pairs": self.pairs,
-            "limits": asdict(policy.limits_for("", self.settings)),
+            "limits": asdict(limits_for("", self.settings)),
             "verdict": verdict,
             "exit_status": policy.EXIT_STATUS[verdict],
             "cases": judged,
@@ -98,6 +99,7 @@ class Gate:
     def _refuse_without_base(self) -> None:
         words = [self._failed(case, BASE) for case in self.cases]
         if all(len(found) >= GIVE_UP_AFTER for found in words):
+            self.journal.finish()  # no pair in it could be used again
             raise CouldNotRunError(
                 f"{self.bench.base.label} runs none of the cases: {words[0][0]}. Choose another "
                 "base with --base REV"
@@ -119,7 +121,7 @@ class Gate:
 
     def _screened(self, case: GateCase) -> list[policy.Judged]:
         """What the first batch alone says."""
-        limits = policy.limits_for(case.id, self.settings)
+        limits = limits_for(case.id, self.settings)
         first, _ = self._pairs_of(case)
         return policy.judge_case(first, limits, family=self._family)
 
@@ -127,7 +129,7 @@ class Gate:
         first, fresh = self._pairs_of(case)
         judged = policy.judge_case(
             first,
-            policy.limits_for(case.id, self.settings),
+            limits_for(case.id, self.settings),
             family=self._family,
             confirmation=fresh,
             flagged=flagged,
@@ -135,7 +137,7 @@ class Gate:
         return [policy.left_open(one) for one in judged]
 
     def _judged(self, case: GateCase, flagged: int) -> dict[str, Any]:
-        metrics = self._metrics(case, flagged)
+        metrics = [one for one in self._metrics(case, flagged) if one.pairs]
         verdict = policy.worst([one.verdict for one in metrics])
         reason = next(
             (one.reason for one in metrics if one.verdict == verdict and one.reason), None
@@ -148,7 +150,6 @@ class Gate:
             who = "new: the base does not run it" if len(base) >= GIVE_UP_AFTER else who
             verdict = policy.worst([verdict, policy.INCONCLUSIVE])
             reason = f"{who}: {(base or candidate)[0]}"
-            metrics = metrics if base == [] or len(base) < GIVE_UP_AFTER else []
         first, fresh = self._pairs_of(case)
         control = [*first.control, *(fresh.control if fresh else ())]
         return {

@@ -94,4 +94,4 @@ def chosen(cases: list[GateCase], patterns: str | None) -> list[GateCase]:
 def failed(error: WorkerError) -> str:
     """A worker's failure in words."""
     prefix = "" if error.outcome is Outcome.ERROR else f"{error.outcome.value}: "
-    return prefix + error.reason
+    return prefix + error.reason.rstrip(".")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mfubench.analysis.gate_policy import IMPROVED, PASS, gate_table, is_share, worst
+from mfubench.analysis.gate_limits import gate_table, is_share
+from mfubench.analysis.gate_policy import IMPROVED, PASS, worst
 from mfubench.analysis.gate_stored import LEAST_SESSIONS, StoredVerdict
 from mfubench.analysis.results import ResultError
 from mfubench.suite.gate_stored import StoredRuns, read_run, verdicts

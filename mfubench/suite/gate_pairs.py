@@ -39,22 +39,30 @@ class PairJournal:
     pairs: list[dict[str, Any]] = field(default_factory=list)
 
     def load(self) -> None:
-        """Read what an earlier run kept; a line that was cut off is left out."""
+        """Read what an earlier run kept; a last line that was cut off is left out, and removed so
+        that none is written behind it."""
         if self.path is None or not self.path.exists():
             return
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        *lines, cut = self.path.read_bytes().split(b"\n")
+        for line in lines:
             with contextlib.suppress(ValueError):
                 self.pairs.append(json.loads(line))
+        if cut:
+            with self.path.open("rb+") as file:
+                file.truncate(sum(len(line) + 1 for line in lines))
 
     def add(self, pair: dict[str, Any]) -> None:
         """Keep a pair, at once."""
         self.pairs.append(pair)
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(pair) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(pair) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:  # of a write, which does not say where
+                raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def finish(self) -> None:
         """The comparison is saved elsewhere."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from mfubench.hardware.fingerprint import fingerprint
 from mfubench.record import Outcome
 from mfubench.report.units import format_duration
 from mfubench.suite.gate_option import GateOption, marked_limits
+from mfubench.suite.interrupts import terminated_as_interrupted
 from mfubench.suite.journal import left_behind
 from mfubench.suite.options import read_options, report_path
 from mfubench.suite.progress import Progress
@@ -73,7 +73,7 @@ class SuiteRun:
         self.machine_dir = self.options.results_dir / self.fingerprint.id
         self._session: BenchSession | None = None
         self._screen: PytestScreen | None = None
-        self._sigterm_before: Any = None
+        self._signals = contextlib.ExitStack()
         if not config.option.collectonly:
             self._refuse_unwritable(self.machine_dir)
         option = config.option
@@ -141,9 +141,7 @@ class SuiteRun:
         self._session = BenchSession(
             self.options, Progress(self.screen), machine_dir=self.machine_dir
         )
-        if threading.current_thread() is threading.main_thread():
-            # A cancelled CI job is asked to end by SIGTERM: save and report as for Ctrl-C.
-            self._sigterm_before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self._signals.enter_context(terminated_as_interrupted())
 
     def _note_missing_baseline(self) -> str | None:
         """Say before the first timing, not after the last, that there is nothing to compare with.
@@ -365,8 +363,7 @@ class SuiteRun:
 
     def close(self) -> None:
         """Give back what `open` took."""
-        if self._sigterm_before is not None:
-            signal.signal(signal.SIGTERM, self._sigterm_before)
+        self._signals.close()
         if self._session is not None:
             self._session.close()
 

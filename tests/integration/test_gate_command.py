@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -85,12 +86,16 @@ def test_the_exit_status_and_every_format_agree(
     assert f"gate: {'regressed' if status else 'pass'}" in capsys.readouterr().out.splitlines()[0]
 
 
+@pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_status_3_and_resume_goes_on(
-    checkout: Path, pairs: Callable[[Slower], list[int]], capsys: pytest.CaptureFixture[str]
+    checkout: Path,
+    pairs: Callable[[Slower], list[int]],
+    capsys: pytest.CaptureFixture[str],
+    number_of_signal: signal.Signals,
 ) -> None:
     def interrupted(number: int) -> float:
         if number == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(number_of_signal)
         return 0.0
 
     pairs(interrupted)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mfubench.analysis import gate_policy as policy
+from mfubench.analysis.gate_limits import Limits, limits_for
 from mfubench.analysis.gate_policy import (
     GRAPHS,
     IMPROVED,
@@ -18,7 +19,6 @@ from mfubench.analysis.gate_policy import (
     REGRESSED,
     CasePairs,
     Judged,
-    Limits,
 )
 
 LIMITS = Limits()
@@ -143,6 +143,6 @@ def test_the_worst_verdict_counts_and_nothing_is_no_pass() -> None:
 def test_a_higher_tolerance_of_a_case_lets_it_pass() -> None:
     noisy = logs(2, sd=0.06)
     table = {"cases": {"train-loop/*": {"tolerance": 0.20}}}
-    strict = judge(noisy, limits=policy.limits_for("train-step/x", table))[0]
-    lax = judge(noisy, limits=policy.limits_for("train-loop/x", table))[0]
+    strict = judge(noisy, limits=limits_for("train-step/x", table))[0]
+    lax = judge(noisy, limits=limits_for("train-loop/x", table))[0]
     assert (strict.verdict, lax.verdict) == (INCONCLUSIVE, PASS)

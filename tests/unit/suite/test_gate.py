@@ -133,6 +133,7 @@ def test_a_case_that_a_side_fails_is_never_green(
     found = gate(tmp_path, answer)
     assert found["verdict"] == verdict
     assert found["cases"][1]["reason"] == words
+    assert found["cases"][1]["metrics"] == []  # of no pair nothing is said
     # After two failures it is measured no further.
     assert sum(broken in ids for _, ids in found["asked"]) == 2
 
@@ -170,6 +171,16 @@ def test_an_interrupted_gate_goes_on_with_its_pairs(tmp_path: Path) -> None:
     again = MadeUpPairs(tmp_path, lambda case, number: measured())
     assert Gate(again, CASES[:1], journal).run()["verdict"] == PASS
     assert [number for number, _ in again.asked] == list(range(3, 10))
+    journal = PairJournal(path)  # what was cut off did not spoil the pair behind it
+    journal.load()
+    assert [pair["number"] for pair in journal.pairs] == list(range(10))
+
+
+def test_a_full_disk_says_where(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(OSError, match="/dev/full"):
+        PairJournal(Path("/dev/full")).add({"number": 0})
 
 
 def test_pairs_of_other_code_are_another_comparison(tmp_path: Path) -> None:
