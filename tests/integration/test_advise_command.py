@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mfubench.analysis.schema import problems
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.suite import advise, document, knob_bench
@@ -29,6 +30,7 @@ KNOBS = ["advise", "--knobs", "adamw fused, loader thread", "--results-dir", "ke
 def saved() -> dict[str, Any]:
     (path,) = (Path("kept") / fingerprint().id / "advice").iterdir()
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert problems(data) == []
     return data
 
 
