@@ -41,7 +41,8 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Slower], list[int]]:
 
         def pair(self: PairBench, cases: Sequence[GateCase], number: int) -> dict[str, Any]:
             asked.append(number)
-            return {"number": number, "cases": {c.id: measured(slower(number)) for c in cases}}
+            found = {c.id: measured(slower(number)) for c in cases}
+            return {"number": number, "at_s": 0.0, "cases": found}
 
         monkeypatch.setattr(PairBench, "pair", pair)
         monkeypatch.setattr(PairBench, "bars", lambda *_: {"base": {}, "candidate": {}})

@@ -57,7 +57,11 @@ class MadeUpPairs(PairBench):
 
     def pair(self, cases: Sequence[GateCase], number: int) -> dict[str, Any]:
         self.asked.append((number, [case.id for case in cases]))
-        return {"number": number, "cases": {case.id: self.answer(case, number) for case in cases}}
+        return {
+            "number": number,
+            "at_s": 0.0,
+            "cases": {case.id: self.answer(case, number) for case in cases},
+        }
 
     def bars(self, case: GateCase) -> dict[str, dict[str, float]]:
         return {BASE: {"attention": 0.01}, CANDIDATE: {"attention": 0.014}}
