@@ -7,8 +7,12 @@ from mfubench.record import Outcome
 
 
 def classify(error: BaseException, *, compiled: bool) -> tuple[Outcome, str]:
-    """The outcome and the reason behind an exception."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """The outcome and the reason behind an exception.
+
+    >>> classify(AssertionError(), compiled=False)[1], classify(ValueError("no"), compiled=True)[1]
+    ('AssertionError', 'ValueError: no')
+    """
+    text = ": ".join(filter(None, [type(error).__name__, str(error).strip()]))
     first_lines = " ".join(text.split("\n")[:2])[:300]
     if is_out_of_memory(error):
         return Outcome.OUT_OF_MEMORY, first_lines
