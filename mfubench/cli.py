@@ -22,6 +22,7 @@ from mfubench.commands.common import (
     refuse_threads,
 )
 from mfubench.hardware.dtypes import DTYPES
+from mfubench.suite.interrupts import terminated_as_interrupted
 from model.config import ConfigError, GPTConfig
 from model.presets import PRESETS
 
@@ -39,8 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 0
-    from mfubench.suite.interrupts import terminated_as_interrupted
-
     try:
         with terminated_as_interrupted():
             status: int = arguments.run(arguments)

@@ -268,4 +268,3 @@ def worst(verdicts: Sequence[str]) -> str:
 
 
 EXIT_STATUS: Mapping[str, int] = {PASS: 0, IMPROVED: 0, REGRESSED: 1, INCONCLUSIVE: 2}
-COULD_NOT_RUN = 3
