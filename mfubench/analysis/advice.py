@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mfubench.analysis.bar_changes import BarChange
 from mfubench.analysis.knobs import HELPS, WORTH_RATIO, Effect
 from mfubench.analysis.learning import Learning
 
@@ -27,6 +28,8 @@ class Try:
     aims_at: tuple[str, ...] = ()
     to_win_ratio: float | None = None
     """Share of an iteration that these bars had to win; None where no breakdown says so."""
+    bars: tuple[BarChange, ...] | None = None
+    """Where the time was taken from, measured; None where it was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from mfubench.hardware.devices import Device, parse_device
+from mfubench.measure import components
 from mfubench.measure.gpt_workload import loop_settings
 from mfubench.measure.loaders import Loader, make_loader
 from mfubench.measure.loop_config import LoopConfig
@@ -37,6 +39,14 @@ SDP_BACKENDS = {
     "fused": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
     "math": [SDPBackend.MATH],
 }
+
+
+_UNMARKED = contextlib.nullcontext()
+
+
+def unmarked(phase: str) -> contextlib.AbstractContextManager[Any]:
+    """No mark around a phase: nothing but the step."""
+    return _UNMARKED
 
 
 class ConfiguredLoop:
@@ -73,21 +83,35 @@ class ConfiguredLoop:
     def tokens_per_step(self) -> int:
         return self.config.tokens_factor * self.preset.config.block_size
 
+    @property
+    def compiled(self) -> bool:
+        return self.config.compile != "no"
+
     def __call__(self) -> None:
+        self.iterate(unmarked)
+
+    def iterate(self, phase: Callable[[str], contextlib.AbstractContextManager[Any]]) -> None:
+        """One optimizer step, each phase of it inside `phase(its name)`."""
         rate = learning_rate(self._iteration, self._settings)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         accumulation = self.config.gradient_accumulation
         for _ in range(accumulation):
-            loss = self._loss(self._batch) / accumulation
-            self._batch = self._loader.next_batch()
-            (loss if self._scaler is None else self._scaler.scale(loss)).backward()
-        clip_gradients(self._parameters, self.preset.grad_clip, self._optimizer, self._scaler)
-        step_optimizer(self._optimizer, self._scaler)
-        self._optimizer.zero_grad(set_to_none=self.config.zero_grad == "none")
+            with phase(components.FORWARD):
+                loss = self._loss(self._batch) / accumulation
+            with phase(components.DATA):
+                self._batch = self._loader.next_batch()
+            with phase(components.BACKWARD):
+                (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        with phase(components.CLIP):
+            clip_gradients(self._parameters, self.preset.grad_clip, self._optimizer, self._scaler)
+        with phase(components.OPTIMIZER):
+            step_optimizer(self._optimizer, self._scaler)
+            self._optimizer.zero_grad(set_to_none=self.config.zero_grad == "none")
         self.last_loss = loss.detach() * accumulation
-        if self._iteration % self._settings.log_interval == 0:
-            self.last_loss.item()
+        with phase(components.LOGGING):
+            if self._iteration % self._settings.log_interval == 0:
+                self.last_loss.item()
         self._iteration += 1
         self.device.synchronise()
 

@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -35,6 +35,21 @@ class ProfileError(RuntimeError):
     """A profile that says nothing, in one sentence."""
 
 
+class Profilable(Protocol):
+    """A step that can be profiled. One call runs it and returns when the device has finished."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def compiled(self) -> bool: ...
+
+    def __call__(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What a profile of a step says, per step."""
@@ -57,11 +72,18 @@ class Profile:
 
 def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profile:
     """Profile a step that is warm. Raises ProfileError when the profiler gives nothing."""
-    phased = PhasedStep(step)
+    return profile_phased(step, PhasedStep(step), event_cost_s=event_cost_s)
+
+
+def profile_phased(
+    step: Profilable, phased: Callable[[], None], *, event_cost_s: float | None = None
+) -> Profile:
+    """Profile a step that is warm. `phased` runs the same inside the range `events.STEP`, each of
+    its phases inside `phase(name)`. Raises ProfileError when the profiler gives nothing."""
     phased()
     cost_s = event_cost(step.device) if event_cost_s is None else event_cost_s
     # A hook on a compiled model makes torch compile it again; fused kernels carry their names.
-    learned = None if step.compiled else _learn_modules(phased)
+    learned = None if step.compiled else _learn_modules(step, phased)
     trees: list[StepTree] = []
     plain_s = [time_s(step)]
     is_long = plain_s[0] > LONG_STEP_S
@@ -134,33 +156,26 @@ class PhasedStep:
         with record_function(events.STEP):
             if loop is not None:
                 loop.set_learning_rate()
-            with _phase(components.FORWARD):
+            with phase(components.FORWARD):
                 loss = step.forward(step.next_batch())
             if loop is not None:
-                with _phase(components.DATA):
+                with phase(components.DATA):
                     loop.advance()
-            with _phase(components.BACKWARD):
+            with phase(components.BACKWARD):
                 step.backward(loss)
-            with _phase(components.CLIP):
+            with phase(components.CLIP):
                 step.clip()
-            with _phase(components.OPTIMIZER):
+            with phase(components.OPTIMIZER):
                 step.optimize()
             step.last_loss = loss.detach()
             if loop is not None:
-                with _phase(components.LOGGING):
+                with phase(components.LOGGING):
                     loop.log()
             step.device.synchronise()
 
-    @property
-    def model(self) -> nn.Module:
-        return self._step.model
 
-    @property
-    def device(self) -> Device:
-        return self._step.device
-
-
-def _phase(name: str) -> record_function:
+def phase(name: str) -> record_function:
+    """The profiler's range of one phase of a step."""
     return record_function(events.PHASE + name)
 
 
@@ -227,7 +242,7 @@ def event_cost(device: Device, *, repeats: int = 30) -> float:
     return max(0.0, extra_s / per_step)
 
 
-def _learn_modules(phased: PhasedStep) -> list[str | None] | None:
+def _learn_modules(step: Profilable, phased: Callable[[], None]) -> list[str | None] | None:
     """The module component of every operator of a step, in `walk` order; None if never the same.
 
     Hooks cost time, so this is a profile of its own; its order of operators is what the timed
@@ -238,8 +253,8 @@ def _learn_modules(phased: PhasedStep) -> list[str | None] | None:
         phased()
         phased()
 
-    with _module_ranges(phased.model):
-        found = _events_of(twice, phased.device)
+    with _module_ranges(step.model):
+        found = _events_of(twice, step.device)
     trees = events.step_trees(found)
     if not trees:
         return None

@@ -9,7 +9,8 @@ JSON object per line to the worker's standard input and reads one per line from 
     {"turn": n}       the same, and one evaluation batch   →  {"times_s": […], "evaluation_s": s}
     {"save": true}    one checkpoint            →  {"seconds": s}
     {"losses": n}     n steps, every loss       →  {"losses": […]}
-    {"evaluate": n}   n validation batches      →  {"seconds": s, "loss": x}
+    {"evaluate": n}   n validation batches      →  {"loss": x}
+    {"bars": true}    a profile of steps        →  {"bars": {name: seconds of an iteration}}
     {"stop": true}                              →  the process ends
 
 Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
@@ -98,24 +99,52 @@ def build_loop(request: dict[str, Any]) -> Any:
 
 def respond_to(loop: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Run what is asked for."""
-    if "run" in request:
-        times_s = [time_s(loop) for _ in range(request["run"])]
-        return {"times_s": times_s, "loss": float(loop.last_loss)}
-    if "turn" in request:
-        times_s = [time_s(loop) for _ in range(request["turn"])]
-        return {"times_s": times_s, "evaluation_s": time_s(lambda: loop.evaluate(1))}
-    if "save" in request:
-        with tempfile.TemporaryDirectory(prefix="mfubench-") as folder:
-            return {"seconds": time_s(lambda: loop.save(Path(folder) / "ckpt.pt"))}
-    if "losses" in request:
-        losses = []
-        for _ in range(request["losses"]):
-            loop()
-            losses.append(float(loop.last_loss))
-        return {"losses": losses}
-    if "evaluate" in request:
-        return {"loss": loop.evaluate(request["evaluate"])}
+    for name, answer in ANSWERS.items():
+        if name in request:
+            return answer(loop, request[name])
     return {"error": f"unknown request {sorted(request)}", "outcome": "error"}
+
+
+def _run(loop: Any, steps: int) -> dict[str, Any]:
+    return {"times_s": [time_s(loop) for _ in range(steps)], "loss": float(loop.last_loss)}
+
+
+def _turn(loop: Any, steps: int) -> dict[str, Any]:
+    times_s = [time_s(loop) for _ in range(steps)]
+    return {"times_s": times_s, "evaluation_s": time_s(lambda: loop.evaluate(1))}
+
+
+def _save(loop: Any, _: object) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="mfubench-") as folder:
+        return {"seconds": time_s(lambda: loop.save(Path(folder) / "ckpt.pt"))}
+
+
+def _losses(loop: Any, steps: int) -> dict[str, Any]:
+    losses = []
+    for _ in range(steps):
+        loop()
+        losses.append(float(loop.last_loss))
+    return {"losses": losses}
+
+
+def _evaluate(loop: Any, batches: int) -> dict[str, Any]:
+    return {"loss": loop.evaluate(batches)}
+
+
+def _bars(loop: Any, _: object) -> dict[str, Any]:
+    from mfubench.measure.loop_bars import bars_of
+
+    return {"bars": bars_of(loop)}
+
+
+ANSWERS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
+    "run": _run,
+    "turn": _turn,
+    "save": _save,
+    "losses": _losses,
+    "evaluate": _evaluate,
+    "bars": _bars,
+}
 
 
 def failure(error: Exception) -> dict[str, Any]:

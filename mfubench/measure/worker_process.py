@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import selectors
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -52,13 +53,19 @@ class WorkerProcess:
 
     def ask(self, request: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """The worker's answer. Raises WorkerError when it reports a failure, dies or hangs."""
+        self.tell(request)
+        return self.hear(timeout_s)
+
+    def tell(self, request: dict[str, Any]) -> None:
+        """Ask without waiting for the answer. A process that is gone says so in `hear`."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-            line = self._read_line(timeout_s)
-        except BrokenPipeError:
-            line = ""
+
+    def hear(self, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """The answer to what was told. Raises WorkerError as `ask` does."""
+        line = self._read_line(timeout_s)
         if not line:
             raise WorkerError(Outcome.ERROR, f"the worker ended: {self._last_words()}")
         answer: dict[str, Any] = json.loads(line)
@@ -71,13 +78,18 @@ class WorkerProcess:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
-    def _read_line(self, timeout_s: float) -> str:
+    def has_answered(self, timeout_s: float) -> bool:
+        """Whether an answer is there to be heard, or the process has ended, within a time."""
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            if not selector.select(timeout_s):
-                self._process.kill()
-                raise WorkerError(Outcome.ERROR, f"the worker gave no answer in {timeout_s:.0f} s")
+            return bool(selector.select(timeout_s))
+
+    def _read_line(self, timeout_s: float) -> str:
+        assert self._process.stdout is not None
+        if not self.has_answered(timeout_s):
+            self._process.kill()
+            raise WorkerError(Outcome.ERROR, f"the worker gave no answer in {timeout_s:.0f} s")
         return self._process.stdout.readline()
 
     def _last_words(self) -> str:
@@ -111,7 +123,10 @@ class WorkerProcess:
 
 
 class Worker(WorkerProcess):
-    """A process with one training loop in it."""
+    """A process with one training loop in it. It is built while the parent goes on; `wait` before
+    the first step."""
+
+    tokens_per_step: int
 
     def __init__(
         self, config: LoopConfig, *, cache: Path, corpus: Path | None = None, seed: int = 1337
@@ -127,19 +142,27 @@ class Worker(WorkerProcess):
             "corpus": str(corpus) if corpus else None,
             "cache": str(cache),
         }
+        self.checkpoint_s = 0.0
+        self._bars: dict[str, float] | None = None
+        self.tell({**self._request, "seed": seed})
+
+    def wait(self) -> Self:
+        """Until the loop is built. Raises WorkerError, its process ended, when it cannot be."""
         try:
-            ready = self.restart(seed)
+            self._is_built(self.hear(START_TIMEOUT_S))
         except BaseException:
             self.close()
             raise
+        return self
+
+    def restart(self, seed: int) -> None:
+        """Build the loop anew in the same process: training from scratch with this seed."""
+        self._is_built(self.ask({**self._request, "seed": seed}, START_TIMEOUT_S))
+
+    def _is_built(self, ready: dict[str, Any]) -> None:
         self.tokens_per_step = int(ready["tokens_per_step"])
         self._evaluations = float(ready["evaluation_batches_per_step"])
         self._checkpoints = float(ready["checkpoints_per_step"])
-        self.checkpoint_s = 0.0
-
-    def restart(self, seed: int) -> dict[str, Any]:
-        """Build the loop anew in the same process: training from scratch with this seed."""
-        return self.ask({**self._request, "seed": seed}, START_TIMEOUT_S)
 
     def run(self, steps: int) -> list[float]:
         """Seconds of each of `steps` steps."""
@@ -156,6 +179,21 @@ class Worker(WorkerProcess):
             + self._evaluations * float(answer["evaluation_s"])
             + self._checkpoints * self.checkpoint_s
         )
+
+    def evaluation_s(self) -> float:
+        """Seconds of one evaluation batch."""
+        return float(self.ask({"turn": 0})["evaluation_s"])
+
+    def bars(self) -> dict[str, float]:
+        """Seconds of each bar of an iteration, its shares of an evaluation and a checkpoint among
+        them; profiled once. Raises WorkerError where there is no profile."""
+        if self._bars is None:
+            bars = {name: float(s) for name, s in self.ask({"bars": True})["bars"].items()}
+            evaluation_s = statistics.median(self.evaluation_s() for _ in range(3))
+            bars["evaluation"] = self._evaluations * evaluation_s
+            bars["checkpoint"] = self._checkpoints * self.checkpoint_s
+            self._bars = bars
+        return self._bars
 
     def save(self) -> None:
         """Write a checkpoint and keep how long it took, the faster of two."""

@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
+import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from mfubench.analysis import advice
 from mfubench.analysis.advice import Advice, Try, Verification
-from mfubench.analysis.knobs import HELPS, WORTH_RATIO, Effect, effect_over_processes
+from mfubench.analysis.knobs import HELPS
 from mfubench.analysis.learning import Learning
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
+from mfubench.suite import trial
 from mfubench.suite.knob import Knob
-from mfubench.suite.knob_bench import PROCESSES, TURN_S, KnobBench, Side, ready, warm
+from mfubench.suite.knob_bench import PROCESSES, TURN_S, KnobBench, Turns, warm
 from mfubench.suite.knobs import KNOBS
 from mfubench.suite.learning import LearningBench
+from mfubench.suite.trial import Measured
 
-FIRST_PAIRS = 6
-"""After these a knob that cannot be worth it is left."""
-PAIRS = 14
-VERIFY_ROUNDS = 10
+VERIFY_ROUNDS, MOST_VERIFY_ROUNDS = 10, 30
+"""As many as the budget has left, settled before the first one."""
 SINGLES_SHARE = 0.55
 """Of the budget: the rest is for combinations, the losses and the last check."""
 EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S = 7.0, 45.0
-EXPECTED_START_S = 4.0
+EXPECTED_START_S = 3.0
 
 Say = Callable[[str], None]
 
@@ -57,7 +58,9 @@ class Search:
         self._learning_bench = learning or LearningBench(bench)
         self._start_s = time.perf_counter()
         self._tries: list[Try] = []
-        self._singles: dict[str, Effect] = {}
+        self._singles: dict[str, Measured] = {}
+        self._try_s: list[float] = []
+        """What eager tries took, to know what the next one takes on a busy machine."""
         self._config = bench.base
         self._kept: list[Knob] = []
         self._learning: Learning | None = None
@@ -83,16 +86,26 @@ class Search:
     def _left_s(self, share: float = 1.0) -> float:
         return share * self._budget_s - (time.perf_counter() - self._start_s)
 
+    @property
+    def _slowness(self) -> float:
+        """How much longer eager tries took than on a quiet machine, 1 at least."""
+        return max(1.0, statistics.median(self._try_s or [0.0]) / EXPECTED_TRY_S)
+
     def _expected_s(self, *configs: LoopConfig) -> float:
-        return sum(
+        """Seconds that tries of configurations take, about."""
+        others = sum(self._bench.processes_to_start(config) - 1 for config in configs)
+        tries_s = sum(
             EXPECTED_TRY_S if config.compile == "no" else EXPECTED_COMPILED_TRY_S
             for config in configs
         )
+        return self._slowness * (others * EXPECTED_START_S + tries_s)
 
     def _verify_s(self, config: LoopConfig) -> float:
         """Processes of the found configuration find its compiled code, the first excepted."""
-        started = self._expected_s(config) + (PROCESSES - 1) * EXPECTED_START_S
-        return started + 2 * PROCESSES * VERIFY_ROUNDS * (TURN_S + SETTLE_S)
+        bases = PROCESSES - len(self._bench.plain_baselines(start=False))
+        starts_s = (PROCESSES - 1 + bases) * EXPECTED_START_S
+        turns_s = 2 * PROCESSES * VERIFY_ROUNDS * (TURN_S + SETTLE_S)
+        return self._expected_s(config) + self._slowness * (starts_s + turns_s)
 
     # --- knobs alone ------------------------------------------------------------------------
 
@@ -113,7 +126,6 @@ class Search:
 
     def _try_singles(self) -> None:
         self._bench.baseline()
-        self._bench.plain_baselines()
         for knob in self._ordered():
             config = self._bench.config_of(knob)
             reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
@@ -121,12 +133,14 @@ class Search:
             )
             if reason is None and self._left_s(SINGLES_SHARE) < self._expected_s(config):
                 reason, self._is_cut = "not tried: no budget left for it", True
-            effect = None
+            measured = Measured(reason=reason)
             if reason is None:
-                effect, reason = self._against(*self._bench.bases_for(config))
-            self._note(knob, effect, reason)
-            if effect is not None and reason is None and effect.verdict == HELPS:
-                self._singles[knob.name] = effect
+                measured = self._against(
+                    self._bench.turns_with(config), left_s=lambda: self._left_s(SINGLES_SHARE)
+                )
+            self._note(knob, measured)
+            if measured.helps:
+                self._singles[knob.name] = measured
 
     # --- knobs on top of each other -----------------------------------------------------------
 
@@ -137,17 +151,21 @@ class Search:
                 on_top_of = self._names
                 changed = self._bench.config_of(knob, self._config)
                 reason = self._conflict(knob) or self._no_budget(changed, first=current is None)
-                effect = None if on_top_of else self._singles[knob.name]
+                measured = Measured() if on_top_of else self._singles[knob.name]
                 if reason is None and on_top_of:
                     if current is None:
                         now = self._config.steadied
                         current = resident.enter_context(self._resident(now))
-                    effect, reason = self._against([current], changed.steadied)
+                    measured = self._against(
+                        self._turns(current, changed.steadied), left_s=self._spare_s
+                    )
+                    effect, reason = measured.effect, measured.reason
                     if effect is not None and effect.verdict != HELPS:
                         reason = f"no gain on top: ×{effect.ratio:.3f}"
                 if reason is None and knob.changes_numerics:
                     reason = self._loss_of(changed)
-                self._note(knob, effect, reason, on_top_of=on_top_of, kept=reason is None)
+                measured = replace(measured, reason=reason)
+                self._note(knob, measured, on_top_of=on_top_of, kept=reason is None)
                 if reason is None:
                     self._config, current = changed, None
                     resident.close()
@@ -156,13 +174,25 @@ class Search:
     def _by_gain(self) -> list[Knob]:
         """The largest gain first; what may cost loss after all that cannot."""
         helpful = [knob for knob in self._knobs if knob.name in self._singles]
-        return sorted(helpful, key=lambda k: (k.changes_numerics, -self._singles[k.name].ratio))
+        return sorted(helpful, key=lambda k: (k.changes_numerics, -self._gain(k)))
+
+    def _gain(self, knob: Knob) -> float:
+        """Of a knob that helped alone."""
+        effect = self._singles[knob.name].effect
+        assert effect is not None
+        return effect.ratio
 
     @contextlib.contextmanager
     def _resident(self, config: LoopConfig) -> Iterator[Worker]:
         with self._bench.start(config) as worker:
             warm(worker)
             yield worker
+
+    @contextlib.contextmanager
+    def _turns(self, current: Worker, config: LoopConfig) -> Iterator[Turns]:
+        """Turns of a configuration against the one found so far."""
+        with self._bench.start(config) as worker:
+            yield self._bench.turns_of([current], worker)
 
     def _conflict(self, knob: Knob) -> str | None:
         machine, base = self._bench.machine, self._bench.base
@@ -171,6 +201,10 @@ class Search:
             if settings & advice.settings_of(kept.change(base, machine)):
                 return f"changes the same setting as {kept.name}"
         return None
+
+    def _spare_s(self) -> float:
+        """What is left of the budget when the configuration found so far is verified."""
+        return self._left_s() - self._verify_s(self._config)
 
     def _no_budget(self, changed: LoopConfig, *, first: bool) -> str | None:
         needed = [changed, self._config] if first else [changed]
@@ -203,18 +237,13 @@ class Search:
     def _verify(self) -> Verification | None:
         """Pairs of processes, the configuration as it would be typed against the plain loop."""
         self._say("measuring the best configuration against the baseline once more")
-        with contextlib.ExitStack() as stack:
-            try:
-                bases = self._bench.plain_baselines()
-                while len(bases) < PROCESSES:
-                    bases = [*bases, stack.enter_context(self._resident(self._bench.base))]
-                candidates = [
-                    stack.enter_context(self._resident(self._config)) for _ in range(PROCESSES)
-                ]
-                return verification_of([*map(ready, bases)], [*map(ready, candidates)])
-            except WorkerError as error:
-                self._say(f"it could not be measured: {error.reason}")
-                return None
+        round_s = 2 * PROCESSES * (TURN_S + SETTLE_S)
+        rounds = max(VERIFY_ROUNDS, min(MOST_VERIFY_ROUNDS, int(self._left_s() / round_s)))
+        try:
+            return trial.verification(self._bench, self._config, rounds=rounds)
+        except WorkerError as error:
+            self._say(f"it could not be measured: {error.reason}")
+            return None
 
     # --- notes --------------------------------------------------------------------------------
 
@@ -222,36 +251,27 @@ class Search:
     def _names(self) -> tuple[str, ...]:
         return tuple(knob.name for knob in self._kept)
 
-    def _against(self, bases: list[Worker], config: LoopConfig) -> tuple[Effect | None, str | None]:
-        """The effect of a configuration against workers, or why there is none."""
-        try:
-            with self._bench.start(config) as worker:
-                turns = self._bench.turns_of(bases, worker)
-                turns.take(FIRST_PAIRS)
-                effect = turns.effect()
-                if effect.high > 1 + WORTH_RATIO:
-                    turns.take(PAIRS - FIRST_PAIRS)
-                    effect = turns.effect()
-        except WorkerError as error:
-            return None, f"{error.outcome.value}: {error.reason}"
-        if effect.verdict == HELPS and config.compile != "no":
-            charged = turns.charged()
-            if charged["net_ratio"] < 1 + WORTH_RATIO:
-                return effect, (
-                    f"its start-up of {turns.start_up_s:.0f} s leaves ×{charged['net_ratio']:.3f} "
-                    f"over {charged['horizon_iters']} iterations"
-                )
-        return effect, None
+    def _against(
+        self,
+        turns_of: contextlib.AbstractContextManager[Turns],
+        *,
+        left_s: Callable[[], float],
+    ) -> Measured:
+        start_s = time.perf_counter()
+        measured = trial.measured(turns_of, has_time=lambda: left_s() > EXPECTED_TRY_S)
+        if measured.effect is not None and not measured.is_compiled:
+            self._try_s.append(time.perf_counter() - start_s)
+        return measured
 
     def _note(
         self,
         knob: Knob,
-        effect: Effect | None,
-        reason: str | None,
+        measured: Measured,
         *,
         on_top_of: tuple[str, ...] = (),
         kept: bool = False,
     ) -> None:
+        effect, reason = measured.effect, measured.reason
         one = Try(
             knob=knob.name,
             on_top_of=on_top_of,
@@ -260,6 +280,7 @@ class Search:
             kept=kept,
             aims_at=knob.aims_at,
             to_win_ratio=self._prospect(knob),
+            bars=None if measured.bars is None else tuple(measured.bars),
         )
         self._tries.append(one)
         what = "" if effect is None else f"×{effect.ratio:.3f} {effect.verdict}"
@@ -276,7 +297,7 @@ class Search:
     ) -> Advice:
         is_safe = verification is not None and verification.refusal is None
         kept = self._kept if is_safe else []
-        singles = [self._singles[knob.name].ratio for knob in self._kept]
+        singles = [self._gain(knob) for knob in self._kept]
         return Advice(
             knobs=tuple(knob.name for knob in kept),
             predicted_ratio=math.prod(singles) if singles else None,
@@ -290,22 +311,3 @@ class Search:
             verification=verification,
             refusal=refusal,
         )
-
-
-def verification_of(
-    bases: Sequence[Side], candidates: Sequence[Side], *, rounds: int = VERIFY_ROUNDS, seed: int = 0
-) -> Verification:
-    """Every side takes one turn per round, in random order; one base and one candidate are a pair
-    of processes."""
-    order = random.Random(seed)
-    everyone = [*bases, *candidates]
-    for _ in range(rounds):
-        for side in order.sample(everyone, len(everyone)):
-            side.turn()
-    pairs = zip(bases, candidates, strict=True)
-    half = len(bases) // 2
-    halves = zip(bases[:half], bases[half:], strict=True)
-    return Verification(
-        effect=effect_over_processes([(b.s_per_token, c.s_per_token) for b, c in pairs]),
-        control=effect_over_processes([(a.s_per_token, b.s_per_token) for a, b in halves]),
-    )

@@ -113,8 +113,7 @@ class ClaimBench:
         """
         bench = self.knob_bench()
         self.phase(f"starting {what}")
-        with bench.start(config.steadied) as worker:
-            turns = bench.turns_of([bench.baseline()], worker)
+        with bench.turns_with(config) as turns:
             for _ in range(LOOKS):
                 self.phase(f"{what}: {BUILDS} pairs of builds")
                 _take_builds(turns)

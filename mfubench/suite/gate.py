@@ -11,6 +11,7 @@ from typing import Any
 
 from mfubench.analysis import gate_policy as policy
 from mfubench.analysis import signed_rank
+from mfubench.analysis.bar_changes import moved_bar
 from mfubench.analysis.gate_limits import limits_for
 from mfubench.measure.worker_process import WorkerError
 from mfubench.suite.gate_cases import GateCase
@@ -27,8 +28,6 @@ CONFIRMATION = 1000
 """Pairs of the fresh batch are numbered from here."""
 GIVE_UP_AFTER = 2
 """Pairs in which a side fails a case, before the case is measured no further."""
-BAR_SHARE = 0.3
-"""Of the whole growth: a bar that grew by less is not named."""
 
 
 class CouldNotRunError(RuntimeError):
@@ -174,23 +173,6 @@ class Gate:
         except WorkerError:
             return None
         return moved_bar(bars[BASE], bars[CANDIDATE])
-
-
-def moved_bar(base: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any] | None:
-    """The bar that grew most, with its growth; None where nothing grew or no bar stands out.
-
-    >>> moved_bar({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
-    {'name': 'attention', 'grew_s': 0.003, 'share': 0.97}
-    """
-    growth = {n: candidate.get(n, 0.0) - base.get(n, 0.0) for n in {*base, *candidate}}
-    grown_s = sum(value for value in growth.values() if value > 0)
-    if grown_s <= 0:
-        return None
-    name = max(growth, key=lambda n: growth[n])
-    share = growth[name] / grown_s
-    if share < BAR_SHARE:
-        return None
-    return {"name": name, "grew_s": round(growth[name], 6), "share": round(share, 2)}
 
 
 def _interval(logs: Sequence[float]) -> dict[str, float | None] | None:

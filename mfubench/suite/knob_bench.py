@@ -11,12 +11,15 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mfubench.analysis.bar_changes import BarChange, bar_changes
 from mfubench.analysis.knobs import (
+    HELPS,
+    HURTS,
     Effect,
     break_even_iters,
     effect_of,
@@ -28,7 +31,7 @@ from mfubench.hardware.cpu_kinds import performance_cpus
 from mfubench.hardware.devices import parse_device
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
-from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
+from mfubench.measure.worker_process import SETTLE_S, START_TIMEOUT_S, Worker, WorkerError
 from mfubench.suite.knob import Knob, Machine, usable_cpus
 from model.presets import get_preset
 
@@ -38,6 +41,8 @@ PROCESSES = 4
 """Processes of the plain loop that an allocator is compared with."""
 TURN_S = 0.12
 """A turn lasts about this long, at least one step: fine turns let the machine's drift cancel."""
+LONGEST_PROFILED_S = 1.0
+"""Of an iteration: a profile takes about fifty, and one that would take minutes is not taken."""
 LONG_START_S = 60.0
 HORIZON_ITERS = 2000
 """Iterations over which compilation is charged."""
@@ -66,6 +71,8 @@ class Turns:
     """What the candidate's first steps took beyond steady ones."""
     warm_start_up_s: float | None = None
     """The same in another process that finds the compiled code of the first."""
+    bars: list[BarChange] | None = None
+    """Where the time went or came from; None until `profile`, and where nothing says so."""
 
     def base_turn(self) -> None:
         for base in self.bases:
@@ -81,6 +88,21 @@ class Turns:
         """Over turns with one baseline, over processes with several."""
         turns = [(around(base.s_per_token), self.candidate.s_per_token) for base in self.bases]
         return effect_of(*turns[0]) if len(turns) == 1 else effect_over_processes(turns)
+
+    def profile(self) -> None:
+        """Learn which bars a change that matters moved, from a profile of each side. No process
+        may have ended. Without a profile (compiled code on a CPU) `bars` stays None."""
+        effect, base = self.effect(), self.bases[0]
+        before_s = base.worker.tokens_per_step * statistics.median(base.s_per_token)
+        if effect.verdict not in (HELPS, HURTS) or before_s > LONGEST_PROFILED_S:
+            return
+        with contextlib.suppress(WorkerError, ValueError):
+            self.bars = bar_changes(
+                base.worker.bars(),
+                self.candidate.worker.bars(),
+                before_s=before_s,
+                after_s=before_s / effect.ratio,
+            )
 
     def charged(self) -> dict[str, Any]:
         """Compilation over `HORIZON_ITERS` iterations of the candidate."""
@@ -100,6 +122,7 @@ class Turns:
         data = asdict(self.effect())
         data["base_s_per_token"] = [base.s_per_token for base in self.bases]
         data["candidate_s_per_token"] = self.candidate.s_per_token
+        data["bars"] = None if self.bars is None else [asdict(bar) for bar in self.bars]
         if self.candidate.worker.config.compile != "no":
             data |= self.charged()
         return data
@@ -124,9 +147,23 @@ class KnobBench:
         self._cache = tempfile.TemporaryDirectory(prefix="mfubench-knobs-")
         self._resident: dict[str, list[Worker]] = {}
 
-    def start(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
-        """A worker of a configuration. Raises WorkerError when it cannot be built."""
+    def launch(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
+        """A worker that builds its loop while the parent goes on; `Worker.wait` before its use."""
         return Worker(config, cache=Path(self._cache.name), corpus=self._corpus, seed=seed)
+
+    def start(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
+        """A worker of a configuration, built. Raises WorkerError when it cannot be."""
+        return self.launch(config, seed=seed).wait()
+
+    def start_several(self, config: LoopConfig, count: int) -> list[Worker]:
+        """The same several times: they load their libraries together. Raises WorkerError."""
+        workers = [self.launch(config) for _ in range(count)]
+        try:
+            return [worker.wait() for worker in workers]
+        except BaseException:
+            for worker in workers:
+                worker.close()
+            raise
 
     def baseline(self) -> Worker:
         """The resident steadied baseline, started anew if it has died."""
@@ -136,12 +173,15 @@ class KnobBench:
         """One resident process of the loop as it is."""
         return self._alive("plain", self.base, 1)[0]
 
-    def plain_baselines(self) -> list[Worker]:
-        """Several resident processes of the loop as it is; one where nothing is steadied."""
-        plain = self.base == self.base.steadied
-        return [self.baseline()] if plain else self._alive("plain", self.base, PROCESSES)
+    def plain_baselines(self, *, start: bool = True) -> list[Worker]:
+        """Several resident processes of the loop as it is, those that run if none may be started;
+        one where nothing is steadied."""
+        name, count = ("plain", PROCESSES) if self.base != self.base.steadied else ("steadied", 1)
+        return self._alive(name, self.base, count) if start else self._resident.get(name, [])
 
-    def _alive(self, name: str, config: LoopConfig, count: int) -> list[Worker]:
+    def _alive(
+        self, name: str, config: LoopConfig, count: int, *, beside: Worker | None = None
+    ) -> list[Worker]:
         workers = self._resident.setdefault(name, [])
         for worker in list(workers):
             try:
@@ -149,21 +189,41 @@ class KnobBench:
             except WorkerError:
                 worker.close()
                 workers.remove(worker)
-        while len(workers) < count:
-            workers.append(self.start(config))
-            warm(workers[-1])
+        new = self.start_several(config, count - len(workers))
+        workers += new
+        if new and beside is not None:
+            beside.has_answered(START_TIMEOUT_S)  # warming is timed: nothing may build beside it
+        for worker in new:
+            warm(worker)
         return workers
+
+    def _bases_for(self, config: LoopConfig) -> tuple[str, LoopConfig, int]:
+        """What a change is compared with: a name, a configuration and a number of processes.
+
+        Where the change chooses the allocator, that is several processes of the loop as it is.
+        """
+        if config.chooses_allocator and self.base != self.base.steadied:
+            return "plain", self.base, PROCESSES
+        return "steadied", self.base.steadied, 1
+
+    def processes_to_start(self, config: LoopConfig) -> int:
+        """How many processes `turns_with` would start for a configuration now."""
+        name, _, count = self._bases_for(config)
+        return 1 + max(0, count - len(self._resident.get(name, ())))
 
     def config_of(self, knob: Knob, config: LoopConfig | None = None) -> LoopConfig:
         """A configuration (the baseline, if none is given) with the knob turned."""
         config = config or self.base
         return config.changed(knob.change(config, self.machine))
 
-    def bases_for(self, config: LoopConfig) -> tuple[list[Worker], LoopConfig]:
-        """What a change of the baseline is compared with, and as what it runs itself."""
-        if config == config.steadied:
-            return self.plain_baselines(), config
-        return [self.baseline()], config.steadied
+    @contextlib.contextmanager
+    def turns_with(self, config: LoopConfig) -> Iterator[Turns]:
+        """Turns of a change of the baseline against the processes it is compared with; its own
+        process ends with the context. Raises WorkerError."""
+        name, base, count = self._bases_for(config)
+        with self.launch(config.steadied) as candidate:
+            bases = self._alive(name, base, count, beside=candidate)
+            yield self.turns_of(bases, candidate.wait())
 
     def turns_of(self, bases: Sequence[Worker], candidate: Worker) -> Turns:
         """Workers ready to take turns; the candidate is warmed, the bases have been before."""
@@ -173,12 +233,6 @@ class KnobBench:
             candidate=Side(candidate, steps_per_turn(step_s)),
             start_up_s=start_up_s,
         )
-
-    def warm_start_up_s(self, config: LoopConfig) -> float:
-        """Seconds by which a process starts more slowly that finds its code compiled already."""
-        with self.start(config) as worker:
-            times_s = worker.run(4)
-            return max(0.0, sum(t - times_s[-1] for t in times_s[:2]))
 
     def base_step_s(self) -> float:
         """Seconds of a warm step of the baseline."""
@@ -204,14 +258,16 @@ def machine_of(base: LoopConfig) -> Machine:
     )
 
 
-def warm(worker: Worker) -> tuple[float, float]:
-    """Seconds by which the first two steps exceed steady ones, and those of a steady step."""
+def warm(worker: Worker, steps: int = WARM_STEPS) -> tuple[float, float]:
+    """Seconds by which the first two steps and the first evaluation exceed steady ones, and those
+    of a steady step. A compiled model is compiled for the evaluation once more."""
     times_s = worker.run(1)
-    times_s += worker.run(WARM_STEPS if times_s[0] < LONG_START_S else 3)
+    times_s += worker.run(steps if times_s[0] < LONG_START_S else 3)
     steady_s = statistics.median_high(times_s[-5:])
+    first_s, second_s = worker.evaluation_s(), worker.evaluation_s()
     worker.save()
-    worker.turn(1)  # the first evaluation may compile again
-    return max(0.0, sum(t - steady_s for t in times_s[:2])), steady_s
+    excess_s = [first_s - second_s, *(t - steady_s for t in times_s[:2])]
+    return sum(max(0.0, s) for s in excess_s), steady_s
 
 
 def steady_step_s(worker: Worker) -> float:

@@ -18,7 +18,7 @@ from mfubench.measure.worker_process import WorkerError
 from mfubench.measure.workload import Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
-from mfubench.suite.knob_bench import PAIRS
+from mfubench.suite.knob_bench import PAIRS, warm
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
@@ -133,19 +133,20 @@ class CaseRunner(CaseStages):
                 raise CaseEnded(Outcome.UNSUPPORTED, reason)
             self.session.progress.phase(f"starting {name}")
             try:
-                bases, config = bench.bases_for(bench.config_of(knob))
-                with bench.start(config) as worker:
-                    turns = bench.turns_of(bases, worker)
+                with bench.turns_with(bench.config_of(knob)) as turns:
                     self._rounds(record, turns.candidate.turn, PAIRS, before=turns.base_turn)
-                if config.compile != "no":
+                    self.session.progress.phase(f"where the time of {name} goes")
+                    turns.profile()
+                if turns.candidate.worker.config.compile != "no":
                     self.session.progress.phase(f"starting {name} again")
-                    turns.warm_start_up_s = bench.warm_start_up_s(config)
+                    with bench.start(turns.candidate.worker.config) as again:
+                        turns.warm_start_up_s, _ = warm(again, steps=4)
             except WorkerError as error:
                 raise CaseEnded(error.outcome, error.reason) from None
             record.extra["knob"] |= turns.as_data()
-            record.step_s = statistics.median(turns.candidate.s_per_token) * worker.tokens_per_step
-            record.tokens_per_step = worker.tokens_per_step
-            record.tokens_per_s = worker.tokens_per_step / record.step_s
+            record.tokens_per_step = turns.candidate.worker.tokens_per_step
+            record.tokens_per_s = 1 / statistics.median(turns.candidate.s_per_token)
+            record.step_s = record.tokens_per_step / record.tokens_per_s
             record.outcome = Outcome.OK
 
     def answer(self, record: CaseRecord, run: Callable[[], None]) -> None:

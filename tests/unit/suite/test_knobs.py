@@ -152,4 +152,47 @@ def test_two_processes_take_turns_and_a_dead_baseline_is_replaced() -> None:
 
 def test_a_worker_that_cannot_be_built_says_why(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="There is no"):
-        Worker(BASE, cache=tmp_path, corpus=tmp_path / "absent.txt")
+        Worker(BASE, cache=tmp_path, corpus=tmp_path / "absent.txt").wait()
+
+
+def test_the_bars_of_a_loop_hold_its_iteration_and_a_change_shows_in_its_own(
+    tmp_path: Path,
+) -> None:
+    start = {"corpus": None, "cache": str(tmp_path), "seed": 1}
+    small = BASE.changed({"batch_size": 2, "gradient_accumulation": 2})
+    kinds = ("fused", "for-loop")
+    fused, one_by_one = (
+        answers({"config": small.changed({"optimizer": k}).as_data(), **start}, {"bars": True})[1]
+        for k in kinds
+    )
+    before, after = one_by_one["bars"], fused["bars"]
+    assert {"gemm", "attention", "optimizer", "data", "clip", "unexplained"} <= set(before)
+    assert sum(before.values()) > abs(before["unexplained"])
+    # Tensor by tensor, small operators take most of the optimizer's time.
+    assert after["optimizer"] < 0.7 * before["optimizer"]
+
+
+def test_compiled_code_on_a_cpu_has_no_bars(tmp_path: Path) -> None:
+    start = {"corpus": None, "cache": str(tmp_path), "seed": 1}
+    compiled = BASE.changed({"compile": "default", "batch_size": 1})
+    (_, answer) = answers({"config": compiled.as_data(), **start}, {"bars": True})
+    assert "no bars" in str(answer["error"])
+
+
+def test_a_knob_that_matters_says_which_bar_it_moved() -> None:
+    bench = KnobBench(BASE.changed({"batch_size": 2, "optimizer": "for-loop"}))
+    try:
+        with bench.turns_with(bench.base.changed({"optimizer": "fused"})) as turns:
+            turns.take(6)
+            turns.profile()
+            data = turns.as_data()
+    finally:
+        bench.close()
+    if data["verdict"] != HELPS:
+        assert data["bars"] is None
+        pytest.skip(f"the machine was too busy: the fused optimizer came out {data['verdict']}")
+    assert data["bars"][0]["name"] == "optimizer"
+    saved = [bar["before_s"] - bar["after_s"] for bar in data["bars"]]
+    before_s = sum(bar["before_s"] for bar in data["bars"])
+    assert sum(saved) == pytest.approx(before_s * (1 - 1 / data["ratio"]))
+    assert {"evaluation", "checkpoint"} <= {bar["name"] for bar in data["bars"]}

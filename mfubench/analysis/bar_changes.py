@@ -1,0 +1,98 @@
+"""Which bars of an iteration a change took its time from, or gave it to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+UNEXPLAINED = "unexplained"
+BAR_SHARE = 0.3
+"""The bar that grew most is named if it holds at least this share of all growth."""
+WORTH_NAMING_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class BarChange:
+    """One bar before and after a change, in seconds of an iteration of the same tokens."""
+
+    name: str
+    before_s: float
+    after_s: float
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that the change took from it; negative where it grew."""
+        return self.before_s - self.after_s
+
+
+def bar_changes(
+    before: Mapping[str, float], after: Mapping[str, float], *, before_s: float, after_s: float
+) -> list[BarChange]:
+    """Each bar before and after, the largest change first.
+
+    The two profiles were taken one after the other, and the machine may have changed its speed
+    between them. So a profile gives each bar's *share* of its own iteration, and the iterations'
+    seconds `before_s` and `after_s` come from turns: the changes add up to what the turns saved.
+
+    >>> changes = bar_changes(
+    ...     {"optimizer": 2.0, "gemm": 8.0},
+    ...     {"optimizer": 1.1, "gemm": 8.8},  # taken while the machine was 10 % slower
+    ...     before_s=0.010,
+    ...     after_s=0.009,
+    ... )
+    >>> [(c.name, round(c.saved_s, 9)) for c in changes]
+    [('optimizer', 0.001), ('gemm', 0.0)]
+
+    Raises ValueError for a profile without time.
+    """
+    whole_before, whole_after = sum(before.values()), sum(after.values())
+    if whole_before <= 0 or whole_after <= 0:
+        raise ValueError(f"a profile holds no time: {whole_before:g} s and {whole_after:g} s")
+    changes = [
+        BarChange(
+            name,
+            before_s * before.get(name, 0.0) / whole_before,
+            after_s * after.get(name, 0.0) / whole_after,
+        )
+        for name in {**before, **after}
+    ]
+    return sorted(changes, key=lambda change: -abs(change.saved_s))
+
+
+def worth_naming(changes: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
+    """The bars that hold the change, from stored ones: name and seconds saved (negative: lost),
+    each at least a fifth of all that moved the same way as the whole.
+
+    >>> worth_naming([
+    ...     {"name": "optimizer", "before_s": 0.003, "after_s": 0.001},
+    ...     {"name": "gemm", "before_s": 0.0080, "after_s": 0.0081},
+    ... ])
+    [('optimizer', 0.002)]
+    """
+    saved = [(str(c["name"]), float(c["before_s"] - c["after_s"])) for c in changes]
+    sign = 1.0 if sum(s for _, s in saved) >= 0 else -1.0
+    moved_s = sum(max(0.0, sign * s) for _, s in saved)
+    return [
+        (n, round(s, 9))
+        for n, s in saved
+        if sign * s > 0 and sign * s >= WORTH_NAMING_SHARE * moved_s
+    ]
+
+
+def moved_bar(base: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any] | None:
+    """The bar that grew most, with its growth; None where nothing grew or no bar stands out.
+
+    >>> moved_bar({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
+    {'name': 'attention', 'grew_s': 0.003, 'share': 0.97}
+    """
+    names = {*base, *candidate} - {UNEXPLAINED}
+    growth = {n: candidate.get(n, 0.0) - base.get(n, 0.0) for n in names}
+    grown_s = sum(value for value in growth.values() if value > 0)
+    if grown_s <= 0:
+        return None
+    name = max(growth, key=lambda n: growth[n])
+    share = growth[name] / grown_s
+    if share < BAR_SHARE:
+        return None
+    return {"name": name, "grew_s": round(growth[name], 6), "share": round(share, 2)}
