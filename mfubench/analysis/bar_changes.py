@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,14 +27,38 @@ class BarChange:
         return self.before_s - self.after_s
 
 
+def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Bars in seconds from several short profiles of one loop: the median of each bar's share, of
+    the median iteration. What the medians leave or exceed is unexplained.
+
+    >>> typical([{"gemm": 2.0, "data": 2.0}, {"gemm": 6.0, "data": 2.0}, {"gemm": 3.0, "data": 1}])
+    {'gemm': 3.0, 'data': 1.0, 'unexplained': 0.0}
+
+    Raises ValueError for a profile without time.
+    """
+    wholes_s = [sum(block.values()) for block in blocks]
+    if not blocks or min(wholes_s) <= 0:
+        raise ValueError(f"a profile holds no time: {wholes_s}")
+    iteration_s = statistics.median(wholes_s)
+    names = {name: None for block in blocks for name in block if name != UNEXPLAINED}
+    bars = {
+        name: iteration_s
+        * statistics.median(
+            block.get(name, 0.0) / whole_s for block, whole_s in zip(blocks, wholes_s, strict=True)
+        )
+        for name in names
+    }
+    return {**bars, UNEXPLAINED: iteration_s - sum(bars.values())}
+
+
 def bar_changes(
     before: Mapping[str, float], after: Mapping[str, float], *, before_s: float, after_s: float
 ) -> list[BarChange]:
     """Each bar before and after, the largest change first.
 
-    The two profiles were taken one after the other, and the machine may have changed its speed
-    between them. So a profile gives each bar's *share* of its own iteration, and the iterations'
-    seconds `before_s` and `after_s` come from turns: the changes add up to what the turns saved.
+    Profiles are few, and the machine may have changed its speed between them. So a profile gives
+    each bar's *share* of its own iteration, and the iterations' seconds `before_s` and `after_s`
+    come from turns: the changes add up to what the turns saved.
 
     >>> changes = bar_changes(
     ...     {"optimizer": 2.0, "gemm": 8.0},
@@ -43,12 +68,8 @@ def bar_changes(
     ... )
     >>> [(c.name, round(c.saved_s, 9)) for c in changes]
     [('optimizer', 0.001), ('gemm', 0.0)]
-
-    Raises ValueError for a profile without time.
     """
     whole_before, whole_after = sum(before.values()), sum(after.values())
-    if whole_before <= 0 or whole_after <= 0:
-        raise ValueError(f"a profile holds no time: {whole_before:g} s and {whole_after:g} s")
     changes = [
         BarChange(
             name,

@@ -18,6 +18,7 @@ from mfubench.hardware.devices import Device, parse_device
 from mfubench.measure import components
 from mfubench.measure.gpt_workload import loop_settings
 from mfubench.measure.loaders import Loader, make_loader
+from mfubench.measure.loop_bars import LoopBars
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_loop import learning_rate
 from mfubench.measure.train_step import (
@@ -78,6 +79,7 @@ class ConfiguredLoop:
         )
         self._batch = self._loader.next_batch()
         self.last_loss: Tensor = torch.full((), float("nan"))
+        self._bars: LoopBars | None = None
 
     @property
     def tokens_per_step(self) -> int:
@@ -145,6 +147,12 @@ class ConfiguredLoop:
             "evaluation_batches_per_step": 2 * settings.eval_iters / settings.eval_interval,
             "checkpoints_per_step": 1 / settings.eval_interval,
         }
+
+    def bars(self) -> dict[str, float]:
+        """Seconds of each bar of an iteration without evaluation and checkpoint, from a block of
+        profiled steps. Raises ProfileError."""
+        self._bars = self._bars or LoopBars(self)
+        return self._bars.block()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint as `train.py` does at an evaluation."""

@@ -39,9 +39,7 @@ def respond(case: Any, request: dict[str, Any]) -> dict[str, Any]:
     if "count" in request:
         return {"peak_bytes": case.peak_bytes(), "graphs": case.graphs()}
     if "bars" in request:
-        from mfubench.measure.loop_bars import bars_of
-
-        return {"bars": bars_of(case.loop)}
+        return {"bars": case.loop.bars()}
     return {"error": f"unknown request {sorted(request)}", "outcome": "error"}
 
 

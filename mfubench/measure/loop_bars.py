@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
 from torch.profiler import record_function
 
 from mfubench.analysis.bar_changes import UNEXPLAINED
 from mfubench.measure import events
-from mfubench.measure.configured_loop import ConfiguredLoop
-from mfubench.measure.profiling import ProfileError, operators, phase, profile_phased
+from mfubench.measure.profiler_events import ProfileError
+from mfubench.measure.profiling import StepProfiler, operators, phase
+
+if TYPE_CHECKING:
+    from mfubench.measure.configured_loop import ConfiguredLoop
+
+TOUCHED_MIB = 512
+WARM_STEPS, PLAIN_STEPS, PROFILED_STEPS = 3, 3, 2
 
 
-def bars_of(loop: ConfiguredLoop) -> dict[str, float]:
-    """Seconds of each bar of one iteration of a warm loop, without evaluation and checkpoint. With
-    what no bar holds (`unexplained`, also below 0) they add up to the unprofiled iteration.
+class LoopBars:
+    """Blocks of a profile of one loop, so that two loops can take turns.
 
     Raises ProfileError when the profiler gives nothing, and for a loop compiled for a CPU: its
     kernels are seen only where the code was compiled to be seen.
     """
-    on_host = loop.device.kind == "cpu"
-    if loop.compiled and on_host:
-        raise ProfileError("the kernels of a loop compiled for a CPU have no bars")
 
-    def phased() -> None:
-        with record_function(events.STEP):
-            loop.iterate(phase)
+    def __init__(self, loop: ConfiguredLoop) -> None:
+        self._on_host = loop.device.kind == "cpu"
+        if loop.compiled and self._on_host:
+            raise ProfileError("the kernels of a loop compiled for a CPU have no bars")
 
-    profile = profile_phased(loop, phased)
-    bars: dict[str, float] = {}
-    for row in operators(profile, on_host=on_host):
-        bars[row.component] = bars.get(row.component, 0.0) + row.seconds
-    bars[UNEXPLAINED] = profile.step_s - sum(bars.values())
-    return bars
+        def phased() -> None:
+            with record_function(events.STEP):
+                loop.iterate(phase)
+
+        for _ in range(WARM_STEPS):
+            loop()
+        self._profiler = StepProfiler(loop, phased)
+
+    def block(self) -> dict[str, float]:
+        """Seconds of each bar of one iteration. With what no bar holds (`unexplained`, also below
+        0) they add up to the unprofiled iteration."""
+        touch_memory()
+        self._profiler.block(plain=PLAIN_STEPS, profiled=PROFILED_STEPS)
+        profile = self._profiler.taken()
+        bars: dict[str, float] = {}
+        for row in operators(profile, on_host=self._on_host):
+            bars[row.component] = bars.get(row.component, 0.0) + row.seconds
+        bars[UNEXPLAINED] = profile.step_s - sum(bars.values())
+        return bars
+
+
+def touch_memory() -> None:
+    """Write to memory and free it. The profiler's events lie between a step's blocks, so that its
+    steps take memory that plain ones never do; its first touch would count as the operators' time.
+    An allocator that gives memory back to the system takes it anew, here and in plain steps."""
+    held = [torch.ones(2**18) for _ in range(TOUCHED_MIB)]
+    del held

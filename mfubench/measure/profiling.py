@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-import torch
-from torch import nn
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import record_function
 
 from mfubench.analysis.account import Operator
-from mfubench.hardware.devices import Device
 from mfubench.measure import components, events
 from mfubench.measure.events import OpTime, StepTree, walk
+from mfubench.measure.profiler_events import (
+    Profilable,
+    ProfileError,
+    event_cost,
+    events_of,
+    learn_modules,
+)
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.timing import time_s
@@ -29,25 +31,6 @@ log interval, so that the blocks see different phases of logging."""
 BLOCKS = 3
 LONG_STEP_S = 0.5
 """A longer step is profiled once, between two unprofiled ones."""
-
-
-class ProfileError(RuntimeError):
-    """A profile that says nothing, in one sentence."""
-
-
-class Profilable(Protocol):
-    """A step that can be profiled. One call runs it and returns when the device has finished."""
-
-    @property
-    def model(self) -> nn.Module: ...
-
-    @property
-    def device(self) -> Device: ...
-
-    @property
-    def compiled(self) -> bool: ...
-
-    def __call__(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +53,58 @@ class Profile:
     """Whether operators were assigned to modules, or by their names alone."""
 
 
+class StepProfiler:
+    """Profiles a step that is warm, block by block. `phased` runs the same step inside the range
+    `events.STEP`, and each of its phases inside `phase(name)`."""
+
+    def __init__(
+        self, step: Profilable, phased: Callable[[], None], *, event_cost_s: float | None = None
+    ) -> None:
+        self._step = step
+        self._phased = phased
+        phased()
+        self._cost_s = event_cost(step.device) if event_cost_s is None else event_cost_s
+        # A hook on a compiled model makes torch compile it again; fused kernels carry their names.
+        self._learned = None if step.compiled else learn_modules(step, phased)
+        self._trees: list[StepTree] = []
+        self._plain_s: list[float] = []
+
+    def block(self, *, plain: int, profiled: int) -> None:
+        """Profiled steps between plain ones before and after."""
+        self._plain_s += [time_s(self._step) for _ in range(plain)]
+
+        def several() -> None:
+            for _ in range(profiled + 1):
+                self._phased()
+
+        found = events_of(several, self._step.device)
+        # The first step after a profiler starts pays for its start.
+        self._trees += events.step_trees(found, event_cost_s=self._cost_s)[1:]
+        self._plain_s += [time_s(self._step) for _ in range(plain)]
+
+    def taken(self) -> Profile:
+        """The profile of the blocks since it was last taken. Raises ProfileError when the profiler
+        gave nothing."""
+        trees, plain_s = self._trees, self._plain_s
+        self._trees, self._plain_s = [], []
+        if not trees:
+            raise ProfileError("the profiler recorded no step; is another profiler active?")
+        profile = _summary(trees, plain_s, self._learned, self._cost_s)
+        kind = self._step.device.kind
+        if kind != "cpu" and not any(op.device_s for op in profile.op_times):
+            raise ProfileError(f"torch's profiler gives no kernel times on {kind} here")
+        return profile
+
+
 def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profile:
     """Profile a step that is warm. Raises ProfileError when the profiler gives nothing."""
-    return profile_phased(step, PhasedStep(step), event_cost_s=event_cost_s)
-
-
-def profile_phased(
-    step: Profilable, phased: Callable[[], None], *, event_cost_s: float | None = None
-) -> Profile:
-    """Profile a step that is warm. `phased` runs the same inside the range `events.STEP`, each of
-    its phases inside `phase(name)`. Raises ProfileError when the profiler gives nothing."""
-    phased()
-    cost_s = event_cost(step.device) if event_cost_s is None else event_cost_s
-    # A hook on a compiled model makes torch compile it again; fused kernels carry their names.
-    learned = None if step.compiled else _learn_modules(step, phased)
-    trees: list[StepTree] = []
-    plain_s = [time_s(step)]
-    is_long = plain_s[0] > LONG_STEP_S
-    blocks, plain, profiled = (1, 1, 1) if is_long else (BLOCKS, PLAIN_STEPS, PROFILED_STEPS)
-    for _ in range(blocks):
-        plain_s += [time_s(step) for _ in range(plain)]
-        trees += _profiled(phased, profiled, cost_s, step.device)
-        plain_s += [time_s(step) for _ in range(plain)]
-    if not trees:
-        raise ProfileError("the profiler recorded no step; is another profiler active?")
-    profile = _summary(trees, plain_s, learned, cost_s)
-    if step.device.kind != "cpu" and not any(op.device_s for op in profile.op_times):
-        raise ProfileError(f"torch's profiler gives no kernel times on {step.device.kind} here")
-    return profile
+    profiler = StepProfiler(step, PhasedStep(step), event_cost_s=event_cost_s)
+    if time_s(step) > LONG_STEP_S:
+        profiler.block(plain=1, profiled=1)
+    else:
+        for _ in range(BLOCKS):
+            profiler.block(plain=PLAIN_STEPS, profiled=PROFILED_STEPS)
+    return profiler.taken()
 
 
 def operators(profile: Profile, *, on_host: bool) -> list[Operator]:
@@ -177,151 +184,6 @@ class PhasedStep:
 def phase(name: str) -> record_function:
     """The profiler's range of one phase of a step."""
     return record_function(events.PHASE + name)
-
-
-def _activities(device: Device) -> list[ProfilerActivity]:
-    activities = [ProfilerActivity.CPU]
-    if device.kind == "cuda":
-        activities.append(ProfilerActivity.CUDA)
-    elif device.kind == "xpu":
-        activities.append(ProfilerActivity.XPU)
-    return activities
-
-
-def _events_of(run: Callable[[], object], device: Device) -> list[Any]:
-    try:
-        with profile(activities=_activities(device), acc_events=False) as profiler:
-            run()
-        found = profiler.events()
-    except RuntimeError as error:
-        raise ProfileError(f"torch's profiler cannot run here: {error}") from error
-    return list(found) if found is not None else []
-
-
-def _profiled(run: Callable[[], None], steps: int, cost_s: float, device: Device) -> list[StepTree]:
-    def several() -> None:
-        for _ in range(steps + 1):
-            run()
-
-    # The first step after a profiler starts pays for its start.
-    return events.step_trees(_events_of(several, device), event_cost_s=cost_s)[1:]
-
-
-def event_cost(device: Device, *, repeats: int = 30) -> float:
-    """Seconds that the profiler adds per event, from a small training step that is all events.
-
-    Measured on another model than the one under test, so that what remains unexplained there is
-    a finding and not arithmetic.
-    """
-    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 8))
-    model = model.to(device.torch_device)
-    optimizer = torch.optim.AdamW(model.parameters())
-    x = torch.randn(4, 8, device=device.torch_device)
-
-    def small() -> None:
-        model(x).sum().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        device.synchronise()
-
-    small()
-    plain_s = [time_s(small) for _ in range(repeats)]
-    profiled_s: list[float] = []
-
-    def several() -> None:
-        for _ in range(repeats):
-            profiled_s.append(time_s(small))
-
-    found = _events_of(several, device)
-    plain_s += [time_s(small) for _ in range(repeats)]
-    per_step = sum(1 for event in found if event.device_type.name == "CPU") / repeats
-    if per_step < 1:
-        raise ProfileError("the profiler recorded no events on this platform")
-    extra_s = statistics.median(profiled_s[1:]) - statistics.median(plain_s)
-    return max(0.0, extra_s / per_step)
-
-
-def _learn_modules(step: Profilable, phased: Callable[[], None]) -> list[str | None] | None:
-    """The module component of every operator of a step, in `walk` order; None if never the same.
-
-    Hooks cost time, so this is a profile of its own; its order of operators is what the timed
-    profiles are matched with. A backward operator belongs where its forward one did.
-    """
-
-    def twice() -> None:
-        phased()
-        phased()
-
-    with _module_ranges(step.model):
-        found = _events_of(twice, step.device)
-    trees = events.step_trees(found)
-    if not trees:
-        return None
-    forward = _modules_by_sequence(found)
-    last = [e for e in found if e.name == events.STEP and events.on_host(e)][-1]
-    sequences = {
-        e.time_range.start: e.sequence_nr
-        for e in found
-        if e.sequence_nr >= 0 and e.fwd_thread and e.time_range.start >= last.time_range.start
-    }
-    modules: list[str | None] = []
-
-    def visit(op: events.Op, inherited: str | None) -> None:
-        module = op.module or inherited
-        number = sequences.get(op.start_us)
-        if module is None and number is not None:
-            module = forward.get(number)
-        modules.append(module)
-        for child in op.children:
-            visit(child, module)
-
-    for root in trees[-1].roots:
-        visit(root, None)
-    return modules
-
-
-def _modules_by_sequence(found: Sequence[Any]) -> dict[int, str | None]:
-    """Autograd's sequence number of a forward operator to the component of its module."""
-    known: dict[int, str | None] = {}
-    for event in found:
-        if event.sequence_nr < 0 or event.fwd_thread or not event.name.startswith("aten::"):
-            continue
-        parent = event.cpu_parent
-        while parent is not None and not parent.name.startswith(events.MODULE):
-            parent = parent.cpu_parent
-        if parent is not None:
-            known[event.sequence_nr] = parent.name.removeprefix(events.MODULE) or None
-    return known
-
-
-@contextlib.contextmanager
-def _module_ranges(model: nn.Module) -> Iterator[None]:
-    """A profiler range named after its component around every module that has one."""
-    open_ranges: list[record_function] = []
-    handles = []
-
-    def enter(component: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            entered = record_function(events.MODULE + component)
-            entered.__enter__()
-            open_ranges.append(entered)
-
-        return hook
-
-    def leave(*_: object) -> None:
-        open_ranges.pop().__exit__(None, None, None)
-
-    for module in model.modules():
-        component = components.of_module(module)
-        if component is not None:
-            handles.append(module.register_forward_pre_hook(enter(component)))
-            handles.append(module.register_forward_hook(leave, always_call=True))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _size(tree: StepTree) -> int:

@@ -10,7 +10,7 @@ JSON object per line to the worker's standard input and reads one per line from 
     {"save": true}    one checkpoint            →  {"seconds": s}
     {"losses": n}     n steps, every loss       →  {"losses": […]}
     {"evaluate": n}   n validation batches      →  {"loss": x}
-    {"bars": true}    a profile of steps        →  {"bars": {name: seconds of an iteration}}
+    {"bars": true}    a block of a profile      →  {"bars": {name: seconds of an iteration}}
     {"stop": true}                              →  the process ends
 
 Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
@@ -132,9 +132,7 @@ def _evaluate(loop: Any, batches: int) -> dict[str, Any]:
 
 
 def _bars(loop: Any, _: object) -> dict[str, Any]:
-    from mfubench.measure.loop_bars import bars_of
-
-    return {"bars": bars_of(loop)}
+    return {"bars": loop.bars()}
 
 
 ANSWERS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import selectors
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -143,7 +142,6 @@ class Worker(WorkerProcess):
             "cache": str(cache),
         }
         self.checkpoint_s = 0.0
-        self._bars: dict[str, float] | None = None
         self.tell({**self._request, "seed": seed})
 
     def wait(self) -> Self:
@@ -185,15 +183,12 @@ class Worker(WorkerProcess):
         return float(self.ask({"turn": 0})["evaluation_s"])
 
     def bars(self) -> dict[str, float]:
-        """Seconds of each bar of an iteration, its shares of an evaluation and a checkpoint among
-        them; profiled once. Raises WorkerError where there is no profile."""
-        if self._bars is None:
-            bars = {name: float(s) for name, s in self.ask({"bars": True})["bars"].items()}
-            evaluation_s = statistics.median(self.evaluation_s() for _ in range(3))
-            bars["evaluation"] = self._evaluations * evaluation_s
-            bars["checkpoint"] = self._checkpoints * self.checkpoint_s
-            self._bars = bars
-        return self._bars
+        """Seconds of each bar of an iteration from one block of profiled steps, its shares of an
+        evaluation and a checkpoint among them. Raises WorkerError where there is no profile."""
+        bars = {name: float(s) for name, s in self.ask({"bars": True})["bars"].items()}
+        bars["evaluation"] = self._evaluations * self.evaluation_s()
+        bars["checkpoint"] = self._checkpoints * self.checkpoint_s
+        return bars
 
     def save(self) -> None:
         """Write a checkpoint and keep how long it took, the faster of two."""

@@ -9,32 +9,44 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from mfubench.analysis import advice
 from mfubench.analysis.advice import Advice, Try, Verification
-from mfubench.analysis.knobs import HELPS
 from mfubench.analysis.learning import Learning
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
+from mfubench.measure.worker_process import Worker, WorkerError
 from mfubench.suite import trial
 from mfubench.suite.knob import Knob
-from mfubench.suite.knob_bench import PROCESSES, TURN_S, KnobBench, Turns, warm
+from mfubench.suite.knob_bench import KnobBench, Turns, warm
 from mfubench.suite.knobs import KNOBS
 from mfubench.suite.learning import LearningBench
+from mfubench.suite.search_budget import EXPECTED_TRY_S, Budget
 from mfubench.suite.trial import Measured
 
-VERIFY_ROUNDS, MOST_VERIFY_ROUNDS = 10, 30
-"""As many as the budget has left, settled before the first one."""
 SINGLES_SHARE = 0.55
 """Of the budget: the rest is for combinations, the losses and the last check."""
-EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S = 7.0, 45.0
-EXPECTED_START_S = 3.0
+EXPECTED_PROFILE_S = 12.0
 
 Say = Callable[[str], None]
+
+
+class _Current:
+    """The process of the configuration found so far, where one runs."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+
+    def replace(self, worker: Worker | None) -> None:
+        """End the old one."""
+        if self.worker is not None:
+            self.worker.close()
+        self.worker = worker
+
+    def close(self) -> None:
+        self.replace(None)
 
 
 class Search:
@@ -51,16 +63,13 @@ class Search:
         say: Say = lambda _: None,
     ) -> None:
         self._bench = bench
-        self._budget_s = budget_s
+        self._budget = Budget(bench, budget_s)
         self._winnable = winnable
         self._knobs = knobs
         self._say = say
         self._learning_bench = learning or LearningBench(bench)
-        self._start_s = time.perf_counter()
         self._tries: list[Try] = []
         self._singles: dict[str, Measured] = {}
-        self._try_s: list[float] = []
-        """What eager tries took, to know what the next one takes on a busy machine."""
         self._config = bench.base
         self._kept: list[Knob] = []
         self._learning: Learning | None = None
@@ -80,32 +89,6 @@ class Search:
         if verification is None:
             return self._advice(refusal="the found configuration could not be measured again")
         return self._advice(verification=verification, refusal=verification.refusal)
-
-    # --- the budget -------------------------------------------------------------------------
-
-    def _left_s(self, share: float = 1.0) -> float:
-        return share * self._budget_s - (time.perf_counter() - self._start_s)
-
-    @property
-    def _slowness(self) -> float:
-        """How much longer eager tries took than on a quiet machine, 1 at least."""
-        return max(1.0, statistics.median(self._try_s or [0.0]) / EXPECTED_TRY_S)
-
-    def _expected_s(self, *configs: LoopConfig) -> float:
-        """Seconds that tries of configurations take, about."""
-        others = sum(self._bench.processes_to_start(config) - 1 for config in configs)
-        tries_s = sum(
-            EXPECTED_TRY_S if config.compile == "no" else EXPECTED_COMPILED_TRY_S
-            for config in configs
-        )
-        return self._slowness * (others * EXPECTED_START_S + tries_s)
-
-    def _verify_s(self, config: LoopConfig) -> float:
-        """Processes of the found configuration find its compiled code, the first excepted."""
-        bases = PROCESSES - len(self._bench.plain_baselines(start=False))
-        starts_s = (PROCESSES - 1 + bases) * EXPECTED_START_S
-        turns_s = 2 * PROCESSES * VERIFY_ROUNDS * (TURN_S + SETTLE_S)
-        return self._expected_s(config) + self._slowness * (starts_s + turns_s)
 
     # --- knobs alone ------------------------------------------------------------------------
 
@@ -131,12 +114,16 @@ class Search:
             reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
                 knob.aims_at, self._prospect(knob)
             )
-            if reason is None and self._left_s(SINGLES_SHARE) < self._expected_s(config):
+            if reason is None and self._budget.left_s(SINGLES_SHARE) < self._budget.expected_s(
+                config
+            ):
                 reason, self._is_cut = "not tried: no budget left for it", True
             measured = Measured(reason=reason)
             if reason is None:
                 measured = self._against(
-                    self._bench.turns_with(config), left_s=lambda: self._left_s(SINGLES_SHARE)
+                    self._bench.turns_with(config),
+                    left_s=lambda: self._budget.left_s(SINGLES_SHARE),
+                    starts_one=self._bench.processes_to_start(config) == 1,
                 )
             self._note(knob, measured)
             if measured.helps:
@@ -145,31 +132,60 @@ class Search:
     # --- knobs on top of each other -----------------------------------------------------------
 
     def _combine(self) -> None:
-        with contextlib.ExitStack() as resident:
-            current: Worker | None = None
+        with contextlib.closing(_Current()) as current:
             for knob in self._by_gain():
                 on_top_of = self._names
                 changed = self._bench.config_of(knob, self._config)
-                reason = self._conflict(knob) or self._no_budget(changed, first=current is None)
+                reason = self._conflict(knob) or self._no_budget(changed, current)
                 measured = Measured() if on_top_of else self._singles[knob.name]
                 if reason is None and on_top_of:
-                    if current is None:
-                        now = self._config.steadied
-                        current = resident.enter_context(self._resident(now))
-                    measured = self._against(
-                        self._turns(current, changed.steadied), left_s=self._spare_s
-                    )
-                    effect, reason = measured.effect, measured.reason
-                    if effect is not None and effect.verdict != HELPS:
-                        reason = f"no gain on top: ×{effect.ratio:.3f}"
+                    measured = self._on_top(current, changed)
+                    reason = measured.reason
+                    if reason is None and not measured.helps:
+                        assert measured.effect is not None
+                        reason = f"no gain on top: ×{measured.effect.ratio:.3f}"
                 if reason is None and knob.changes_numerics:
                     reason = self._loss_of(changed)
                 measured = replace(measured, reason=reason)
-                self._note(knob, measured, on_top_of=on_top_of, kept=reason is None)
                 if reason is None:
-                    self._config, current = changed, None
-                    resident.close()
+                    self._config = changed
                     self._kept.append(knob)
+                    measured = self._explained(measured, current)
+                self._note(knob, measured, on_top_of=on_top_of, kept=reason is None)
+
+    def _on_top(self, current: _Current, changed: LoopConfig) -> Measured:
+        """A configuration against the one found so far."""
+
+        @contextlib.contextmanager
+        def turns() -> Iterator[Turns]:
+            if current.worker is None:
+                current.replace(self._warm(self._config))
+                assert current.worker is not None
+            with self._bench.start(changed.steadied) as worker:
+                yield self._bench.turns_of([current.worker], worker)
+
+        return self._against(
+            turns(),
+            left_s=lambda: self._budget.spare_s(self._config),
+            starts_one=current.worker is not None,
+        )
+
+    def _warm(self, config: LoopConfig) -> Worker:
+        worker = self._bench.start(config.steadied)
+        warm(worker)
+        return worker
+
+    def _explained(self, measured: Measured, current: _Current) -> Measured:
+        """With the bars that the knob kept last moved, where the budget has room to learn them. Its
+        configuration's process stays: the next knob is measured against it."""
+        before, after = current.worker, None
+        if self._budget.spare_s(self._config) > EXPECTED_PROFILE_S:
+            with contextlib.suppress(WorkerError):
+                before = before or self._bench.bases_for(self._config)[0]
+                after = self._warm(self._config)
+                measured = measured.with_bars(before, after)
+        current.replace(after)
+        return measured
 
     def _by_gain(self) -> list[Knob]:
         """The largest gain first; what may cost loss after all that cannot."""
@@ -182,18 +198,6 @@ class Search:
         assert effect is not None
         return effect.ratio
 
-    @contextlib.contextmanager
-    def _resident(self, config: LoopConfig) -> Iterator[Worker]:
-        with self._bench.start(config) as worker:
-            warm(worker)
-            yield worker
-
-    @contextlib.contextmanager
-    def _turns(self, current: Worker, config: LoopConfig) -> Iterator[Turns]:
-        """Turns of a configuration against the one found so far."""
-        with self._bench.start(config) as worker:
-            yield self._bench.turns_of([current], worker)
-
     def _conflict(self, knob: Knob) -> str | None:
         machine, base = self._bench.machine, self._bench.base
         settings = advice.settings_of(knob.change(base, machine))
@@ -202,13 +206,9 @@ class Search:
                 return f"changes the same setting as {kept.name}"
         return None
 
-    def _spare_s(self) -> float:
-        """What is left of the budget when the configuration found so far is verified."""
-        return self._left_s() - self._verify_s(self._config)
-
-    def _no_budget(self, changed: LoopConfig, *, first: bool) -> str | None:
-        needed = [changed, self._config] if first else [changed]
-        if self._left_s() - self._verify_s(changed) >= self._expected_s(*needed):
+    def _no_budget(self, changed: LoopConfig, current: _Current) -> str | None:
+        needed = [changed, self._config] if current.worker is None else [changed]
+        if self._budget.spare_s(changed) >= self._budget.expected_s(*needed):
             return None
         self._is_cut = True
         return "not tried: no budget left for it"
@@ -216,7 +216,7 @@ class Search:
     def _loss_of(self, config: LoopConfig) -> str | None:
         """Why a configuration costs too much loss to be kept; None where it learns the same."""
         expected_s = self._learning_bench.expected_s(self._bench.base_step_s())
-        if self._left_s() - self._verify_s(config) < expected_s:
+        if self._budget.spare_s(config) < expected_s:
             self._is_cut = True
             return "not kept: no budget left to compare what it learns"
         self._say("comparing what is learnt from the same tokens")
@@ -237,10 +237,8 @@ class Search:
     def _verify(self) -> Verification | None:
         """Pairs of processes, the configuration as it would be typed against the plain loop."""
         self._say("measuring the best configuration against the baseline once more")
-        round_s = 2 * PROCESSES * (TURN_S + SETTLE_S)
-        rounds = max(VERIFY_ROUNDS, min(MOST_VERIFY_ROUNDS, int(self._left_s() / round_s)))
         try:
-            return trial.verification(self._bench, self._config, rounds=rounds)
+            return trial.verification(self._bench, self._config, rounds=self._budget.rounds())
         except WorkerError as error:
             self._say(f"it could not be measured: {error.reason}")
             return None
@@ -256,11 +254,14 @@ class Search:
         turns_of: contextlib.AbstractContextManager[Turns],
         *,
         left_s: Callable[[], float],
+        starts_one: bool,
     ) -> Measured:
+        """`starts_one`: whether it starts one process only, so that its time says what tries take
+        on this machine now."""
         start_s = time.perf_counter()
         measured = trial.measured(turns_of, has_time=lambda: left_s() > EXPECTED_TRY_S)
-        if measured.effect is not None and not measured.is_compiled:
-            self._try_s.append(time.perf_counter() - start_s)
+        if starts_one and measured.effect is not None and not measured.is_compiled:
+            self._budget.tried(time.perf_counter() - start_s)
         return measured
 
     def _note(
@@ -306,8 +307,8 @@ class Search:
             config=(self._config if is_safe else self._bench.base).as_data(),
             tries=tuple(self._tries),
             ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
-            budget_s=self._budget_s,
-            spent_s=time.perf_counter() - self._start_s,
+            budget_s=self._budget.budget_s,
+            spent_s=self._budget.spent_s,
             verification=verification,
             refusal=refusal,
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mfubench.analysis.bar_changes import typical
 from mfubench.analysis.gate_policy import GRAPHS, LOSS, MEMORY, CasePairs, log_ratio
 from mfubench.measure.worker_process import WorkerError
 from mfubench.suite.gate_cases import GateCase, failed
@@ -26,6 +27,7 @@ LEAST_TURNS, MOST_TURNS = 6, 40
 IDLE_S = 0.005
 """After a turn, until its OpenMP threads sleep."""
 SEED = 1337
+PROFILED_BLOCKS = 5
 BASE, CANDIDATE = "base", "candidate"
 Say = Callable[[str], None]
 Beside = Callable[[], contextlib.AbstractContextManager[None]]
@@ -169,13 +171,20 @@ class PairBench:
         return {"step": step, "control": control, "planted": planted}
 
     def bars(self, case: GateCase) -> dict[str, dict[str, float]]:
-        """The bars of a case's step on each side; raises WorkerError."""
-        found: dict[str, dict[str, float]] = {}
-        for name, side in ((BASE, self.base), (CANDIDATE, self.candidate)):
-            with side.start(case) as worker:
+        """The bars of a case's step on each side, from profiles that take turns; raises
+        WorkerError."""
+        blocks: dict[str, list[dict[str, float]]] = {BASE: [], CANDIDATE: []}
+        with contextlib.ExitStack() as stack:
+            workers = {
+                name: stack.enter_context(side.start(case))
+                for name, side in ((BASE, self.base), (CANDIDATE, self.candidate))
+            }
+            for worker in workers.values():
                 worker.build(case, corpus=self.corpus, cache=self.cache, seed=SEED)
-                found[name] = worker.ask({"bars": True})["bars"]
-        return found
+            for _ in range(PROFILED_BLOCKS):
+                for name, worker in workers.items():
+                    blocks[name].append(worker.ask({"bars": True})["bars"])
+        return {name: typical(found) for name, found in blocks.items()}
 
 
 def turn_plan(step_s: float) -> tuple[int, int]:

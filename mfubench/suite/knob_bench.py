@@ -16,10 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfubench.analysis.bar_changes import BarChange, bar_changes
+from mfubench.analysis.bar_changes import BarChange, bar_changes, typical
 from mfubench.analysis.knobs import (
-    HELPS,
-    HURTS,
     Effect,
     break_even_iters,
     effect_of,
@@ -41,6 +39,7 @@ PROCESSES = 4
 """Processes of the plain loop that an allocator is compared with."""
 TURN_S = 0.12
 """A turn lasts about this long, at least one step: fine turns let the machine's drift cancel."""
+PROFILED_BLOCKS = 3
 LONGEST_PROFILED_S = 1.0
 """Of an iteration: a profile takes about fifty, and one that would take minutes is not taken."""
 LONG_START_S = 60.0
@@ -89,20 +88,20 @@ class Turns:
         turns = [(around(base.s_per_token), self.candidate.s_per_token) for base in self.bases]
         return effect_of(*turns[0]) if len(turns) == 1 else effect_over_processes(turns)
 
+    @property
+    def base_iteration_s(self) -> float:
+        """Seconds of an iteration of the (first) baseline."""
+        tokens = self.bases[0].worker.tokens_per_step
+        return tokens * statistics.median(self.bases[0].s_per_token)
+
     def profile(self) -> None:
-        """Learn which bars a change that matters moved, from a profile of each side. No process
-        may have ended. Without a profile (compiled code on a CPU) `bars` stays None."""
-        effect, base = self.effect(), self.bases[0]
-        before_s = base.worker.tokens_per_step * statistics.median(base.s_per_token)
-        if effect.verdict not in (HELPS, HURTS) or before_s > LONGEST_PROFILED_S:
-            return
-        with contextlib.suppress(WorkerError, ValueError):
-            self.bars = bar_changes(
-                base.worker.bars(),
-                self.candidate.worker.bars(),
-                before_s=before_s,
-                after_s=before_s / effect.ratio,
-            )
+        """Learn which bars the change moved. No process may have ended."""
+        self.bars = bars_moved(
+            self.bases[0].worker,
+            self.candidate.worker,
+            before_s=self.base_iteration_s,
+            ratio=self.effect().ratio,
+        )
 
     def charged(self) -> dict[str, Any]:
         """Compilation over `HORIZON_ITERS` iterations of the candidate."""
@@ -135,6 +134,24 @@ def around(base: Sequence[float]) -> list[float]:
     [1.5, 3.0, 4.0]
     """
     return [(a + b) / 2 for a, b in zip(base, [*base[1:], base[-1]], strict=True)]
+
+
+def bars_moved(
+    base: Worker, candidate: Worker, *, before_s: float, ratio: float
+) -> list[BarChange] | None:
+    """The bars of two loops from profiles that take turns, for iterations of the same tokens: the
+    base's lasts `before_s`, the candidate is `ratio` times as fast. None where there is no profile
+    (compiled code on a CPU) and where one would take minutes."""
+    if before_s > LONGEST_PROFILED_S:
+        return None
+    try:
+        pairs = [(base.bars(), candidate.bars()) for _ in range(PROFILED_BLOCKS)]
+        before, after = ([pair[side] for pair in pairs] for side in (0, 1))
+        return bar_changes(
+            typical(before), typical(after), before_s=before_s, after_s=before_s / ratio
+        )
+    except (WorkerError, ValueError):
+        return None
 
 
 class KnobBench:
@@ -197,7 +214,7 @@ class KnobBench:
             warm(worker)
         return workers
 
-    def _bases_for(self, config: LoopConfig) -> tuple[str, LoopConfig, int]:
+    def _comparison(self, config: LoopConfig) -> tuple[str, LoopConfig, int]:
         """What a change is compared with: a name, a configuration and a number of processes.
 
         Where the change chooses the allocator, that is several processes of the loop as it is.
@@ -208,7 +225,7 @@ class KnobBench:
 
     def processes_to_start(self, config: LoopConfig) -> int:
         """How many processes `turns_with` would start for a configuration now."""
-        name, _, count = self._bases_for(config)
+        name, _, count = self._comparison(config)
         return 1 + max(0, count - len(self._resident.get(name, ())))
 
     def config_of(self, knob: Knob, config: LoopConfig | None = None) -> LoopConfig:
@@ -220,10 +237,14 @@ class KnobBench:
     def turns_with(self, config: LoopConfig) -> Iterator[Turns]:
         """Turns of a change of the baseline against the processes it is compared with; its own
         process ends with the context. Raises WorkerError."""
-        name, base, count = self._bases_for(config)
         with self.launch(config.steadied) as candidate:
-            bases = self._alive(name, base, count, beside=candidate)
+            bases = self.bases_for(config, beside=candidate)
             yield self.turns_of(bases, candidate.wait())
+
+    def bases_for(self, config: LoopConfig, *, beside: Worker | None = None) -> list[Worker]:
+        """The resident processes that a change of the baseline is compared with."""
+        name, base, count = self._comparison(config)
+        return self._alive(name, base, count, beside=beside)
 
     def turns_of(self, bases: Sequence[Worker], candidate: Worker) -> Turns:
         """Workers ready to take turns; the candidate is warmed, the bases have been before."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mfubench.analysis import rates
+from mfubench.analysis.knobs import HELPS
 from mfubench.analysis.paired import paired_ratio
 from mfubench.hardware.devices import Device
 from mfubench.measure.bare import bare_step
@@ -135,8 +136,9 @@ class CaseRunner(CaseStages):
             try:
                 with bench.turns_with(bench.config_of(knob)) as turns:
                     self._rounds(record, turns.candidate.turn, PAIRS, before=turns.base_turn)
-                    self.session.progress.phase(f"where the time of {name} goes")
-                    turns.profile()
+                    if turns.effect().verdict == HELPS:
+                        self.session.progress.phase(f"where {name} takes its time from")
+                        turns.profile()
                 if turns.candidate.worker.config.compile != "no":
                     self.session.progress.phase(f"starting {name} again")
                     with bench.start(turns.candidate.worker.config) as again:

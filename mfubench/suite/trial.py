@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mfubench.analysis.advice import Verification
 from mfubench.analysis.bar_changes import BarChange
 from mfubench.analysis.knobs import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_over_processes
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import Worker, WorkerError
-from mfubench.suite.knob_bench import PROCESSES, KnobBench, Side, Turns, ready, warm
+from mfubench.suite.knob_bench import PROCESSES, KnobBench, Side, Turns, bars_moved, ready, warm
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""
@@ -29,6 +29,8 @@ class Measured:
     effect: Effect | None = None
     reason: str | None = None
     """Why there is no effect, or none that counts."""
+    before_s: float | None = None
+    """An iteration without the change."""
     bars: Sequence[BarChange] | None = None
     is_compiled: bool = False
 
@@ -36,6 +38,13 @@ class Measured:
     def helps(self) -> bool:
         """Whether it is worth a place in a combination."""
         return self.reason is None and self.effect is not None and self.effect.verdict == HELPS
+
+    def with_bars(self, base: Worker, candidate: Worker) -> Measured:
+        """The same with the bars that moved between two processes of what was measured."""
+        assert self.effect is not None
+        assert self.before_s is not None
+        bars = bars_moved(base, candidate, before_s=self.before_s, ratio=self.effect.ratio)
+        return replace(self, bars=bars)
 
 
 def measured(
@@ -46,12 +55,11 @@ def measured(
         with turns_of as turns:
             _take(turns, has_time)
             effect = turns.effect()
-            if effect.verdict == HELPS:
-                turns.profile()
     except WorkerError as error:
         return Measured(reason=f"{error.outcome.value}: {error.reason}")
+    before_s = turns.base_iteration_s
     if turns.candidate.worker.config.compile == "no":
-        return Measured(effect=effect, bars=turns.bars)
+        return Measured(effect=effect, before_s=before_s)
     charged = turns.charged()
     reason = None
     if effect.verdict == HELPS and charged["net_ratio"] < 1 + WORTH_RATIO:
@@ -59,7 +67,7 @@ def measured(
             f"its start-up of {turns.start_up_s:.0f} s leaves ×{charged['net_ratio']:.3f} "
             f"over {charged['horizon_iters']} iterations"
         )
-    return Measured(effect=effect, reason=reason, bars=turns.bars, is_compiled=True)
+    return Measured(effect=effect, reason=reason, before_s=before_s, is_compiled=True)
 
 
 def _take(turns: Turns, has_time: Callable[[], bool]) -> None:

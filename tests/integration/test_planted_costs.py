@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from mfubench.hardware.devices import CpuDevice
-from mfubench.measure.profiling import Profile, event_cost, operators, profile_step
+from mfubench.measure.profiler_events import event_cost
+from mfubench.measure.profiling import Profile, operators, profile_step
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from model.corpus import Corpus, open_corpus

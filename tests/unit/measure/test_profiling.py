@@ -10,18 +10,12 @@ from typing import Any
 import pytest
 
 from mfubench.hardware.devices import CpuDevice
-from mfubench.measure import profiling
+from mfubench.measure import profiler_events, profiling
 from mfubench.measure.events import StepTree
 from mfubench.measure.gemms import capture_gemms
 from mfubench.measure.gpt_workload import GPTWorkload
-from mfubench.measure.profiling import (
-    Profile,
-    ProfileError,
-    event_cost,
-    operators,
-    profile_step,
-    typical,
-)
+from mfubench.measure.profiler_events import ProfileError, event_cost
+from mfubench.measure.profiling import Profile, operators, profile_step, typical
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 
@@ -163,7 +157,7 @@ def test_profiled_steps_are_the_same_steps(tiny_workload: GPTWorkload) -> None:
     for _ in range(3):
         plain()
     phased = Counting(profiled)
-    with profiling._module_ranges(profiled.model):
+    with profiler_events.module_ranges(profiled.model):
         phased()
     phased()
     phased()
@@ -208,7 +202,7 @@ def test_hooks_go_when_a_step_fails(step: TrainStep, monkeypatch: pytest.MonkeyP
     def fail(run: Callable[[], object], device: object) -> list[Any]:
         raise ProfileError("no profiler")
 
-    monkeypatch.setattr(profiling, "_events_of", fail)
+    monkeypatch.setattr(profiler_events, "events_of", fail)
     with pytest.raises(ProfileError):
         profile_step(step, event_cost_s=0.0)
     assert not any(module._forward_pre_hooks for module in step.model.modules())
@@ -217,7 +211,8 @@ def test_hooks_go_when_a_step_fails(step: TrainStep, monkeypatch: pytest.MonkeyP
 def test_a_profile_without_events_is_refused_in_a_sentence(
     step: TrainStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "_events_of", lambda run, device: [])
+    for module in (profiling, profiler_events):
+        monkeypatch.setattr(module, "events_of", lambda run, device: [])
     with pytest.raises(ProfileError, match="the profiler recorded no step"):
         profile_step(step, event_cost_s=0.0)
     with pytest.raises(ProfileError, match="recorded no events on this platform"):
@@ -230,7 +225,7 @@ def test_a_profiler_that_cannot_run_says_so(
     def broken(**_: object) -> None:
         raise RuntimeError("built without Kineto")
 
-    monkeypatch.setattr(profiling, "profile", broken)
+    monkeypatch.setattr(profiler_events, "profile", broken)
     with pytest.raises(ProfileError, match="cannot run here: built without Kineto"):
         profile_step(step)
 
