@@ -81,24 +81,26 @@ def bar_changes(
     return sorted(changes, key=lambda change: -abs(change.saved_s))
 
 
-def worth_naming(changes: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
-    """The bars that hold the change, from stored ones: name and seconds saved (negative: lost),
-    each at least a fifth of all that moved the same way as the whole.
+def worth_naming(changes: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
+    """The bars that hold a change, from stored ones: each name, the seconds saved (negative: lost)
+    and the seconds that it held before. Each has a fifth at least of all that moved the same way as
+    the iteration; what is unexplained is no bar.
 
     >>> worth_naming([
     ...     {"name": "optimizer", "before_s": 0.003, "after_s": 0.001},
-    ...     {"name": "gemm", "before_s": 0.0080, "after_s": 0.0081},
+    ...     {"name": "gemm", "before_s": 0.0080, "after_s": 0.0079},
     ... ])
-    [('optimizer', 0.002)]
+    [('optimizer', 0.002, 0.003)]
     """
-    saved = [(str(c["name"]), float(c["before_s"] - c["after_s"])) for c in changes]
-    sign = 1.0 if sum(s for _, s in saved) >= 0 else -1.0
-    moved_s = sum(max(0.0, sign * s) for _, s in saved)
-    return [
-        (n, round(s, 9))
-        for n, s in saved
-        if sign * s > 0 and sign * s >= WORTH_NAMING_SHARE * moved_s
+    total_s = sum(change["before_s"] - change["after_s"] for change in changes)
+    sign = 1.0 if total_s >= 0 else -1.0
+    moved = [
+        (str(c.get("name")), float(c["before_s"] - c["after_s"]), float(c["before_s"]))
+        for c in changes
+        if c.get("name") != UNEXPLAINED and sign * (c["before_s"] - c["after_s"]) > 0
     ]
+    least_s = WORTH_NAMING_SHARE * sum(abs(saved_s) for _, saved_s, _ in moved)
+    return [(name, round(s, 9), held_s) for name, s, held_s in moved if abs(s) >= least_s]
 
 
 def moved_bar(base: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any] | None:

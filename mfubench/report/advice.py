@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from mfubench.report.console import as_text, plain_table, wrapped
-from mfubench.report.knobs import verdict
+from mfubench.report.knobs import taken_from, verdict
 from mfubench.report.units import format_duration
 
 Data = Mapping[str, Any]
@@ -39,7 +39,8 @@ def tries_table(data: Data) -> Table:
         outcome = [verdict(effect)] if one["reason"] is None or effect["verdict"] == "helps" else []
         outcome += [one["reason"]] if one["reason"] else []
         outcome += ["kept"] if one["kept"] else []
-        outcome += [_aimed(one)] if one["kept"] and one["to_win_ratio"] is not None else []
+        if one["kept"]:
+            outcome += [text for text in (taken_from(one.get("bars")), _aimed(one)) if text]
         table.add_row(
             name,
             f"×{effect['ratio']:.3f}",
@@ -50,6 +51,9 @@ def tries_table(data: Data) -> Table:
 
 
 def _aimed(one: Data) -> str:
+    """What a stored breakdown had promised, beside what came out."""
+    if one["to_win_ratio"] is None:
+        return ""
     bars = " and ".join(one["aims_at"])
     return f"aims at {bars}, {one['to_win_ratio'] * 100:.1f} % of an iteration"
 

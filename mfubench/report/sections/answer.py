@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mfubench.analysis.collection import Collection, Document, mapping, number
 from mfubench.report.answer import answers, compile_times
 from mfubench.report.blocks import Block, Commands, Prose, Section
+from mfubench.report.knobs import taken_from
 
 
 def answer_section(collection: Collection) -> Section:
@@ -60,10 +64,27 @@ def _advice(document: Document, whose: str) -> list[Block]:
             else " It does not learn the same per token: look at the loss curves."
         )
     blocks: list[Block] = [Prose(text=whose + text, kind="lead")]
+    if sources := _sources(advice):
+        blocks.append(Prose(text=sources, kind="note"))
     lines = [str(line) for line in (advice.get("command"), *(advice.get("changes") or [])) if line]
     if lines:
         blocks.append(Commands(lines=lines))
     return blocks
+
+
+def _sources(advice: Mapping[str, Any]) -> str:
+    """Where each knob that was kept took its time from, an iteration of the same tokens."""
+    kept = [one for one in map(mapping, advice.get("tries") or []) if one.get("kept")]
+    said = [
+        f"{one.get('knob')}: {text}" for one in kept if (text := taken_from(_bars(one.get("bars"))))
+    ]
+    return "Of an iteration " + "; ".join(said) + " (profiled beside each other)." if said else ""
+
+
+def _bars(given: object) -> list[Mapping[str, Any]]:
+    """Those of a document that can be read."""
+    bars = [mapping(one) for one in given] if isinstance(given, list) else []
+    return [b for b in bars if None not in (number(b.get("before_s")), number(b.get("after_s")))]
 
 
 def gate_sentence(document: Document) -> str:

@@ -10,9 +10,14 @@ from mfubench.analysis.knobs import WORTH_RATIO, break_even_iters
 from mfubench.report.blocks import Block, Cell, Figure, Prose, Section, Table, drawn_twice
 from mfubench.report.figures.forest import ForestRow, forest
 from mfubench.report.figures.lines import Curve, curves
-from mfubench.report.knobs import compile_charges, verdict
+from mfubench.report.knobs import compile_charges, taken_from, verdict
 from mfubench.report.sections.common import Info, ok_cases, place, setting
 from mfubench.report.units import format_duration
+
+COLUMNS = (
+    *("knob", "#speed", "#low", "#high", "#pairs"),
+    *("verdict", "time taken from", "what to type or change"),
+)
 
 
 def knobs_section(collection: Collection) -> Section | None:
@@ -63,7 +68,7 @@ def _forest(cases: list[Case], name: str, key: str) -> Figure:
     )
     table = Table(
         name=f"Knobs of {name}",
-        columns=("knob", "#speed", "#low", "#high", "#pairs", "verdict", "what to type or change"),
+        columns=COLUMNS,
         rows=[_row(case) for case in cases],
         is_folded=True,
     )
@@ -80,6 +85,7 @@ def _row(case: Case) -> list[Cell]:
         Cell(text=f"{knob['high']:.3f}", value=knob["high"]),
         Cell(text=str(knob["pairs"]), value=knob["pairs"]),
         Cell(text=verdict(knob)),
+        Cell(text=taken_from(knob.get("bars"))),
         Cell(text=knob["nanogpt"]),
     ]
 
