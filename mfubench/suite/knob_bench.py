@@ -145,8 +145,9 @@ def bars_moved(
     if before_s > LONGEST_PROFILED_S:
         return None
     try:
-        pairs = [(base.bars(), candidate.bars()) for _ in range(PROFILED_BLOCKS)]
-        before, after = ([pair[side] for pair in pairs] for side in (0, 1))
+        # The candidate first: what cannot be profiled says so before anything is.
+        pairs = [(candidate.bars(), base.bars()) for _ in range(PROFILED_BLOCKS)]
+        after, before = ([pair[side] for pair in pairs] for side in (0, 1))
         return bar_changes(
             typical(before), typical(after), before_s=before_s, after_s=before_s / ratio
         )
@@ -197,7 +198,7 @@ class KnobBench:
         return self._alive(name, self.base, count) if start else self._resident.get(name, [])
 
     def _alive(
-        self, name: str, config: LoopConfig, count: int, *, beside: Worker | None = None
+        self, name: str, config: LoopConfig, count: int, *, beside: Sequence[Worker] = ()
     ) -> list[Worker]:
         workers = self._resident.setdefault(name, [])
         for worker in list(workers):
@@ -208,8 +209,8 @@ class KnobBench:
                 workers.remove(worker)
         new = self.start_several(config, count - len(workers))
         workers += new
-        if new and beside is not None:
-            beside.has_answered(START_TIMEOUT_S)  # warming is timed: nothing may build beside it
+        for worker in beside if new else ():
+            worker.has_answered(START_TIMEOUT_S)  # warming is timed: nothing may build beside it
         for worker in new:
             warm(worker)
         return workers
@@ -234,14 +235,18 @@ class KnobBench:
         return config.changed(knob.change(config, self.machine))
 
     @contextlib.contextmanager
-    def turns_with(self, config: LoopConfig) -> Iterator[Turns]:
+    def turns_with(self, config: LoopConfig, *, beside: Sequence[Worker] = ()) -> Iterator[Turns]:
         """Turns of a change of the baseline against the processes it is compared with; its own
-        process ends with the context. Raises WorkerError."""
+        process ends with the context. Processes `beside` may still build: they are waited for.
+        Raises WorkerError."""
         with self.launch(config.steadied) as candidate:
-            bases = self.bases_for(config, beside=candidate)
+            everyone = [*beside, candidate]
+            bases = self.bases_for(config, beside=everyone)
+            for worker in everyone:
+                worker.has_answered(START_TIMEOUT_S)
             yield self.turns_of(bases, candidate.wait())
 
-    def bases_for(self, config: LoopConfig, *, beside: Worker | None = None) -> list[Worker]:
+    def bases_for(self, config: LoopConfig, *, beside: Sequence[Worker] = ()) -> list[Worker]:
         """The resident processes that a change of the baseline is compared with."""
         name, base, count = self._comparison(config)
         return self._alive(name, base, count, beside=beside)

@@ -12,6 +12,7 @@ from mfubench.analysis.knobs import HELPS
 from mfubench.analysis.paired import paired_ratio
 from mfubench.hardware.devices import Device
 from mfubench.measure.bare import bare_step
+from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
 from mfubench.measure.warmup import WarmUp, rounds_for
@@ -19,7 +20,7 @@ from mfubench.measure.worker_process import WorkerError
 from mfubench.measure.workload import Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
-from mfubench.suite.knob_bench import PAIRS, warm
+from mfubench.suite.knob_bench import PAIRS, KnobBench, Turns, warm
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
@@ -134,15 +135,7 @@ class CaseRunner(CaseStages):
                 raise CaseEnded(Outcome.UNSUPPORTED, reason)
             self.session.progress.phase(f"starting {name}")
             try:
-                with bench.turns_with(bench.config_of(knob)) as turns:
-                    self._rounds(record, turns.candidate.turn, PAIRS, before=turns.base_turn)
-                    if turns.effect().verdict == HELPS:
-                        self.session.progress.phase(f"where {name} takes its time from")
-                        turns.profile()
-                if turns.candidate.worker.config.compile != "no":
-                    self.session.progress.phase(f"starting {name} again")
-                    with bench.start(turns.candidate.worker.config) as again:
-                        turns.warm_start_up_s, _ = warm(again, steps=4)
+                turns = self._knob_turns(record, bench, bench.config_of(knob))
             except WorkerError as error:
                 raise CaseEnded(error.outcome, error.reason) from None
             record.extra["knob"] |= turns.as_data()
@@ -150,6 +143,23 @@ class CaseRunner(CaseStages):
             record.tokens_per_s = 1 / statistics.median(turns.candidate.s_per_token)
             record.step_s = record.tokens_per_step / record.tokens_per_s
             record.outcome = Outcome.OK
+
+    def _knob_turns(self, record: CaseRecord, bench: KnobBench, config: LoopConfig) -> Turns:
+        """The turns of a configuration, its warm start where it compiles, and where the time was
+        taken from where it helps. Raises WorkerError."""
+        with contextlib.ExitStack() as started:
+            again = [bench.launch(config.steadied)] if config.compile != "no" else []
+            for worker in again:
+                started.enter_context(worker)
+            with bench.turns_with(config, beside=again) as turns:
+                self._rounds(record, turns.candidate.turn, PAIRS, before=turns.base_turn)
+                if turns.effect().verdict == HELPS:
+                    self.session.progress.phase("profiling both sides")
+                    turns.profile()
+            for worker in again:
+                self.session.progress.phase("starting it again")
+                turns.warm_start_up_s, _ = warm(worker.wait(), steps=4)
+        return turns
 
     def answer(self, record: CaseRecord, run: Callable[[], None]) -> None:
         """Ask a question whose answer is no step time: `run` fills the record.
