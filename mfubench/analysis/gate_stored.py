@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scipy import stats
-
 from mfubench.analysis import gate_policy as policy
 from mfubench.analysis.gate_limits import Limits, limits_for
 
@@ -54,6 +52,8 @@ def judge_stored(
     >>> judge(1.001), judge(1.10), judge(0.9)
     ('pass', 'regressed', 'improved')
     """
+    from scipy import stats  # most of a second, which a run without a baseline need not wait for
+
     change = math.log(statistics.median(rounds_s) / statistics.median(reference_s))
     about: dict[str, Any] = {"case_id": case_id, "reference": reference}
     if len(history) < LEAST_SESSIONS:

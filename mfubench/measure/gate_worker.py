@@ -11,7 +11,6 @@ The code under test comes first on the path; everything else is the harness, the
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from mfubench.measure import worker
@@ -46,4 +45,4 @@ def respond(case: Any, request: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     import torch  # noqa: F401 - before the first request, so that both sides load it at once
 
-    sys.exit(worker.main(build, respond))
+    worker.main(build, respond)

@@ -18,14 +18,13 @@ Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from mfubench.timing import time_s
 
@@ -33,14 +32,14 @@ Build = Callable[[dict[str, Any]], Any]
 Respond = Callable[[Any, dict[str, Any]], dict[str, Any]]
 
 
-def main(build: Build | None = None, respond: Respond | None = None) -> int:
+def main(build: Build | None = None, respond: Respond | None = None) -> NoReturn:
     """Serve until told to stop, or until the parent is gone."""
     # Standard output carries the protocol: what a library prints must go elsewhere.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     serve(sys.stdin, replies, build, respond)
-    gc.freeze()  # else collecting torch's modules at the end takes half a second of a pair
-    return 0
+    sys.stderr.flush()
+    os._exit(0)  # taking torch and its compiler apart takes up to a second of a pair
 
 
 def serve(
@@ -154,4 +153,4 @@ def failure(error: Exception) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
