@@ -20,11 +20,12 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import Worker, WorkerError
 from mfubench.suite import trial
 from mfubench.suite.knob import Knob
-from mfubench.suite.knob_bench import KnobBench, Turns, warm
+from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.knobs import KNOBS
 from mfubench.suite.learning import LearningBench
 from mfubench.suite.search_budget import EXPECTED_TRY_S, Budget
 from mfubench.suite.trial import Measured
+from mfubench.suite.turns import Turns, warm
 
 SINGLES_SHARE = 0.55
 """Of the budget: the rest is for combinations, the losses and the last check."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -13,21 +13,20 @@ import torch
 
 from mfubench.analysis.claims import UNTESTABLE, Figures, of_effect
 from mfubench.analysis.claims_against import OtherLoop, gpu_loop_among, loops_of
-from mfubench.analysis.knobs import effect_of
 from mfubench.analysis.paired import PairedRatio, paired_ratio
 from mfubench.analysis.rates import withhold
 from mfubench.analysis.results import read_result
 from mfubench.hardware.devices import Device
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import Worker
 from mfubench.record import CaseRecord, Outcome
-from mfubench.suite.knob_bench import KnobBench, Turns, ready
+from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
 from mfubench.suite.single import PlainTimer
+from mfubench.suite.turns import ready
 from mfubench.timing import time_s
 from model.presets import get_preset
 
@@ -36,7 +35,6 @@ PRESET = "nanogpt-cpu"
 LOOP_STEPS = 60
 BUILDS, TURNS_PER_BUILD, LOOKS = 7, 4, 2
 """Pairs of builds per look; what the first look leaves open gets a second one."""
-WARM_STEPS = 4
 EXTRA_PAIRS = 24
 EVALUATION_BATCHES = 8
 STRETCH = 10
@@ -105,24 +103,17 @@ class ClaimBench:
         return self.pairs(self.knob_bench().config_of(KNOBS_BY_NAME[name]), name, verdict)
 
     def pairs(self, config: LoopConfig, what: str, verdict: Verdict = of_effect) -> dict[str, Any]:
-        """A configuration against the CPU's baseline, in pairs of builds.
-
-        Two loops of one configuration differ by some per cent for as long as they live, as their
-        memory happens to lie: so both are built anew between pairs, and a build counts once. Where
-        `verdict` is open after the first look there is a second one.
-        """
-        bench = self.knob_bench()
+        """A configuration against the CPU's baseline, in pairs of builds. Where `verdict` is open
+        after the first look there is a second one."""
         self.phase(f"starting {what}")
-        with bench.turns_with(config) as turns:
+        with self.knob_bench().turns_with(config) as turns:
+            turns.turns_per_build = TURNS_PER_BUILD
             for _ in range(LOOKS):
                 self.phase(f"{what}: {BUILDS} pairs of builds")
-                _take_builds(turns)
-                effect = effect_of(
-                    *(_by_build(side.s_per_token) for side in (turns.bases[0], turns.candidate))
-                )
-                if verdict(asdict(effect)) != UNTESTABLE:
+                turns.take(BUILDS * TURNS_PER_BUILD)
+                if verdict(asdict(turns.effect())) != UNTESTABLE:
                     break
-            return {**turns.as_data(), **asdict(effect)}
+            return turns.as_data()
 
     def extras(self) -> dict[str, dict[str, float]]:
         """What evaluation and checkpoint add to a plain iteration, in pairs with plain ones."""
@@ -213,23 +204,6 @@ class ClaimBench:
         saved = sorted(folder.glob("*/*/[0-9]*_*.json"), key=lambda p: p.stat().st_mtime)
         found = gpu_loop_among(reversed(saved), preset=PRESET, batch_size=self.preset.batch_size)
         return found[0] if found else None
-
-
-def _take_builds(turns: Turns) -> None:
-    """`BUILDS` more builds of both sides, each for a few turns. A compiled loop stays: building it
-    anew would compile it anew."""
-    for _ in range(BUILDS):
-        for worker in (turns.bases[0].worker, turns.candidate.worker):
-            if worker.config.compile == "no":
-                worker.restart(SEED)
-                worker.run(WARM_STEPS)
-        turns.take(TURNS_PER_BUILD)
-
-
-def _by_build(s_per_token: Sequence[float]) -> list[float]:
-    """The median turn of each build."""
-    starts = range(0, len(s_per_token), TURNS_PER_BUILD)
-    return [statistics.median(s_per_token[i : i + TURNS_PER_BUILD]) for i in starts]
 
 
 def _evaluation_s(worker: Worker, batches: int) -> float:

@@ -8,151 +8,22 @@ against several processes of the plain loop.
 from __future__ import annotations
 
 import contextlib
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from mfubench.analysis.bar_changes import BarChange, bar_changes, typical
-from mfubench.analysis.knobs import (
-    Effect,
-    break_even_iters,
-    effect_of,
-    effect_over_processes,
-    net_ratio,
-)
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.cpu_kinds import performance_cpus
 from mfubench.hardware.devices import parse_device
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
-from mfubench.measure.worker_process import SETTLE_S, START_TIMEOUT_S, Worker, WorkerError
+from mfubench.measure.worker_process import START_TIMEOUT_S, Worker, WorkerError
 from mfubench.suite.knob import Knob, Machine, usable_cpus
+from mfubench.suite.turns import Side, Turns, ready, steady_step_s, steps_per_turn, warm
 from model.presets import get_preset
 
-WARM_STEPS = 12
-PAIRS = 24
 PROCESSES = 4
 """Processes of the plain loop that an allocator is compared with."""
-TURN_S = 0.12
-"""A turn lasts about this long, at least one step: fine turns let the machine's drift cancel."""
-PROFILED_BLOCKS = 3
-LONGEST_PROFILED_S = 1.0
-"""Of an iteration: a profile takes about fifty, and one that would take minutes is not taken."""
-LONG_START_S = 60.0
-HORIZON_ITERS = 2000
-"""Iterations over which compilation is charged."""
-
-
-@dataclass
-class Side:
-    """A worker that takes turns, and the seconds per token of each turn."""
-
-    worker: Worker
-    steps: int
-    s_per_token: list[float] = field(default_factory=list)
-
-    def turn(self) -> None:
-        self.s_per_token.append(self.worker.turn(self.steps) / self.worker.tokens_per_step)
-        time.sleep(SETTLE_S)
-
-
-@dataclass
-class Turns:
-    """Baselines and a candidate that take turns."""
-
-    bases: list[Side]
-    candidate: Side
-    start_up_s: float
-    """What the candidate's first steps took beyond steady ones."""
-    warm_start_up_s: float | None = None
-    """The same in another process that finds the compiled code of the first."""
-    bars: list[BarChange] | None = None
-    """Where the time went or came from; None until `profile`, and where nothing says so."""
-
-    def base_turn(self) -> None:
-        for base in self.bases:
-            base.turn()
-
-    def take(self, pairs: int) -> None:
-        """A turn of every side, `pairs` times."""
-        for _ in range(pairs):
-            self.base_turn()
-            self.candidate.turn()
-
-    def effect(self) -> Effect:
-        """Over turns with one baseline, over processes with several."""
-        turns = [(around(base.s_per_token), self.candidate.s_per_token) for base in self.bases]
-        return effect_of(*turns[0]) if len(turns) == 1 else effect_over_processes(turns)
-
-    @property
-    def base_iteration_s(self) -> float:
-        """Seconds of an iteration of the (first) baseline."""
-        tokens = self.bases[0].worker.tokens_per_step
-        return tokens * statistics.median(self.bases[0].s_per_token)
-
-    def profile(self) -> None:
-        """Learn which bars the change moved. No process may have ended."""
-        self.bars = bars_moved(
-            self.bases[0].worker,
-            self.candidate.worker,
-            before_s=self.base_iteration_s,
-            ratio=self.effect().ratio,
-        )
-
-    def charged(self) -> dict[str, Any]:
-        """Compilation over `HORIZON_ITERS` iterations of the candidate."""
-        tokens = self.candidate.worker.tokens_per_step
-        base_s = tokens * statistics.median_high(self.bases[0].s_per_token)
-        candidate_s = tokens * statistics.median_high(self.candidate.s_per_token)
-        return {
-            "start_up_s": self.start_up_s,
-            "warm_start_up_s": self.warm_start_up_s,
-            "break_even_iters": break_even_iters(self.start_up_s, base_s, candidate_s),
-            "net_ratio": net_ratio(self.start_up_s, base_s, candidate_s, HORIZON_ITERS),
-            "horizon_iters": HORIZON_ITERS,
-        }
-
-    def as_data(self) -> dict[str, Any]:
-        """The effect and the pairs, in JSON types."""
-        data = asdict(self.effect())
-        data["base_s_per_token"] = [base.s_per_token for base in self.bases]
-        data["candidate_s_per_token"] = self.candidate.s_per_token
-        data["bars"] = None if self.bars is None else [asdict(bar) for bar in self.bars]
-        if self.candidate.worker.config.compile != "no":
-            data |= self.charged()
-        return data
-
-
-def around(base: Sequence[float]) -> list[float]:
-    """For each turn of a candidate the mean of the baseline's turns before and after it.
-
-    >>> around([1.0, 2.0, 4.0])
-    [1.5, 3.0, 4.0]
-    """
-    return [(a + b) / 2 for a, b in zip(base, [*base[1:], base[-1]], strict=True)]
-
-
-def bars_moved(
-    base: Worker, candidate: Worker, *, before_s: float, ratio: float
-) -> list[BarChange] | None:
-    """The bars of two loops from profiles that take turns, for iterations of the same tokens: the
-    base's lasts `before_s`, the candidate is `ratio` times as fast. None where there is no profile
-    (compiled code on a CPU) and where one would take minutes."""
-    if before_s > LONGEST_PROFILED_S:
-        return None
-    try:
-        # The candidate first: what cannot be profiled says so before anything is.
-        pairs = [(candidate.bars(), base.bars()) for _ in range(PROFILED_BLOCKS)]
-        after, before = ([pair[side] for pair in pairs] for side in (0, 1))
-        return bar_changes(
-            typical(before), typical(after), before_s=before_s, after_s=before_s / ratio
-        )
-    except (WorkerError, ValueError):
-        return None
 
 
 class KnobBench:
@@ -282,34 +153,3 @@ def machine_of(base: LoopConfig) -> Machine:
         fast_cpus=performance_cpus(cpus),
         vocab_size=get_preset(base.preset).config.vocab_size,
     )
-
-
-def warm(worker: Worker, steps: int = WARM_STEPS) -> tuple[float, float]:
-    """Seconds by which the first two steps and the first evaluation exceed steady ones, and those
-    of a steady step. A compiled model is compiled for the evaluation once more."""
-    times_s = worker.run(1)
-    times_s += worker.run(steps if times_s[0] < LONG_START_S else 3)
-    steady_s = statistics.median_high(times_s[-5:])
-    first_s, second_s = worker.evaluation_s(), worker.evaluation_s()
-    worker.save()
-    excess_s = [first_s - second_s, *(t - steady_s for t in times_s[:2])]
-    return sum(max(0.0, s) for s in excess_s), steady_s
-
-
-def steady_step_s(worker: Worker) -> float:
-    """Seconds of a step of a worker that has been warmed."""
-    return statistics.median_high(worker.run(3))
-
-
-def ready(worker: Worker) -> Side:
-    """A worker that has been warmed, ready to take turns."""
-    return Side(worker, steps_per_turn(steady_step_s(worker)))
-
-
-def steps_per_turn(step_s: float) -> int:
-    """How many steps make a turn.
-
-    >>> steps_per_turn(0.040), steps_per_turn(3.0)
-    (3, 1)
-    """
-    return max(1, round(TURN_S / max(step_s, 1e-6)))

@@ -20,10 +20,11 @@ from mfubench.measure.worker_process import WorkerError
 from mfubench.measure.workload import Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
-from mfubench.suite.knob_bench import PAIRS, KnobBench, Turns, warm
+from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
+from mfubench.suite.turns import PAIRS, TURNS_PER_BUILD, Turns, warm
 from mfubench.timing import time_s
 from model.presets import get_preset
 
@@ -145,20 +146,25 @@ class CaseRunner(CaseStages):
             record.outcome = Outcome.OK
 
     def _knob_turns(self, record: CaseRecord, bench: KnobBench, config: LoopConfig) -> Turns:
-        """The turns of a configuration, its warm start where it compiles, and where the time was
-        taken from where it helps. Raises WorkerError."""
+        """The turns of a configuration, and where the time was taken from where it helps. What
+        compiles is started twice, and each process takes half the turns. Raises WorkerError."""
         with contextlib.ExitStack() as started:
             again = [bench.launch(config.steadied)] if config.compile != "no" else []
             for worker in again:
                 started.enter_context(worker)
             with bench.turns_with(config, beside=again) as turns:
-                self._rounds(record, turns.candidate.turn, PAIRS, before=turns.base_turn)
+                turns.turns_per_build = TURNS_PER_BUILD if len(turns.bases) == 1 else 0
+
+                def prepare() -> None:
+                    if again and len(turns.candidate.s_per_token) == PAIRS // 2:
+                        turns.warm_start_up_s, _ = warm(again[0].wait(), steps=4)
+                        turns.candidate.worker = again.pop()
+                    turns.prepare()
+
+                self._rounds(record, turns.candidate.turn, PAIRS, before=prepare)
                 if turns.effect().verdict == HELPS:
                     self.session.progress.phase("profiling both sides")
                     turns.profile()
-            for worker in again:
-                self.session.progress.phase("starting it again")
-                turns.warm_start_up_s, _ = warm(worker.wait(), steps=4)
         return turns
 
     def answer(self, record: CaseRecord, run: Callable[[], None]) -> None:

@@ -12,7 +12,8 @@ from mfubench.analysis.bar_changes import BarChange
 from mfubench.analysis.knobs import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_over_processes
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import Worker, WorkerError
-from mfubench.suite.knob_bench import PROCESSES, KnobBench, Side, Turns, bars_moved, ready, warm
+from mfubench.suite.knob_bench import PROCESSES, KnobBench
+from mfubench.suite.turns import Side, Turns, bars_moved, ready, warm
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""

@@ -15,7 +15,7 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import WorkerError
 from mfubench.record import Outcome
 from mfubench.report.advice import advice_text
-from mfubench.suite import advise, knob_bench
+from mfubench.suite import advise, turns
 from mfubench.suite.advise import Search
 from mfubench.suite.knob import Knob
 from mfubench.suite.knob_bench import KnobBench
@@ -126,7 +126,7 @@ TANH = knob("tanh", gelu="tanh", numerics=True)
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knob_bench, "SETTLE_S", 0.0)
+    monkeypatch.setattr(turns, "SETTLE_S", 0.0)
 
 
 def speed_of(**factors: float) -> Speed:
