@@ -19,7 +19,19 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import START_TIMEOUT_S, Worker, WorkerError
 from mfubench.suite.knob import Knob, Machine, usable_cpus
-from mfubench.suite.turns import Side, Turns, ready, steady_step_s, steps_per_turn, warm
+from mfubench.suite.turns import (
+    FEW_WARM_STEPS,
+    FINE_TURN_S,
+    TURN_S,
+    WARM_STEPS,
+    ProcessPairs,
+    Side,
+    Turns,
+    ready,
+    steady_step_s,
+    steps_per_turn,
+    warm,
+)
 from model.presets import get_preset
 
 PROCESSES = 4
@@ -65,7 +77,7 @@ class KnobBench:
     def plain_baselines(self, *, start: bool = True) -> list[Worker]:
         """Several resident processes of the loop as it is, those that run if none may be started;
         one where nothing is steadied."""
-        name, count = ("plain", PROCESSES) if self.base != self.base.steadied else ("steadied", 1)
+        name, count = ("plain", PROCESSES) if self.allocator_states_differ else ("steadied", 1)
         return self._alive(name, self.base, count) if start else self._resident.get(name, [])
 
     def _alive(
@@ -84,14 +96,14 @@ class KnobBench:
             worker.has_answered(START_TIMEOUT_S)  # warming is timed: nothing may build beside it
         for worker in new:
             warm(worker)
-        return workers
+        return workers[:count]
 
     def _comparison(self, config: LoopConfig) -> tuple[str, LoopConfig, int]:
         """What a change is compared with: a name, a configuration and a number of processes.
 
         Where the change chooses the allocator, that is several processes of the loop as it is.
         """
-        if config.chooses_allocator and self.base != self.base.steadied:
+        if config.chooses_allocator and self.allocator_states_differ:
             return "plain", self.base, PROCESSES
         return "steadied", self.base.steadied, 1
 
@@ -122,12 +134,42 @@ class KnobBench:
         name, base, count = self._comparison(config)
         return self._alive(name, base, count, beside=beside)
 
-    def turns_of(self, bases: Sequence[Worker], candidate: Worker) -> Turns:
+    @property
+    def allocator_states_differ(self) -> bool:
+        """Whether processes of the baseline differ by what their allocators do, as on a CPU."""
+        return self.base != self.base.steadied
+
+    @contextlib.contextmanager
+    def process_pairs_with(self, config: LoopConfig) -> Iterator[ProcessPairs]:
+        """The same in `PROCESSES` pairs of processes. Raises WorkerError."""
+        name, base, _ = self._comparison(config)
+        with contextlib.ExitStack() as started:
+            candidates = [
+                started.enter_context(self.launch(config.steadied)) for _ in range(PROCESSES)
+            ]
+            bases = self._alive(name, base, PROCESSES, beside=candidates)
+            for worker in candidates:
+                worker.wait()
+            yield ProcessPairs(
+                [
+                    self.turns_of([base], candidate, turn_s=FINE_TURN_S, warm_steps=FEW_WARM_STEPS)
+                    for base, candidate in zip(bases, candidates, strict=True)
+                ]
+            )
+
+    def turns_of(
+        self,
+        bases: Sequence[Worker],
+        candidate: Worker,
+        *,
+        turn_s: float = TURN_S,
+        warm_steps: int = WARM_STEPS,
+    ) -> Turns:
         """Workers ready to take turns; the candidate is warmed, the bases have been before."""
-        start_up_s, step_s = warm(candidate)
+        start_up_s, step_s = warm(candidate, warm_steps)
         return Turns(
-            bases=[ready(base) for base in bases],
-            candidate=Side(candidate, steps_per_turn(step_s)),
+            bases=[ready(base, turn_s) for base in bases],
+            candidate=Side(candidate, steps_per_turn(step_s, turn_s)),
             start_up_s=start_up_s,
         )
 

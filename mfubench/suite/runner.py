@@ -20,15 +20,24 @@ from mfubench.measure.worker_process import WorkerError
 from mfubench.measure.workload import Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
-from mfubench.suite.knob_bench import KnobBench
+from mfubench.suite.knob_bench import PROCESSES, KnobBench
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
-from mfubench.suite.turns import PAIRS, TURNS_PER_BUILD, Turns, warm
+from mfubench.suite.turns import (
+    TURNS,
+    TURNS_PER_BUILD,
+    TURNS_PER_PROCESS,
+    ProcessPairs,
+    Turns,
+    warm,
+)
 from mfubench.timing import time_s
 from model.presets import get_preset
 
 HARNESS_TOLERANCE = 0.01
+LONGEST_STEP_S = 1.0
+"""A longer step is measured in one pair of processes: eight would take hours, and memory."""
 
 
 class CaseRunner(CaseStages):
@@ -140,31 +149,57 @@ class CaseRunner(CaseStages):
             except WorkerError as error:
                 raise CaseEnded(error.outcome, error.reason) from None
             record.extra["knob"] |= turns.as_data()
-            record.tokens_per_step = turns.candidate.worker.tokens_per_step
-            record.tokens_per_s = 1 / statistics.median(turns.candidate.s_per_token)
+            record.tokens_per_step = turns.tokens_per_step
+            record.tokens_per_s = 1 / statistics.median(turns.s_per_token)
             record.step_s = record.tokens_per_step / record.tokens_per_s
             record.outcome = Outcome.OK
 
-    def _knob_turns(self, record: CaseRecord, bench: KnobBench, config: LoopConfig) -> Turns:
-        """The turns of a configuration, and where the time was taken from where it helps. What
-        compiles is started twice, and each process takes half the turns. Raises WorkerError."""
+    def _knob_turns(
+        self, record: CaseRecord, bench: KnobBench, config: LoopConfig
+    ) -> Turns | ProcessPairs:
+        """The turns of a configuration, and where the time was taken from where it helps. Raises
+        WorkerError."""
+        several = (
+            config.compile == "no"  # compiling in each process would take minutes
+            and bench.allocator_states_differ
+            and bench.base_step_s() < LONGEST_STEP_S
+        )
         with contextlib.ExitStack() as started:
-            again = [bench.launch(config.steadied)] if config.compile != "no" else []
-            for worker in again:
-                started.enter_context(worker)
-            with bench.turns_with(config, beside=again) as turns:
-                turns.turns_per_build = TURNS_PER_BUILD if len(turns.bases) == 1 else 0
+            if several:
+                pairs = started.enter_context(bench.process_pairs_with(config))
+                self._rounds(
+                    record, pairs.turn, PROCESSES * TURNS_PER_PROCESS, before=pairs.prepare
+                )
+                turns: Turns | ProcessPairs = pairs
+            else:
+                turns = self._turns_of_builds(record, bench, config, started)
+            if turns.effect().verdict == HELPS:
+                self.session.progress.phase("profiling both sides")
+                turns.profile()
+        return turns
 
-                def prepare() -> None:
-                    if again and len(turns.candidate.s_per_token) == PAIRS // 2:
-                        turns.warm_start_up_s, _ = warm(again[0].wait(), steps=4)
-                        turns.candidate.worker = again.pop()
-                    turns.prepare()
+    def _turns_of_builds(
+        self,
+        record: CaseRecord,
+        bench: KnobBench,
+        config: LoopConfig,
+        started: contextlib.ExitStack,
+    ) -> Turns:
+        """Loops built anew between turns. What compiles stays as it is, and has two processes, cold
+        and warm, that take half the turns each."""
+        again = [bench.launch(config.steadied)] if config.compile != "no" else []
+        for worker in again:
+            started.enter_context(worker)
+        turns = started.enter_context(bench.turns_with(config, beside=again))
+        turns.turns_per_build = TURNS_PER_BUILD
 
-                self._rounds(record, turns.candidate.turn, PAIRS, before=prepare)
-                if turns.effect().verdict == HELPS:
-                    self.session.progress.phase("profiling both sides")
-                    turns.profile()
+        def prepare() -> None:
+            if again and len(turns.s_per_token) == TURNS // 2:
+                turns.warm_start_up_s, _ = warm(again[0].wait(), steps=4)
+                turns.candidate.worker = again.pop()
+            turns.prepare()
+
+        self._rounds(record, turns.turn, TURNS, before=prepare)
         return turns
 
     def answer(self, record: CaseRecord, run: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from mfubench.analysis.knobs import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import Worker, WorkerError
 from mfubench.suite.knob_bench import PROCESSES, KnobBench
-from mfubench.suite.turns import Side, Turns, bars_moved, ready, warm
+from mfubench.suite.turns import FINE_TURN_S, Side, Turns, bars_moved, ready, warm
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""
@@ -93,7 +93,8 @@ def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verifi
         bases = bench.plain_baselines()
         bases = [*bases, *_fresh(bench, bench.base, PROCESSES - len(bases), stack)]
         candidates = _fresh(bench, config, PROCESSES, stack)
-        return verification_of([*map(ready, bases)], [*map(ready, candidates)], rounds=rounds)
+        sides = [[ready(worker, FINE_TURN_S) for worker in side] for side in (bases, candidates)]
+        return verification_of(*sides, rounds=rounds)
 
 
 def _fresh(

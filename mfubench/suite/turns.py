@@ -19,12 +19,16 @@ from mfubench.analysis.knobs import (
 from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
 
-WARM_STEPS, REBUILT_WARM_STEPS = 12, 4
-PAIRS, TURNS_PER_BUILD = 24, 3
-"""Turns of a knob. Two loops of one configuration differ by some per cent for as long as they live,
-as their memory happens to lie: so both are built anew, and a build counts once."""
+WARM_STEPS, FEW_WARM_STEPS = 12, 5
+TURNS, TURNS_PER_BUILD = 24, 3
+"""Of a knob in one or two processes. Two loops of one configuration differ by some per cent for as
+long as they live, as their memory happens to lie: so both are built anew, and a build counts once.
+"""
 TURN_S = 0.12
 """A turn lasts about this long, at least one step: fine turns let the machine's drift cancel."""
+TURNS_PER_PROCESS, FINE_TURN_S = 12, 0.03
+"""Of several pairs of processes. The machine's speed changes within a tenth of a second, so that
+many short turns tell more than few long ones of the same total."""
 LONG_START_S = 60.0
 PROFILED_BLOCKS = 3
 LONGEST_PROFILED_S = 1.0
@@ -70,18 +74,32 @@ class Turns:
         for base in self.bases:
             base.turn()
 
+    def turn(self) -> None:
+        """A turn of the candidate."""
+        self.candidate.turn()
+
     def take(self, turns: int) -> None:
         """A turn of every side, `turns` times."""
         for _ in range(turns):
             self.prepare()
-            self.candidate.turn()
+            self.turn()
+
+    @property
+    def s_per_token(self) -> list[float]:
+        """The candidate's turns."""
+        return self.candidate.s_per_token
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Of the candidate."""
+        return self.candidate.worker.tokens_per_step
 
     def _build_anew(self) -> None:
         """A compiled loop stays: building it anew would compile it anew."""
         for worker in (side.worker for side in (*self.bases, self.candidate)):
             if worker.config.compile == "no":
                 worker.restart(SEED)
-                worker.turn(REBUILT_WARM_STEPS)
+                worker.turn(FEW_WARM_STEPS)
 
     def effect(self) -> Effect:
         """Over builds, over processes where there are several, else over turns."""
@@ -101,12 +119,12 @@ class Turns:
 
     def profile(self) -> None:
         """Learn which bars the change moved. No process may have ended."""
-        self.bars = bars_moved(
-            self.bases[0].worker,
-            self.candidate.worker,
-            before_s=self.base_iteration_s,
-            ratio=self.effect().ratio,
-        )
+        self.bars = self.bars_at(self.effect().ratio)
+
+    def bars_at(self, ratio: float) -> list[BarChange] | None:
+        """The bars that moved, for a candidate `ratio` times as fast."""
+        base, candidate = self.bases[0].worker, self.candidate.worker
+        return bars_moved(base, candidate, before_s=self.base_iteration_s, ratio=ratio)
 
     def charged(self) -> dict[str, Any]:
         """Compilation over `HORIZON_ITERS` iterations of the candidate."""
@@ -127,10 +145,73 @@ class Turns:
         data["base_s_per_token"] = [base.s_per_token for base in self.bases]
         data["candidate_s_per_token"] = self.candidate.s_per_token
         data["turns_per_build"] = self.turns_per_build
-        data["bars"] = None if self.bars is None else [asdict(bar) for bar in self.bars]
+        data["bars"] = bars_data(self.bars)
         if self.candidate.worker.config.compile != "no":
             data |= self.charged()
         return data
+
+
+@dataclass
+class ProcessPairs:
+    """Pairs of processes, one of the baseline and one of the candidate, that take turns pair by
+    pair. A pair is the unit of the interval."""
+
+    pairs: list[Turns]
+    bars: list[BarChange] | None = None
+
+    @property
+    def _next(self) -> Turns:
+        """The pair whose turn it is."""
+        return min(self.pairs, key=lambda pair: len(pair.s_per_token))
+
+    def prepare(self) -> None:
+        """Before each turn of a candidate, the turn of its baseline."""
+        self._next.prepare()
+
+    def turn(self) -> None:
+        """A turn of the candidate whose baseline had the last one."""
+        self._next.turn()
+
+    def take(self, turns: int) -> None:
+        """So many turns of every side."""
+        for _ in range(turns * len(self.pairs)):
+            self.prepare()
+            self.turn()
+
+    @property
+    def s_per_token(self) -> list[float]:
+        """The candidates' turns, process after process."""
+        return [seconds for pair in self.pairs for seconds in pair.s_per_token]
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Of the candidate."""
+        return self.pairs[0].tokens_per_step
+
+    def effect(self) -> Effect:
+        """Over processes."""
+        return effect_over_processes(
+            [(around(pair.bases[0].s_per_token), pair.s_per_token) for pair in self.pairs]
+        )
+
+    def profile(self) -> None:
+        """Learn which bars the change moved, from one pair. No process may have ended."""
+        self.bars = self.pairs[0].bars_at(self.effect().ratio)
+
+    def as_data(self) -> dict[str, Any]:
+        """The effect and the pairs, in JSON types."""
+        return {
+            **asdict(self.effect()),
+            "base_s_per_token": [pair.bases[0].s_per_token for pair in self.pairs],
+            "candidate_s_per_token": self.s_per_token,
+            "turns_per_build": 0,
+            "bars": bars_data(self.bars),
+        }
+
+
+def bars_data(bars: Sequence[BarChange] | None) -> list[dict[str, Any]] | None:
+    """JSON types."""
+    return None if bars is None else [asdict(bar) for bar in bars]
 
 
 def around(base: Sequence[float]) -> list[float]:
@@ -187,15 +268,15 @@ def steady_step_s(worker: Worker) -> float:
     return statistics.median_high(worker.run(3))
 
 
-def ready(worker: Worker) -> Side:
+def ready(worker: Worker, turn_s: float = TURN_S) -> Side:
     """A worker that has been warmed, ready to take turns."""
-    return Side(worker, steps_per_turn(steady_step_s(worker)))
+    return Side(worker, steps_per_turn(steady_step_s(worker), turn_s))
 
 
-def steps_per_turn(step_s: float) -> int:
+def steps_per_turn(step_s: float, turn_s: float) -> int:
     """How many steps make a turn.
 
-    >>> steps_per_turn(0.040), steps_per_turn(3.0)
+    >>> steps_per_turn(0.040, 0.12), steps_per_turn(3.0, 0.12)
     (3, 1)
     """
-    return max(1, round(TURN_S / max(step_s, 1e-6)))
+    return max(1, round(turn_s / max(step_s, 1e-6)))
