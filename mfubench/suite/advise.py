@@ -208,7 +208,10 @@ class Search:
         return None
 
     def _no_budget(self, changed: LoopConfig, current: _Current) -> str | None:
-        needed = [changed, self._config] if current.worker is None else [changed]
+        """The first knob has been measured alone; each further one is, on top of those kept."""
+        needed: list[LoopConfig] = []
+        if self._kept:
+            needed = [changed] if current.worker is not None else [changed, self._config]
         if self._budget.spare_s(changed) >= self._budget.expected_s(*needed):
             return None
         self._is_cut = True
