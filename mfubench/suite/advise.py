@@ -172,8 +172,10 @@ class Search:
         )
 
     def _warm(self, config: LoopConfig) -> Worker:
-        worker = self._bench.start(config.steadied)
-        warm(worker)
+        with contextlib.ExitStack() as started:
+            worker = started.enter_context(self._bench.start(config.steadied))
+            warm(worker)
+            started.pop_all()
         return worker
 
     def _explained(self, measured: Measured, current: _Current) -> Measured:
