@@ -26,7 +26,7 @@ long as they live, as their memory happens to lie: so both are built anew, and a
 """
 TURN_S = 0.12
 """A turn lasts about this long, at least one step: fine turns let the machine's drift cancel."""
-TURNS_PER_PROCESS, FINE_TURN_S = 12, 0.03
+TURNS_PER_PROCESS, FINE_TURN_S = 8, 0.03
 """Of several pairs of processes. The machine's speed changes within a tenth of a second, so that
 many short turns tell more than few long ones of the same total."""
 LONG_START_S = 60.0
