@@ -21,7 +21,6 @@ def knob_table(infos: Sequence[Info]) -> Table:
     table.add_column("speed", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("time taken from", overflow="fold")
     table.add_column("what to type or change", overflow="fold")
     for info in sorted(infos, key=lambda i: -i["knob"]["ratio"]):
         knob = info["knob"]
@@ -30,7 +29,6 @@ def knob_table(infos: Sequence[Info]) -> Table:
             f"×{knob['ratio']:.3f}",
             f"{knob['low']:.3f}–{knob['high']:.3f}",
             verdict(knob),
-            taken_from(knob.get("bars")),
             knob["nanogpt"],
         )
     return table
@@ -53,23 +51,32 @@ def verdict(knob: Info) -> str:
 
 
 def taken_from(bars: Sequence[Info] | None) -> str:
-    """The bars that a knob took its time from, of what each held; empty where none was measured.
+    """The bars that a knob took its time from, of what each held, and those it gave some to; empty
+    where none was measured.
 
     >>> taken_from([{"name": "optimizer", "before_s": 0.0019, "after_s": 0.0007}])
     '1.2 of 1.9 ms from optimizer'
+    >>> gemm = {"name": "gemm", "before_s": 0.028, "after_s": 0.014}
+    >>> taken_from([gemm, {"name": "copies", "before_s": 0.001, "after_s": 0.009}])
+    '14 of 28 ms from gemm, giving 8 ms to copies'
     """
-    words = []
-    for name, saved_s, held_s in worth_naming(bars or ()):
-        if saved_s > 0:
-            saved, held = f"{saved_s * 1e3:.3g}", f"{held_s * 1e3:.3g}"
-            words.append(f"{saved} of {held} ms from {name}")
-    return ", ".join(words)
+    changes = worth_naming(bars or ())
+    taken = [
+        f"{c.saved_s * 1e3:.3g} of {c.before_s * 1e3:.3g} ms from {c.name}"
+        for c in changes
+        if c.saved_s > 0
+    ]
+    given = [f"{-c.saved_s * 1e3:.3g} ms to {c.name}" for c in changes if c.saved_s < 0]
+    if given:
+        taken.append("giving " + " and ".join(given))
+    return ", ".join(taken)
 
 
-def knob_line(info: Info) -> str:
-    """One knob's effect, short."""
-    knob = info["knob"]
-    return f"×{knob['ratio']:.3f} tokens/s ({knob['low']:.3f}–{knob['high']:.3f}): {verdict(knob)}"
+def time_sources(infos: Sequence[Info]) -> list[str]:
+    """Where the knobs that help took their time from, a line per knob, in the table's order."""
+    knobs = sorted((info["knob"] for info in infos), key=lambda knob: -knob["ratio"])
+    told = [(knob["name"], taken_from(knob.get("bars"))) for knob in knobs]
+    return [f"{name} took {text}" for name, text in told if text]
 
 
 def compile_charges(infos: Sequence[Info]) -> list[str]:

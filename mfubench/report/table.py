@@ -12,7 +12,7 @@ from mfubench.report.answer import answers, compile_times
 from mfubench.report.breakdown import breakdown_sentences, breakdown_table, breakdown_title
 from mfubench.report.claims import claims_table
 from mfubench.report.console import WIDTH, as_text, plain_table, wrapped
-from mfubench.report.knobs import compile_charges, knob_table
+from mfubench.report.knobs import compile_charges, knob_table, time_sources
 from mfubench.report.lines import Info, ceiling_rate, harness_ratio
 from mfubench.report.units import UNKNOWN, format_bytes, format_share, format_si
 
@@ -49,6 +49,8 @@ def _parts(infos: Sequence[Info]) -> list[RenderableType]:
             parts.append(Text(f"{info['case_id']}: {info['breakdown_problem']}\n"))
     if knobs := [i for i in ok if i["question"] == "knob"]:
         parts.append(knob_table(knobs))
+        if sources := time_sources(knobs):
+            parts.append(Text("\n".join(["Of an iteration of the same tokens:", *sources, ""])))
         parts.extend(Text(sentence + "\n") for sentence in compile_charges(knobs))
     if claims := [i for i in infos if "claim" in i]:
         parts.append(claims_table(claims))
