@@ -45,16 +45,20 @@ class CausalSelfAttention(nn.Module):
         q_BHTQ = q_BTC.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
         k_BHTQ = k_BTC.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
         v_BHTQ = v_BTC.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
-        y_BHTQ = F.scaled_dot_product_attention(
+        y_BHTQ = self.attend(q_BHTQ, k_BHTQ, v_BHTQ)
+        y_BTC = y_BHTQ.transpose(1, 2).contiguous().view(B, T, C)
+        out_BTC: Tensor = self.resid_dropout(self.c_proj(y_BTC))
+        return out_BTC
+
+    def attend(self, q_BHTQ: Tensor, k_BHTQ: Tensor, v_BHTQ: Tensor) -> Tensor:
+        """Causal softmax attention; the result has the shape and dtype of the queries."""
+        return F.scaled_dot_product_attention(
             q_BHTQ,
             k_BHTQ,
             v_BHTQ,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=True,
         )
-        y_BTC = y_BHTQ.transpose(1, 2).contiguous().view(B, T, C)
-        out_BTC: Tensor = self.resid_dropout(self.c_proj(y_BTC))
-        return out_BTC
 
 
 class MLP(nn.Module):

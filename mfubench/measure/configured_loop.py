@@ -32,7 +32,7 @@ from mfubench.measure.train_step import (
 )
 from mfubench.measure.workload import LoopSettings
 from model.corpus import Corpus
-from model.gpt import GPT, MLP, Block
+from model.gpt import GPT, MLP, Block, CausalSelfAttention
 from model.optimizer import make_adamw
 from model.presets import Preset, get_preset
 
@@ -191,11 +191,28 @@ def configured_model(preset: Preset, config: LoopConfig) -> nn.Module:
         for module in model.modules():
             if isinstance(module, MLP):
                 module.gelu = nn.GELU(approximate="tanh")
+    if config.attention == "float32":
+        for module in model.modules():
+            if isinstance(module, CausalSelfAttention):
+                _attends_in_float32(module)
     if config.activation_checkpointing:
         for module in model.modules():
             if isinstance(module, Block):
                 _checkpointed(module)
     return model.to(torch.bfloat16) if config.weights == "bfloat16" else model
+
+
+def _attends_in_float32(attention: CausalSelfAttention) -> None:
+    """Let an attention run in float32 inside a model of another type: the CPU's fused kernel has no
+    bfloat16 instructions to gain from, and converts."""
+    plain = attention.attend
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        with torch.autocast(q.device.type, enabled=False):
+            y = plain(q.float(), k.float(), v.float())
+        return y.to(q.dtype)
+
+    attention.attend = attend  # type: ignore[method-assign]
 
 
 def _checkpointed(block: Block) -> None:

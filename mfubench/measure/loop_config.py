@@ -12,7 +12,7 @@ from typing import Any
 from mfubench.hardware.dtypes import DTYPES
 
 COMPILE_MODES = ("no", "default", "reduce-overhead", "max-autotune")
-ATTENTIONS = ("default", "fused", "math")
+ATTENTIONS = ("default", "fused", "math", "float32")
 GELUS = ("exact", "tanh")
 OPTIMIZERS = ("default", "for-loop", "foreach", "fused")
 LOADERS = ("inline", "fixed", "thread", "workers-2", "workers-4")

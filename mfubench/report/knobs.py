@@ -72,6 +72,12 @@ def taken_from(bars: Sequence[Info] | None) -> str:
     return ", ".join(taken)
 
 
+def knob_line(info: Info) -> str:
+    """One knob's effect, short."""
+    knob = info["knob"]
+    return f"×{knob['ratio']:.3f} tokens/s ({knob['low']:.3f}–{knob['high']:.3f}): {verdict(knob)}"
+
+
 def time_sources(infos: Sequence[Info]) -> list[str]:
     """Where the knobs that help took their time from, a line per knob, in the table's order."""
     knobs = sorted((info["knob"] for info in infos), key=lambda knob: -knob["ratio"])
