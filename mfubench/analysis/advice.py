@@ -27,7 +27,7 @@ class Try:
     kept: bool = False
     aims_at: tuple[str, ...] = ()
     to_win_ratio: float | None = None
-    """Share of an iteration that these bars had to win; None where no breakdown says so."""
+    """Share of an iteration that these bars had to win; None where no profile says so."""
     bars: tuple[BarChange, ...] | None = None
     """Where the time was taken from, measured; None where it was not."""
 
@@ -95,19 +95,25 @@ class Advice:
 def to_win(account: Mapping[str, Any] | None) -> dict[str, float] | None:
     """Each bar's share of the step that can be won, from a stored breakdown.
 
-    A bar without a floor (data, evaluation) may go altogether.
+    A bar without a floor (data, evaluation) may go altogether. So may the products (`gemm`, the sum
+    of their bars): their floor is of their dtype, and a knob may change it.
 
-    >>> bars = [{"name": "data", "seconds": 0.3, "to_win_s": None}]
+    >>> bars = [
+    ...     {"name": "data", "seconds": 0.3, "to_win_s": None},
+    ...     {"name": "gemm shapes", "seconds": 15.0, "to_win_s": 0.0},
+    ... ]
     >>> to_win({"step_s": 30.0, "bars": bars})
-    {'data': 0.01}
+    {'data': 0.01, 'gemm shapes': 0.0, 'gemm': 0.5}
     """
     if account is None:
         return None
     step_s = account["step_s"]
-    return {
+    found = {
         bar["name"]: (bar["seconds"] if bar["to_win_s"] is None else bar["to_win_s"]) / step_s
         for bar in account["bars"]
     }
+    gemms_s = sum(bar["seconds"] for bar in account["bars"] if bar["name"].startswith("gemm"))
+    return {**found, "gemm": gemms_s / step_s}
 
 
 def prospect(aims_at: tuple[str, ...], winnable: Mapping[str, float] | None) -> float | None:

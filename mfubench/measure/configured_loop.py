@@ -212,7 +212,7 @@ def _attends_in_float32(attention: CausalSelfAttention) -> None:
             y = plain(q.float(), k.float(), v.float())
         return y.to(q.dtype)
 
-    attention.attend = attend  # type: ignore[method-assign]
+    attention.attend = attend  # type: ignore[assignment, method-assign]
 
 
 def _checkpointed(block: Block) -> None:

@@ -23,6 +23,7 @@ from mfubench.suite.knob import Knob
 from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.knobs import KNOBS
 from mfubench.suite.learning import LearningBench
+from mfubench.suite.prospects import Prospects
 from mfubench.suite.search_budget import EXPECTED_TRY_S, Budget
 from mfubench.suite.trial import Measured
 from mfubench.suite.turns import Turns, warm
@@ -65,7 +66,7 @@ class Search:
     ) -> None:
         self._bench = bench
         self._budget = Budget(bench, budget_s)
-        self._winnable = winnable
+        self._prospects = Prospects(bench, winnable)
         self._knobs = knobs
         self._say = say
         self._learning_bench = learning or LearningBench(bench)
@@ -93,27 +94,15 @@ class Search:
 
     # --- knobs alone ------------------------------------------------------------------------
 
-    def _prospect(self, knob: Knob) -> float | None:
-        return advice.prospect(knob.aims_at, self._winnable)
-
-    def _ordered(self) -> list[Knob]:
-        """The cheap tries first: compiling last, and what needs its losses compared before that.
-        Among equals, where a breakdown says what there is to win, the largest prospect first; a
-        knob that could win anything keeps its place in front."""
-
-        def rank(knob: Knob) -> tuple[bool, bool, float]:
-            share = self._prospect(knob)
-            compiles = self._bench.config_of(knob).compile != "no"
-            return compiles, knob.changes_numerics, -1.0 if share is None else -share
-
-        return sorted(self._knobs, key=rank)
-
     def _try_singles(self) -> None:
         self._bench.baseline()
-        for knob in self._ordered():
+        if not self._prospects.are_known:
+            self._say("profiling the baseline")
+            self._prospects.measure()
+        for knob in self._prospects.ordered(self._knobs):
             config = self._bench.config_of(knob)
             reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
-                knob.aims_at, self._prospect(knob)
+                knob.aims_at, self._prospects.of(knob)
             )
             if reason is None and self._budget.left_s(SINGLES_SHARE) < self._budget.expected_s(
                 config
@@ -191,9 +180,11 @@ class Search:
         return measured
 
     def _by_gain(self) -> list[Knob]:
-        """The largest gain first; what may cost loss after all that cannot."""
+        """The largest gain first; what trains other batches, and so may cost loss, after all."""
         helpful = [knob for knob in self._knobs if knob.name in self._singles]
-        return sorted(helpful, key=lambda k: (k.changes_numerics, -self._gain(k)))
+        return sorted(
+            helpful, key=lambda k: (self._prospects.trains_other_batches(k), -self._gain(k))
+        )
 
     def _gain(self, knob: Knob) -> float:
         """Of a knob that helped alone."""
@@ -286,7 +277,7 @@ class Search:
             reason=reason,
             kept=kept,
             aims_at=knob.aims_at,
-            to_win_ratio=self._prospect(knob),
+            to_win_ratio=self._prospects.of(knob),
             bars=None if measured.bars is None else tuple(measured.bars),
         )
         self._tries.append(one)

@@ -50,6 +50,8 @@ class Knob:
     """Whether the loss must be compared: another rounding, another batch, another function."""
     aims_at: tuple[str, ...] = ()
     """Bars of the breakdown that it can take time from; empty: any."""
+    long_shot: bool = False
+    """Known to cost speed on most machines, for memory or as a check: a search tries it last."""
     inapplicable: Callable[[Machine], Reason] = field(default=_always)
     """Why it cannot be measured here, None where it can."""
 

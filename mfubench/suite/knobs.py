@@ -6,12 +6,8 @@ the words to type for it. docs/knobs.md says the rest.
 
 from __future__ import annotations
 
-from ctypes.util import find_library
-from typing import Any
-
 from mfubench.measure.loop_config import HELD_MEMORY
 from mfubench.suite.knob import (
-    Change,
     Knob,
     hybrid,
     installed,
@@ -22,84 +18,24 @@ from mfubench.suite.knob import (
     supports,
     unpadded,
 )
+from mfubench.suite.knob_kinds import (
+    batch_knob,
+    compiled,
+    environment,
+    float32_attention,
+    loader,
+    preload,
+    scaled_batch_knob,
+    set_to,
+)
 
-
-def _set(**changes: Any) -> Change:
-    return lambda config, machine: changes
-
-
-def _environment(**variables: str) -> Change:
-    return lambda config, machine: {"environment": variables}
-
-
-def _batch(factor: int) -> Change:
-    return lambda config, machine: {"batch_size": factor * config.batch_size}
-
-
-def _preload(name: str) -> Change:
-    return lambda config, machine: {"environment": {"LD_PRELOAD": find_library(name) or name}}
-
-
-def _compile(mode: str, **settings: Any) -> Knob:
-    named = "" if mode == "default" else f', mode="{mode}"'
-    return Knob(
-        name="compile" if mode == "default" else f"compile {mode}",
-        before="eager",
-        after=f"torch.compile, {mode}",
-        change=_set(compile=mode),
-        nanogpt="--compile=True" if mode == "default" else f"torch.compile(model{named})",
-        pytorch=f"model = torch.compile(model{named})",
-        **settings,
-    )
-
-
-def _batch_knob(factor: int) -> Knob:
-    return Knob(
-        name=f"batch x{factor}",
-        before="the preset's batch",
-        after=f"{factor} times as many sequences",
-        change=_batch(factor),
-        nanogpt=f"--batch_size={factor} times as much",
-        pytorch="a larger batch",
-        changes_numerics=True,
-    )
-
-
-def _scaled_batch_knob(factor: int) -> Knob:
-    return Knob(
-        name=f"batch x{factor} scaled",
-        before="the preset's batch and learning rate",
-        after=f"{factor} times both, warm-up and decay in a fraction of the iterations",
-        change=lambda config, machine: {
-            "batch_size": factor * config.batch_size,
-            "schedule_scale": factor,
-        },
-        nanogpt=f"--batch_size and --learning_rate times {factor}, --warmup_iters, "
-        f"--lr_decay_iters and --max_iters divided by {factor}",
-        pytorch="a larger batch with a larger learning rate",
-        changes_numerics=True,
-    )
-
-
-def _loader(kind: str, after: str, pytorch: str) -> Knob:
-    return Knob(
-        name=f"loader {kind}",
-        before="in line",
-        after=after,
-        change=_set(loader=kind),
-        nanogpt="replace get_batch in train.py",
-        pytorch=pytorch,
-        aims_at=("data",),
-    )
-
-
-# A search tries them in this order where nothing says what there is to win.
+# A search tries them in this order among those with as much to win.
 KNOBS: tuple[Knob, ...] = (
     Knob(
         name="malloc keeps memory",
         before="glibc returns large blocks to the system",
         after="glibc keeps them",
-        change=_environment(**HELD_MEMORY),
+        change=environment(**HELD_MEMORY),
         nanogpt=" ".join(f"{k}={v}" for k, v in HELD_MEMORY.items()) + " python train.py",
         pytorch="the same variables",
         inapplicable=only_cpu,
@@ -108,7 +44,7 @@ KNOBS: tuple[Knob, ...] = (
         name="huge pages",
         before="pages of 4 KiB",
         after="glibc asks for huge pages",
-        change=_environment(GLIBC_TUNABLES="glibc.malloc.hugetlb=1", **HELD_MEMORY),
+        change=environment(GLIBC_TUNABLES="glibc.malloc.hugetlb=1", **HELD_MEMORY),
         nanogpt="GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py",
         pytorch="the same variable",
         inapplicable=only_cpu,
@@ -118,7 +54,7 @@ KNOBS: tuple[Knob, ...] = (
             name=library,
             before="the system's allocator",
             after=library,
-            change=_preload(library),
+            change=preload(library),
             nanogpt=f"LD_PRELOAD=lib{library}.so python train.py",
             pytorch="the same variable",
             inapplicable=installed(library),
@@ -130,10 +66,11 @@ KNOBS: tuple[Knob, ...] = (
             name=f"adamw {kind}",
             before="torch's default AdamW",
             after=f"AdamW, {kind}",
-            change=_set(optimizer=kind),
+            change=set_to(optimizer=kind),
             nanogpt=f"AdamW(…, {arguments}) in configure_optimizers",
             pytorch=f"torch.optim.AdamW(…, {arguments})",
             aims_at=("optimizer",),
+            long_shot=kind != "fused",
         )
         for kind, arguments in (
             ("fused", "fused=True"),
@@ -145,70 +82,87 @@ KNOBS: tuple[Knob, ...] = (
         name="evaluate every 1000",
         before="the preset's eval_interval",
         after="losses estimated, and a checkpoint saved, every 1000 iterations",
-        change=_set(eval_interval=1000),
+        change=set_to(eval_interval=1000),
         nanogpt="--eval_interval=1000",
         pytorch="validate and torch.save less often",
         aims_at=("evaluation", "checkpoint"),
     ),
-    *(_batch_knob(factor) for factor in (2, 4, 10)),
-    *(_scaled_batch_knob(factor) for factor in (2, 4)),
-    _compile("default"),
-    _compile("reduce-overhead", inapplicable=only_cuda),
-    _compile("max-autotune", inapplicable=only_cuda),
+    *(batch_knob(factor) for factor in (2, 4, 10)),
+    *(scaled_batch_knob(factor) for factor in (2, 4)),
+    compiled("default"),
+    compiled("reduce-overhead", inapplicable=only_cuda),
+    compiled("max-autotune", inapplicable=only_cuda),
     Knob(
         name="bf16 autocast",
         before="float32",
         after="bfloat16 matmuls",
-        change=_set(dtype="bfloat16"),
+        change=set_to(dtype="bfloat16"),
         nanogpt="--dtype=bfloat16 (on CUDA; on a CPU change ctx in train.py)",
         pytorch="with torch.autocast(device, dtype=torch.bfloat16): …",
         changes_numerics=True,
+        aims_at=("gemm",),
         inapplicable=supports("bfloat16"),
+    ),
+    float32_attention(
+        "bf16 autocast, f32 attention",
+        "bfloat16 matmuls outside the attention",
+        'ctx = torch.autocast("cpu", dtype=torch.bfloat16) in train.py',
+        dtype="bfloat16",
     ),
     Knob(
         name="bf16 weights",
         before="float32 weights",
         after="bfloat16 weights and optimizer state",
-        change=_set(weights="bfloat16"),
+        change=set_to(weights="bfloat16"),
         nanogpt="model.to(torch.bfloat16) in train.py",
         pytorch="model.to(torch.bfloat16)",
         changes_numerics=True,
+        aims_at=("gemm",),
         inapplicable=supports("bfloat16"),
+    ),
+    float32_attention(
+        "bf16 weights, f32 attention",
+        "bfloat16 weights and optimizer state, the attention in float32",
+        "model.to(torch.bfloat16) in train.py",
+        weights="bfloat16",
     ),
     Knob(
         name="fp16 autocast",
         before="float32",
         after="float16 matmuls with a gradient scaler",
-        change=_set(dtype="float16"),
+        change=set_to(dtype="float16"),
         nanogpt="--dtype=float16",
         pytorch="torch.autocast(device, dtype=torch.float16) and torch.amp.GradScaler",
         changes_numerics=True,
+        aims_at=("gemm",),
         inapplicable=supports("float16"),
     ),
     Knob(
         name="tf32",
         before="strict float32",
         after="TF32 matmuls",
-        change=_set(dtype="tf32"),
+        change=set_to(dtype="tf32"),
         nanogpt="on already",
         pytorch='torch.set_float32_matmul_precision("high")',
         changes_numerics=True,
+        aims_at=("gemm",),
         inapplicable=supports("tf32"),
     ),
     Knob(
         name="attention math",
         before="fused attention",
         after="attention by separate matmuls",
-        change=_set(attention="math"),
+        change=set_to(attention="math"),
         nanogpt="self.flash = False in model.py",
         pytorch="with sdpa_kernel(SDPBackend.MATH): …",
         aims_at=("attention",),
+        long_shot=True,
     ),
     Knob(
         name="gelu tanh",
         before="exact GELU (erf)",
         after="GELU's tanh approximation",
-        change=_set(gelu="tanh"),
+        change=set_to(gelu="tanh"),
         nanogpt='nn.GELU(approximate="tanh") in model.py',
         pytorch='nn.GELU(approximate="tanh")',
         changes_numerics=True,
@@ -219,7 +173,7 @@ KNOBS: tuple[Knob, ...] = (
             name=f"vocab x{multiple}",
             before="the data's vocabulary",
             after=f"padded to a multiple of {multiple}",
-            change=_set(vocab_multiple=multiple),
+            change=set_to(vocab_multiple=multiple),
             nanogpt="vocab_size in model_args",
             pytorch="a vocabulary padded with ids that never occur",
             changes_numerics=True,
@@ -231,19 +185,20 @@ KNOBS: tuple[Knob, ...] = (
         name="zero_grad zeros",
         before="gradients dropped",
         after="gradients filled with zeros",
-        change=_set(zero_grad="zeros"),
+        change=set_to(zero_grad="zeros"),
         nanogpt="zero_grad(set_to_none=False)",
         pytorch="optimizer.zero_grad(set_to_none=False)",
+        long_shot=True,
     ),
-    _loader("thread", "drawn one ahead by a thread", "a queue filled by threading.Thread"),
-    _loader("workers-2", "DataLoader with 2 workers", "DataLoader(…, num_workers=2)"),
-    _loader("workers-4", "DataLoader with 4 workers", "DataLoader(…, num_workers=4)"),
+    loader("thread", "drawn one ahead by a thread", "a queue filled by threading.Thread"),
+    loader("workers-2", "DataLoader with 2 workers", "DataLoader(…, num_workers=2)"),
+    loader("workers-4", "DataLoader with 4 workers", "DataLoader(…, num_workers=4)"),
     *(
         Knob(
             name=f"log every {interval}",
             before="the preset's log_interval",
             after=f"a loss read every {interval} iterations",
-            change=_set(log_interval=interval),
+            change=set_to(log_interval=interval),
             nanogpt=f"--log_interval={interval}",
             pytorch="loss.item() less often",
             aims_at=("logging", "synchronisation"),
@@ -254,7 +209,7 @@ KNOBS: tuple[Knob, ...] = (
         name="accumulate 4",
         before="one batch per optimizer step",
         after="four batches per optimizer step",
-        change=_set(gradient_accumulation=4),
+        change=set_to(gradient_accumulation=4),
         nanogpt="--gradient_accumulation_steps=4",
         pytorch="loss.backward() four times per optimizer.step()",
         changes_numerics=True,
@@ -264,15 +219,16 @@ KNOBS: tuple[Knob, ...] = (
         name="activation checkpointing",
         before="activations kept",
         after="each block computed again in the backward pass",
-        change=_set(activation_checkpointing=True),
+        change=set_to(activation_checkpointing=True),
         nanogpt="torch.utils.checkpoint in Block",
         pytorch="torch.utils.checkpoint.checkpoint(block, x)",
+        long_shot=True,
     ),
     Knob(
         name="flush denormals",
         before="denormal numbers kept",
         after="denormal numbers are zero",
-        change=_set(flush_denormals=True),
+        change=set_to(flush_denormals=True),
         nanogpt="torch.set_flush_denormal(True)",
         pytorch="torch.set_flush_denormal(True)",
         changes_numerics=True,
@@ -282,10 +238,11 @@ KNOBS: tuple[Knob, ...] = (
         name="one thread",
         before="a thread per usable core",
         after="one thread",
-        change=_set(threads=1),
+        change=set_to(threads=1),
         nanogpt="OMP_NUM_THREADS=1 python train.py",
         pytorch="torch.set_num_threads(1)",
         inapplicable=several_cores,
+        long_shot=True,
     ),
     Knob(
         name="a thread per physical core",
@@ -312,16 +269,17 @@ KNOBS: tuple[Knob, ...] = (
         name="idle threads sleep",
         before="idle OpenMP threads spin",
         after="they sleep",
-        change=_environment(OMP_WAIT_POLICY="passive"),
+        change=environment(OMP_WAIT_POLICY="passive"),
         nanogpt="OMP_WAIT_POLICY=passive python train.py",
         pytorch="the same variable",
         inapplicable=several_cores,
+        long_shot=True,
     ),
     Knob(
         name="threads bound to cores",
         before="the system moves OpenMP's threads",
         after="each stays on its core",
-        change=_environment(OMP_PROC_BIND="true", OMP_PLACES="cores"),
+        change=environment(OMP_PROC_BIND="true", OMP_PLACES="cores"),
         nanogpt="OMP_PROC_BIND=true OMP_PLACES=cores python train.py",
         pytorch="the same variables",
         inapplicable=several_cores,
