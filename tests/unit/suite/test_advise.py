@@ -164,6 +164,24 @@ def test_what_helps_is_combined_and_verified() -> None:
     assert found.ended == COMPLETE
 
 
+def test_bars_of_the_baseline_order_the_tries_and_leave_out_what_holds_nothing() -> None:
+    logging = knob("logging", log_interval=100, aims_at=("logging",))
+    long_shot = replace(knob("zeros", zero_grad="zeros"), long_shot=True)
+    batch = knob("batch", numerics=True, batch_size=24)
+    compiled = knob("compiled", compile="default")
+    optimizer = replace(FUSED, aims_at=("optimizer",))
+    found = search(
+        MadeUpBench(speed_of()), compiled, long_shot, batch, logging, THREAD, optimizer, TANH
+    )
+    alone = [one.knob for one in found.tries if not one.on_top_of]
+    assert alone == ["tanh", "fused", "thread", "logging", "batch", "zeros", "compiled"]
+    (left_out,) = [one for one in found.tries if one.knob == "logging"]
+    assert left_out.reason == "not tried: logging has 0.0 % of an iteration to win"
+    shares = {one.knob: one.to_win_ratio for one in found.tries}
+    assert shares["fused"] == pytest.approx(0.25)
+    assert shares["tanh"] is None
+
+
 def test_what_is_kept_says_which_bar_its_time_came_from() -> None:
     found = search(MadeUpBench(speed_of(fused=1.25, thread=1.0)), FUSED, THREAD)
     (kept,) = [one for one in found.tries if one.kept]

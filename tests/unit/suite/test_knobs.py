@@ -8,16 +8,22 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn import functional as F
 
 from mfubench.analysis.knobs import HELPS, HURTS, NO_DIFFERENCE, UNCLEAR, effect_of
 from mfubench.hardware.cpu_kinds import performance_cpus
 from mfubench.hardware.devices import CpuDevice
 from mfubench.measure import worker
+from mfubench.measure.configured_loop import configured_model
 from mfubench.measure.loop_config import ConfigError, LoopConfig
+from mfubench.measure.train_step import make_autocast
 from mfubench.measure.worker_process import Worker, WorkerError
 from mfubench.suite.knob import Knob
 from mfubench.suite.knob_bench import KnobBench, machine_of
 from mfubench.suite.knobs import KNOBS, KNOBS_BY_NAME
+from model.gpt import CausalSelfAttention
+from model.presets import get_preset
 
 BASE = LoopConfig(threads=1)
 MACHINE = dataclasses.replace(machine_of(BASE), fast_cpus=(0,))
@@ -170,6 +176,24 @@ def test_the_bars_of_a_loop_hold_its_iteration_and_a_change_shows_in_its_own(
     assert sum(before.values()) > abs(before["unexplained"])
     # Tensor by tensor, small operators take most of the optimizer's time.
     assert after["optimizer"] < 0.7 * before["optimizer"]
+
+
+@pytest.mark.parametrize("change", [{"weights": "bfloat16"}, {"dtype": "bfloat16"}])
+def test_attention_in_float32_is_computed_in_it_and_returns_what_it_was_given(
+    change: dict[str, str],
+) -> None:
+    config = BASE.changed({"attention": "float32", **change})
+    model = configured_model(get_preset(config.preset), config)
+    (attention, *_) = (m for m in model.modules() if isinstance(m, CausalSelfAttention))
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 4, 64, 32).to(torch.bfloat16) for _ in range(3))
+    expected = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
+    with make_autocast("cpu", config.dtype):
+        y = attention.attend(q, k, v)
+        in_bfloat16 = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, expected.to(torch.bfloat16))
+    assert not torch.equal(y, in_bfloat16)
 
 
 def test_compiled_code_on_a_cpu_has_no_bars(tmp_path: Path) -> None:
