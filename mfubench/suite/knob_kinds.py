@@ -69,16 +69,16 @@ def float32_attention(name: str, after: str, words: str, **changes: str) -> Knob
     """bfloat16 where the CPU has instructions for it: torch's fused attention there has none to
     gain from, and converts (docs/findings.md)."""
     attend = (
-        "y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), …).to(q.dtype) "
-        'with torch.autocast("cpu", enabled=False)'
+        'in model.py with torch.autocast("cpu", enabled=False): '
+        "y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), …).to(q.dtype)"
     )
     return Knob(
         name=name,
         before="float32",
         after=after,
         change=set_to(attention="float32", **changes),
-        nanogpt=f"{words}; in model.py {attend}",
-        pytorch=f"the same: {attend}",
+        nanogpt=f"{words}, and {attend}",
+        pytorch="the same in the model",
         changes_numerics=True,
         aims_at=("gemm",),
         inapplicable=lambda machine: only_cpu(machine) or supports("bfloat16")(machine),

@@ -104,7 +104,7 @@ KNOBS: tuple[Knob, ...] = (
         inapplicable=supports("bfloat16"),
     ),
     float32_attention(
-        "bf16 autocast, f32 attention",
+        "bf16 autocast with f32 attention",
         "bfloat16 matmuls outside the attention",
         'ctx = torch.autocast("cpu", dtype=torch.bfloat16) in train.py',
         dtype="bfloat16",
@@ -121,7 +121,7 @@ KNOBS: tuple[Knob, ...] = (
         inapplicable=supports("bfloat16"),
     ),
     float32_attention(
-        "bf16 weights, f32 attention",
+        "bf16 weights with f32 attention",
         "bfloat16 weights and optimizer state, the attention in float32",
         "model.to(torch.bfloat16) in train.py",
         weights="bfloat16",

@@ -32,6 +32,7 @@ MACHINE = dataclasses.replace(machine_of(BASE), fast_cpus=(0,))
 def test_names_are_unique_and_words_are_there() -> None:
     assert len(KNOBS_BY_NAME) == len(KNOBS)
     for knob in KNOBS:
+        assert "," not in knob.name  # which separates names in --knobs
         assert all((knob.before, knob.after, knob.nanogpt, knob.pytorch))
 
 
