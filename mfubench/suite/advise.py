@@ -171,7 +171,8 @@ class Search:
         """With the bars that the knob kept last moved, where the budget has room to learn them. Its
         configuration's process stays: the next knob is measured against it."""
         before, after = current.worker, None
-        if self._budget.spare_s(self._config) > EXPECTED_PROFILE_S:
+        wanted_s = EXPECTED_PROFILE_S + self._budget.expected_s(self._config, self._config)
+        if self._budget.spare_s(self._config) > wanted_s:  # two more tries come first
             with contextlib.suppress(WorkerError):
                 before = before or self._bench.bases_for(self._config)[0]
                 after = self._warm(self._config)
