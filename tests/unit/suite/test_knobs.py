@@ -204,7 +204,7 @@ def test_compiled_code_on_a_cpu_has_no_bars(tmp_path: Path) -> None:
     assert "no bars" in str(answer["error"])
 
 
-def test_a_knob_that_matters_says_which_bar_it_moved() -> None:
+def test_a_change_says_which_bar_it_moved() -> None:
     bench = KnobBench(BASE.changed({"batch_size": 2, "optimizer": "for-loop"}))
     try:
         with bench.turns_with(bench.base.changed({"optimizer": "fused"})) as turns:
@@ -213,11 +213,9 @@ def test_a_knob_that_matters_says_which_bar_it_moved() -> None:
             data = turns.as_data()
     finally:
         bench.close()
-    if data["verdict"] != HELPS:
-        assert data["bars"] is None
-        pytest.skip(f"the machine was too busy: the fused optimizer came out {data['verdict']}")
-    assert data["bars"][0]["name"] == "optimizer"
-    saved = [bar["before_s"] - bar["after_s"] for bar in data["bars"]]
-    before_s = sum(bar["before_s"] for bar in data["bars"])
-    assert sum(saved) == pytest.approx(before_s * (1 - 1 / data["ratio"]))
-    assert {"evaluation", "checkpoint"} <= {bar["name"] for bar in data["bars"]}
+    bars = {bar["name"]: bar for bar in data["bars"]}
+    assert bars["optimizer"]["after_s"] < 0.7 * bars["optimizer"]["before_s"]
+    assert {"evaluation", "checkpoint"} <= set(bars)
+    # Shares of profiles, the seconds of the turns: they add up whatever the machine did.
+    before_s, after_s = (sum(bar[key] for bar in bars.values()) for key in ("before_s", "after_s"))
+    assert after_s == pytest.approx(before_s / data["ratio"])
