@@ -40,13 +40,13 @@ def verdict(knob: Info) -> str:
     >>> verdict({"verdict": "no difference", "beyond": 0.0123})
     'no difference beyond 1.2 %'
     >>> verdict({"verdict": "helps", "break_even_iters": 14812.3, "horizon_iters": 2000})
-    'helps beyond 14,812 iterations'
+    'helps beyond 14,812 iters'
     """
     if knob["verdict"] == "no difference":
         return f"no difference beyond {knob['beyond'] * 100:.1f} %"
     even = knob.get("break_even_iters")
     if knob["verdict"] == "helps" and even is not None and even > knob["horizon_iters"]:
-        return f"helps beyond {even:,.0f} iterations"
+        return f"helps beyond {even:,.0f} iters"
     return str(knob["verdict"])
 
 

@@ -14,11 +14,6 @@ from mfubench.report.knobs import compile_charges, taken_from, verdict
 from mfubench.report.sections.common import Info, ok_cases, place, setting
 from mfubench.report.units import format_duration
 
-COLUMNS = (
-    *("knob", "#speed", "#low", "#high", "#pairs"),
-    *("verdict", "time taken from", "what to type or change"),
-)
-
 
 def knobs_section(collection: Collection) -> Section | None:
     """A forest plot per machine, preset and device, the largest gain first."""
@@ -33,6 +28,8 @@ def knobs_section(collection: Collection) -> Section | None:
     for index, (name, found) in enumerate(groups.items()):
         found.sort(key=lambda c: -c.info["knob"]["ratio"])
         blocks.append(_forest(found, name, f"knobs-{index}"))
+        if sources := [c for c in found if taken_from(c.info["knob"].get("bars"))]:
+            blocks.append(_sources(sources, name))
         for sentence in compile_charges([c.info for c in found]):
             blocks.append(Prose(text=sentence))
     compiled = [c for c in cases if c.info["knob"].get("start_up_s") is not None]
@@ -68,12 +65,22 @@ def _forest(cases: list[Case], name: str, key: str) -> Figure:
     )
     table = Table(
         name=f"Knobs of {name}",
-        columns=COLUMNS,
+        columns=("knob", "#speed", "#low", "#high", "#pairs", "verdict", "what to type or change"),
         rows=[_row(case) for case in cases],
         is_folded=True,
     )
     draw = partial(forest, rows, title=f"Knobs of {name}", description=told)
     return drawn_twice(key, f"Tokens/s with the knob over without: {name}", draw, table=table)
+
+
+def _sources(cases: list[Case], name: str) -> Table:
+    """Where the knobs that help took their time from."""
+    knobs = [case.info["knob"] for case in cases]
+    return Table(
+        name=f"Where the time came from: {name}",
+        columns=("knob", "of an iteration of the same tokens (profiled)"),
+        rows=[[Cell(text=k["name"]), Cell(text=taken_from(k["bars"]))] for k in knobs],
+    )
 
 
 def _row(case: Case) -> list[Cell]:
@@ -85,7 +92,6 @@ def _row(case: Case) -> list[Cell]:
         Cell(text=f"{knob['high']:.3f}", value=knob["high"]),
         Cell(text=str(knob["pairs"]), value=knob["pairs"]),
         Cell(text=verdict(knob)),
-        Cell(text=taken_from(knob.get("bars"))),
         Cell(text=knob["nanogpt"]),
     ]
 

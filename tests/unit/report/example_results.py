@@ -92,6 +92,7 @@ def knob(name: str, ratio: float, low: float, high: float, verdict: str) -> dict
         "beyond": max(abs(low - 1), abs(high - 1)),
         "base_s_per_token": [[5e-5] * 5],
         "candidate_s_per_token": [5e-5 / ratio] * 4,
+        "bars": kept_try()["bars"] if name == "batch x4" else None,
     }
     if name == "compile":
         even = 19.0 / (5e-5 * 768 * (1 - 1 / ratio)) if ratio > 1 else None

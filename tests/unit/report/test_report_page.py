@@ -360,6 +360,13 @@ def test_what_another_machine_advised_and_ruled_is_said_to_be_its_own(tmp_path: 
     assert section_text(report, "gate").startswith(f"On {OTHER_MACHINE}: ")
 
 
+def test_knobs_that_help_say_where_their_time_came_from(report: Report) -> None:
+    rows = table(report, "Where the time came from: nanogpt-cpu on cpu").rows
+    assert [[cell.text for cell in row] for row in rows] == [
+        ["batch x4", "1.2 of 1.9 ms from optimizer"]
+    ]
+
+
 def test_the_answer_says_where_a_kept_knob_took_its_time_from(tmp_path: Path) -> None:
     save(tmp_path, "0001_run.json", reference())
     made = advice()
