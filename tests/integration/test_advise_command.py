@@ -20,7 +20,7 @@ from tests.unit.suite.test_advise import MadeUpBench, speed_of
 def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bench = MadeUpBench(speed_of(fused=1.10, thread=1.05))
     monkeypatch.setattr(knob_bench, "KnobBench", lambda *_, **__: bench)
-    monkeypatch.setattr(knob_bench, "SETTLE_S", 0.0)
+    monkeypatch.setattr(turns, "SETTLE_S", 0.0)
     monkeypatch.chdir(tmp_path)
 
 
