@@ -11,7 +11,7 @@ import pytest
 from mfubench.analysis.schema import problems
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.suite import advise, document, knob_bench
+from mfubench.suite import advise, document, knob_bench, turns
 from tests.one_sentence import assert_refused
 from tests.unit.suite.test_advise import MadeUpBench, speed_of
 
