@@ -26,7 +26,7 @@ from mfubench.suite.learning import LearningBench
 from mfubench.suite.prospects import Prospects
 from mfubench.suite.search_budget import EXPECTED_TRY_S, Budget
 from mfubench.suite.trial import Measured
-from mfubench.suite.turns import Turns, warm
+from mfubench.suite.turns import Turns
 
 SINGLES_SHARE = 0.55
 """Of the budget: the rest is for combinations, the losses and the last check."""
@@ -161,11 +161,7 @@ class Search:
         )
 
     def _warm(self, config: LoopConfig) -> Worker:
-        with contextlib.ExitStack() as started:
-            worker = started.enter_context(self._bench.start(config.steadied))
-            warm(worker)
-            started.pop_all()
-        return worker
+        return self._bench.start_warm(config.steadied, 1)[0]
 
     def _explained(self, measured: Measured, current: _Current) -> Measured:
         """With the bars that the knob kept last moved, where the budget has room to learn them. Its

@@ -1,8 +1,7 @@
 """Knobs measured in turns against a baseline that stays resident in processes of its own.
 
-Most knobs are measured with steadied allocators on both sides, so that a pair of processes says
-what the knob does. What an allocator does differs from process to process: such a knob is measured
-against several processes of the plain loop.
+Most knobs are measured with steadied allocators on both sides. What an allocator does differs from
+process to process: a knob that chooses it is compared with processes of the plain loop.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from mfubench.suite.turns import (
 from model.presets import get_preset
 
 PROCESSES = 4
-"""Processes of the plain loop that an allocator is compared with."""
+"""Of either side, where a pair of processes is the unit."""
 
 
 class KnobBench:
@@ -56,15 +55,21 @@ class KnobBench:
         """A worker of a configuration, built. Raises WorkerError when it cannot be."""
         return self.launch(config, seed=seed).wait()
 
-    def start_several(self, config: LoopConfig, count: int) -> list[Worker]:
-        """The same several times: they load their libraries together. Raises WorkerError."""
-        workers = [self.launch(config) for _ in range(count)]
-        try:
-            return [worker.wait() for worker in workers]
-        except BaseException:
+    def start_warm(
+        self, config: LoopConfig, count: int, *, beside: Sequence[Worker] = ()
+    ) -> list[Worker]:
+        """Workers of a configuration, built and warmed. They load their libraries together; those
+        `beside` are built before any is warmed, which is timed. Raises WorkerError, none left."""
+        with contextlib.ExitStack() as started:
+            workers = [started.enter_context(self.launch(config)) for _ in range(count)]
             for worker in workers:
-                worker.close()
-            raise
+                worker.wait()
+            for worker in beside if workers else ():
+                worker.has_answered(START_TIMEOUT_S)
+            for worker in workers:
+                warm(worker)
+            started.pop_all()
+        return workers
 
     def baseline(self) -> Worker:
         """The resident steadied baseline, started anew if it has died."""
@@ -90,12 +95,7 @@ class KnobBench:
             except WorkerError:
                 worker.close()
                 workers.remove(worker)
-        new = self.start_several(config, count - len(workers))
-        workers += new
-        for worker in beside if new else ():
-            worker.has_answered(START_TIMEOUT_S)  # warming is timed: nothing may build beside it
-        for worker in new:
-            warm(worker)
+        workers += self.start_warm(config, count - len(workers), beside=beside)
         return workers[:count]
 
     def _comparison(self, config: LoopConfig) -> tuple[str, LoopConfig, int]:

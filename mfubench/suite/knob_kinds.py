@@ -66,8 +66,8 @@ def scaled_batch_knob(factor: int) -> Knob:
 
 
 def float32_attention(name: str, after: str, words: str, **changes: str) -> Knob:
-    """bfloat16 where the CPU has instructions for it: torch's fused attention there has none to
-    gain from, and converts (docs/findings.md)."""
+    """bfloat16 but in the attention: torch's fused kernel for CPUs is slower in it than in float32
+    (docs/findings.md)."""
     attend = (
         'in model.py with torch.autocast("cpu", enabled=False): '
         "y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), …).to(q.dtype)"

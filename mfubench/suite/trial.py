@@ -13,7 +13,7 @@ from mfubench.analysis.knobs import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.worker_process import Worker, WorkerError
 from mfubench.suite.knob_bench import PROCESSES, KnobBench
-from mfubench.suite.turns import FINE_TURN_S, Side, Turns, bars_moved, ready, warm
+from mfubench.suite.turns import FINE_TURN_S, Side, Turns, bars_moved, ready
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""
@@ -100,12 +100,7 @@ def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verifi
 def _fresh(
     bench: KnobBench, config: LoopConfig, count: int, stack: contextlib.ExitStack
 ) -> list[Worker]:
-    workers = bench.start_several(config, count)
-    for worker in workers:
-        stack.enter_context(worker)
-    for worker in workers:
-        warm(worker)
-    return workers
+    return [stack.enter_context(worker) for worker in bench.start_warm(config, count)]
 
 
 def verification_of(
