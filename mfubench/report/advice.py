@@ -51,7 +51,7 @@ def tries_table(data: Data) -> Table:
 
 
 def _aimed(one: Data) -> str:
-    """What a stored breakdown had promised, beside what came out."""
+    """What its bars had to win, beside what came out."""
     if one["to_win_ratio"] is None:
         return ""
     bars = " and ".join(one["aims_at"])
