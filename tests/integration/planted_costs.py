@@ -70,7 +70,7 @@ class CloningMLP(MLP):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         hidden = self.c_fc(x_BTC)
-        for _ in range(40):
+        for _ in range(80):
             hidden = hidden.clone()
         return self.c_proj(self.gelu(hidden))
 
@@ -80,7 +80,7 @@ class CastingMLP(MLP):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         hidden = self.c_fc(x_BTC)
-        for _ in range(4):
+        for _ in range(16):
             hidden = hidden.double().float()
         return self.c_proj(self.gelu(hidden))
 
@@ -150,6 +150,14 @@ class SlowAdamW(torch.optim.AdamW):
         return result
 
 
+class OftenAdamW(torch.optim.AdamW):
+    """AdamW several times a step, so that the way it works is much of the step."""
+
+    def step(self, closure: Any = None) -> Any:
+        for _ in range(4):
+            super().step(closure)
+
+
 @dataclass(frozen=True, slots=True)
 class PlantedWorkload(GPTWorkload):
     """The workload with a model, a loader or an optimizer that was tampered with."""
@@ -192,22 +200,22 @@ class Plant:
 
 
 def _fused(parameters: Any, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr, fused=True)
+    return OftenAdamW(parameters, lr=lr, fused=True)
 
 
 def _one_by_one(parameters: Any, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr, foreach=False)
+    return OftenAdamW(parameters, lr=lr, foreach=False)
 
 
 PLANTS = {
     "an activation computed again": Plant(
-        "activation", {"change_model": _with_activation(RepeatedGELU)}
+        "activation", {"change_model": _with_activation(RepeatedGELU)}, batch_size=32
     ),
     "an activation of many operations": Plant(
-        "activation", {"change_model": _with_activation(ComposedGELU)}, batch_size=8
+        "activation", {"change_model": _with_activation(ComposedGELU)}, batch_size=32
     ),
-    "needless clones": Plant("copies", {"change_model": _with_mlp(CloningMLP)}, batch_size=64),
-    "upcasts": Plant("copies", {"change_model": _with_mlp(CastingMLP)}, batch_size=64),
+    "needless clones": Plant("copies", {"change_model": _with_mlp(CloningMLP)}, batch_size=48),
+    "upcasts": Plant("copies", {"change_model": _with_mlp(CastingMLP)}, batch_size=48),
     "items that wait": Plant("synchronisation", {"change_model": _with_block(WaitingBlock)}),
     "slow loader": Plant("data", {"slow_loader": True}, loop=True),
     "slow optimizer": Plant("optimizer", {"optimizer": SlowAdamW}),
