@@ -9,14 +9,17 @@ from torch.profiler import record_function
 
 from mfubench.analysis.bar_changes import UNEXPLAINED
 from mfubench.measure import events
+from mfubench.measure.loop_config import SLOW_STEP_S
 from mfubench.measure.profiler_events import ProfileError
 from mfubench.measure.profiling import StepProfiler, operators, phase
+from mfubench.timing import time_s
 
 if TYPE_CHECKING:
     from mfubench.measure.configured_loop import ConfiguredLoop
 
 TOUCHED_MIB = 512
-WARM_STEPS, PLAIN_STEPS, PROFILED_STEPS = 3, 3, 2
+PLAIN_STEPS, PROFILED_STEPS = 3, 2
+"""Of a block; of slow steps one each."""
 
 
 class LoopBars:
@@ -35,15 +38,16 @@ class LoopBars:
             with record_function(events.STEP):
                 loop.iterate(phase)
 
-        for _ in range(WARM_STEPS):
-            loop()
+        is_slow = time_s(loop) > SLOW_STEP_S
+        self._steps = (1, 1) if is_slow else (PLAIN_STEPS, PROFILED_STEPS)
         self._profiler = StepProfiler(loop, phased)
 
     def block(self) -> dict[str, float]:
         """Seconds of each bar of one iteration. With what no bar holds (`unexplained`, also below
         0) they add up to the unprofiled iteration."""
         touch_memory()
-        self._profiler.block(plain=PLAIN_STEPS, profiled=PROFILED_STEPS)
+        plain, profiled = self._steps
+        self._profiler.block(plain=plain, profiled=profiled)
         profile = self._profiler.taken()
         bars: dict[str, float] = {}
         for row in operators(profile, on_host=self._on_host):

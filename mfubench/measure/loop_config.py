@@ -18,6 +18,8 @@ OPTIMIZERS = ("default", "for-loop", "foreach", "fused")
 LOADERS = ("inline", "fixed", "thread", "workers-2", "workers-4")
 WEIGHTS = ("float32", "bfloat16")
 
+SLOW_STEP_S = 0.15
+"""Slower steps are repeated less often: each averages over more of the machine's moments."""
 
 HELD_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),

@@ -118,7 +118,9 @@ class KnobBench:
         return config.changed(knob.change(config, self.machine))
 
     @contextlib.contextmanager
-    def turns_with(self, config: LoopConfig, *, beside: Sequence[Worker] = ()) -> Iterator[Turns]:
+    def turns_with(
+        self, config: LoopConfig, *, beside: Sequence[Worker] = (), turn_s: float = TURN_S
+    ) -> Iterator[Turns]:
         """Turns of a change of the baseline against the processes it is compared with; its own
         process ends with the context. Processes `beside` may still build: they are waited for.
         Raises WorkerError."""
@@ -127,7 +129,7 @@ class KnobBench:
             bases = self.bases_for(config, beside=everyone)
             for worker in everyone:
                 worker.has_answered(START_TIMEOUT_S)
-            yield self.turns_of(bases, candidate.wait())
+            yield self.turns_of(bases, candidate.wait(), turn_s=turn_s)
 
     def bases_for(self, config: LoopConfig, *, beside: Sequence[Worker] = ()) -> list[Worker]:
         """The resident processes that a change of the baseline is compared with."""
@@ -169,7 +171,7 @@ class KnobBench:
         start_up_s, step_s = warm(candidate, warm_steps)
         return Turns(
             bases=[ready(base, turn_s) for base in bases],
-            candidate=Side(candidate, steps_per_turn(step_s, turn_s)),
+            candidate=Side(candidate, steps_per_turn(step_s, turn_s), step_s),
             start_up_s=start_up_s,
         )
 

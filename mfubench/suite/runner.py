@@ -20,14 +20,14 @@ from mfubench.measure.worker_process import WorkerError
 from mfubench.measure.workload import Workload
 from mfubench.record import CaseRecord, Outcome, case_id
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
-from mfubench.suite.knob_bench import PROCESSES, KnobBench
+from mfubench.suite.knob_bench import KnobBench
 from mfubench.suite.knobs import KNOBS_BY_NAME
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
 from mfubench.suite.turns import (
+    FINE_TURN_S,
     TURNS,
     TURNS_PER_BUILD,
-    TURNS_PER_PROCESS,
     ProcessPairs,
     Turns,
     warm,
@@ -167,9 +167,7 @@ class CaseRunner(CaseStages):
         with contextlib.ExitStack() as started:
             if several:
                 pairs = started.enter_context(bench.process_pairs_with(config))
-                self._rounds(
-                    record, pairs.turn, PROCESSES * TURNS_PER_PROCESS, before=pairs.prepare
-                )
+                self._rounds(record, pairs.turn, pairs.turns, before=pairs.prepare)
                 turns: Turns | ProcessPairs = pairs
             else:
                 turns = self._turns_of_builds(record, bench, config, started)
@@ -190,7 +188,7 @@ class CaseRunner(CaseStages):
         again = [bench.launch(config.steadied)] if config.compile != "no" else []
         for worker in again:
             started.enter_context(worker)
-        turns = started.enter_context(bench.turns_with(config, beside=again))
+        turns = started.enter_context(bench.turns_with(config, beside=again, turn_s=FINE_TURN_S))
         turns.turns_per_build = TURNS_PER_BUILD
 
         def prepare() -> None:

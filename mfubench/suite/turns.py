@@ -16,6 +16,7 @@ from mfubench.analysis.knobs import (
     effect_over_processes,
     net_ratio,
 )
+from mfubench.measure.loop_config import SLOW_STEP_S
 from mfubench.measure.train_step import SEED
 from mfubench.measure.worker_process import SETTLE_S, Worker, WorkerError
 
@@ -26,9 +27,11 @@ long as they live, as their memory happens to lie: so both are built anew, and a
 """
 TURN_S = 0.12
 """A turn lasts about this long, at least one step: fine turns let the machine's drift cancel."""
-TURNS_PER_PROCESS, FINE_TURN_S = 8, 0.03
+TURNS_PER_PROCESS, SLOW_TURNS_PER_PROCESS, FINE_TURN_S = 8, 4, 0.03
 """Of several pairs of processes. The machine's speed changes within a tenth of a second, so that
 many short turns tell more than few long ones of the same total."""
+WARM_S = 1.0
+"""Slow steps are warm after few."""
 LONG_START_S = 60.0
 PROFILED_BLOCKS = 3
 LONGEST_PROFILED_S = 1.0
@@ -43,6 +46,8 @@ class Side:
 
     worker: Worker
     steps: int
+    step_s: float
+    """As it was before the first turn."""
     s_per_token: list[float] = field(default_factory=list)
 
     def turn(self) -> None:
@@ -160,6 +165,12 @@ class ProcessPairs:
     bars: list[BarChange] | None = None
 
     @property
+    def turns(self) -> int:
+        """How many turns all candidates together should take."""
+        slow = any(pair.candidate.step_s > SLOW_STEP_S for pair in self.pairs)
+        return len(self.pairs) * (SLOW_TURNS_PER_PROCESS if slow else TURNS_PER_PROCESS)
+
+    @property
     def _next(self) -> Turns:
         """The pair whose turn it is."""
         return min(self.pairs, key=lambda pair: len(pair.s_per_token))
@@ -255,7 +266,11 @@ def warm(worker: Worker, steps: int = WARM_STEPS) -> tuple[float, float]:
     """Seconds by which the first two steps and the first evaluation exceed steady ones, and those
     of a steady step. A compiled model is compiled for the evaluation once more."""
     times_s = worker.run(1)
-    times_s += worker.run(steps if times_s[0] < LONG_START_S else 3)
+    if times_s[0] > LONG_START_S:
+        steps = 3
+    elif worker.config.compile == "no":
+        steps = min(steps, max(2, round(WARM_S / times_s[0])))
+    times_s += worker.run(steps)
     steady_s = statistics.median_high(times_s[-5:])
     first_s, second_s = worker.evaluation_s(), worker.evaluation_s()
     worker.save()
@@ -270,7 +285,8 @@ def steady_step_s(worker: Worker) -> float:
 
 def ready(worker: Worker, turn_s: float = TURN_S) -> Side:
     """A worker that has been warmed, ready to take turns."""
-    return Side(worker, steps_per_turn(steady_step_s(worker), turn_s))
+    step_s = steady_step_s(worker)
+    return Side(worker, steps_per_turn(step_s, turn_s), step_s)
 
 
 def steps_per_turn(step_s: float, turn_s: float) -> int:

@@ -25,6 +25,7 @@ class MadeUp:
         self.tokens_per_step = 768
         self.step_s = step_s
         self._name, self._said = name, said
+        self.ran: list[int] = []
 
     def turn(self, steps: int) -> float:
         self._said.append(self._name)
@@ -34,6 +35,7 @@ class MadeUp:
         self._said.append(f"{self._name} anew")
 
     def run(self, steps: int) -> list[float]:
+        self.ran.append(steps)
         return [self.step_s] * steps
 
     def evaluation_s(self) -> float:
@@ -50,7 +52,7 @@ class MadeUp:
 
 
 def side(worker: MadeUp) -> Side:
-    return Side(cast(Worker, worker), 1)
+    return Side(cast(Worker, worker), 1, worker.step_s)
 
 
 def pair(base: MadeUp, candidate: MadeUp) -> Turns:
@@ -68,6 +70,25 @@ def test_pairs_of_processes_take_turns_pair_by_pair() -> None:
     pairs.take(2)
     assert said == ["b0", "c0", "b1", "c1"] * 2
     assert len(pairs.s_per_token) == 4
+
+
+@pytest.mark.parametrize(("step_s", "turns_each"), [(0.04, 8), (0.4, 4)])
+def test_slow_steps_take_fewer_turns(step_s: float, turns_each: int) -> None:
+    quick = pair(MadeUp("b", []), MadeUp("c", []))
+    pairs = ProcessPairs([quick, pair(MadeUp("b", []), MadeUp("c", [], step_s=step_s))])
+    assert pairs.turns == 2 * turns_each
+
+
+@pytest.mark.parametrize(
+    ("first_s", "compile", "steps"),
+    [(0.1, "no", 5), (0.4, "no", 2), (3.0, "no", 2), (25.0, "default", 5), (90.0, "default", 3)],
+)
+def test_slow_steps_are_warm_after_few_and_compiled_ones_are_not(
+    first_s: float, compile: str, steps: int
+) -> None:
+    worker = MadeUp("c", [], step_s=first_s, compile=compile)
+    warm(cast(Worker, worker), 5)
+    assert worker.ran == [1, steps]
 
 
 def test_the_luck_of_processes_is_in_the_interval() -> None:
