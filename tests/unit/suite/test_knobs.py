@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -129,6 +131,20 @@ def test_a_worker_answers_every_request_and_survives_a_bad_one(tmp_path: Path) -
     assert len(times["times_s"]) == len(losses["losses"]) == 2  # type: ignore[arg-type]
     assert evaluated["loss"] > 0  # type: ignore[operator]
     assert "unknown request" in str(unknown["error"])
+
+
+def test_a_worker_collects_garbage_again_once_its_first_loop_is_built() -> None:
+    def build(_: object) -> object:
+        collects.append(gc.isenabled())
+        if len(collects) == 1:
+            raise ValueError("not this one")
+        return SimpleNamespace(description=dict, close=lambda: collects.append(gc.isenabled()))
+
+    collects: list[bool] = []
+    lines = "".join(json.dumps({"config": {}}) + "\n" for _ in range(3))
+    worker.serve(io.StringIO(lines), io.StringIO(), build)
+    # Two first builds, one of them failed; the old loop is closed, and another one is built.
+    assert collects == [False, False, True, True, True]
 
 
 def test_the_same_seed_gives_the_same_losses_whatever_the_loader(tmp_path: Path) -> None:
