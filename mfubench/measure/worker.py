@@ -56,13 +56,12 @@ def serve(
             break
         try:
             if "config" in request:
+                imports = without_gc() if loop is None else contextlib.nullcontext()
                 if loop is not None:
                     loop.close()
                     loop = None  # its memory is free before the next one is built
+                with imports:
                     loop = build(request)
-                else:
-                    with without_gc():
-                        loop = build(request)
                 answer: dict[str, Any] = {"ready": True, **loop.description()}
             elif loop is None:
                 answer = {"error": "no configuration yet", "outcome": "error"}
@@ -78,7 +77,8 @@ def serve(
 
 @contextlib.contextmanager
 def without_gc() -> Iterator[None]:
-    """Importing torch leaves no garbage, and looking for it is a fifth of the import."""
+    """For the first loop: importing torch leaves no garbage, and looking for it is a fifth of the
+    import. A loop that replaces another needs the memory of what it replaces."""
     gc.disable()
     try:
         yield

@@ -24,11 +24,10 @@ from mfubench.suite.turns import (
     TURN_S,
     WARM_STEPS,
     ProcessPairs,
-    Side,
     Turns,
     ready,
+    side_of,
     steady_step_s,
-    steps_per_turn,
     warm,
 )
 from model.presets import get_preset
@@ -171,7 +170,7 @@ class KnobBench:
         start_up_s, step_s = warm(candidate, warm_steps)
         return Turns(
             bases=[ready(base, turn_s) for base in bases],
-            candidate=Side(candidate, steps_per_turn(step_s, turn_s), step_s),
+            candidate=side_of(candidate, step_s, turn_s),
             start_up_s=start_up_s,
         )
 

@@ -31,7 +31,7 @@ TURNS_PER_PROCESS, SLOW_TURNS_PER_PROCESS, FINE_TURN_S = 8, 4, 0.03
 """Of several pairs of processes. The machine's speed changes within a tenth of a second, so that
 many short turns tell more than few long ones of the same total."""
 WARM_S = 1.0
-"""Slow steps are warm after few."""
+"""Of an eager loop, at least two steps: slow ones are warm after few."""
 LONG_START_S = 60.0
 PROFILED_BLOCKS = 3
 LONGEST_PROFILED_S = 1.0
@@ -285,7 +285,11 @@ def steady_step_s(worker: Worker) -> float:
 
 def ready(worker: Worker, turn_s: float = TURN_S) -> Side:
     """A worker that has been warmed, ready to take turns."""
-    step_s = steady_step_s(worker)
+    return side_of(worker, steady_step_s(worker), turn_s)
+
+
+def side_of(worker: Worker, step_s: float, turn_s: float) -> Side:
+    """A worker whose warm steps take `step_s`, with turns of `turn_s`."""
     return Side(worker, steps_per_turn(step_s, turn_s), step_s)
 
 
