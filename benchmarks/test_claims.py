@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mfubench.suite.claim_bench import PRESET
-from mfubench.suite.claims import CLAIMS, Claim, ask
+from mfubench.claims.measure.ask import CLAIMS, Claim, ask
+from mfubench.claims.measure.bench import PRESET
 from mfubench.suite.runner import CaseRunner
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from mfubench_model.presets import PRESETS
 
 from mfubench.suite.runner import CaseRunner
-from model.presets import PRESETS
 
 
 @pytest.mark.mfubench(from_sweep="default")

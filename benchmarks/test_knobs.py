@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mfubench.suite.knobs import KNOBS
+from mfubench.knobs.catalogue import KNOBS
 from mfubench.suite.runner import CaseRunner
 
 

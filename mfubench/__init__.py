@@ -12,12 +12,12 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 if TYPE_CHECKING:
-    from mfubench.analysis.frame import load as load
+    from mfubench.results.frame import load as load
 
 
 def __getattr__(name: str) -> object:
     if name == "load":
-        from mfubench.analysis.frame import load
+        from mfubench.results.frame import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

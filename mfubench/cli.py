@@ -13,21 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfubench_model.config import ConfigError, GPTConfig
+from mfubench_model.presets import PRESETS
+
 from mfubench import __version__
-from mfubench.commands import advise, gate
-from mfubench.commands.common import (
+from mfubench.advise import command as advise
+from mfubench.arguments import (
     UserError,
     add_corpus_and_threads,
     add_results_dir,
     refuse_threads,
 )
+from mfubench.gate.command import run as gate
 from mfubench.hardware.dtypes import DTYPES
-from mfubench.suite.interrupts import terminated_as_interrupted
-from model.config import ConfigError, GPTConfig
-from model.presets import PRESETS
+from mfubench.interrupts import terminated_as_interrupted
 
 if TYPE_CHECKING:
-    from mfubench.analysis.log_device import NamedDevice
+    from mfubench.explain.device import NamedDevice
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -149,7 +151,7 @@ ACCUMULATION = {"gradient_accumulation_steps": "batches per optimizer step, over
 
 def run_flops(arguments: argparse.Namespace) -> int:
     """`mfubench flops`: a preset, explicit sizes, or a preset with some sizes changed."""
-    from mfubench.report.flops import flops_as_json, flops_as_text
+    from mfubench.show.flops import flops_as_json, flops_as_text
 
     given = {name: value for name in SIZES if (value := getattr(arguments, name)) is not None}
     batch_size = given.pop("batch_size", None)
@@ -184,11 +186,11 @@ CONFIG_FIELDS = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd", "dro
 
 def run_explain(arguments: argparse.Namespace) -> int:
     """`mfubench explain`: the log, the sizes and the device are inputs, this machine is not."""
-    from mfubench.analysis.log_account import explain_run
-    from mfubench.analysis.log_sizes import given_sizes
-    from mfubench.analysis.nanogpt_log import LogError, read_log, read_stream
-    from mfubench.report.explain import explain_as_text
-    from mfubench.report.explain_data import explain_as_json
+    from mfubench.explain.account import explain_run
+    from mfubench.explain.data import explain_as_json
+    from mfubench.explain.log import LogError, read_log, read_stream
+    from mfubench.explain.sizes import given_sizes
+    from mfubench.explain.text import explain_as_text
 
     sizes = {n: v for n in SIZES | ACCUMULATION if (v := getattr(arguments, n)) is not None}
     given = given_sizes(arguments.preset, sizes, bias=arguments.bias, ranks=arguments.ranks)
@@ -211,7 +213,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
 def _named_device(name: str | None, peak_tflops: float | None) -> NamedDevice:
     """A device's peaks from the table, or the one that was given; none is no error."""
-    from mfubench.analysis.log_device import NamedDevice, close_names
+    from mfubench.explain.device import NamedDevice, close_names
     from mfubench.hardware.peaks import lookup, rows
 
     if peak_tflops is not None:
@@ -235,11 +237,12 @@ def run_breakdown(arguments: argparse.Namespace) -> int:
     """`mfubench breakdown [CASE]`: exit status 1 when the case has no account."""
     # torch's profiler writes a line to standard error at each start and stop unless told not to.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    from mfubench.report.breakdown import breakdown_text
+    from mfubench_model.corpus import CorpusError
+
+    from mfubench.results.write import json_text
+    from mfubench.show.account import breakdown_text
     from mfubench.suite.single import CaseNameError, breakdown_of, names_a_loop, parse_case
-    from mfubench.suite.storage import json_text
     from mfubench.suite.sweep import SweepOptions
-    from model.corpus import CorpusError
 
     refuse_threads(arguments.threads)
     options = SweepOptions(
@@ -315,7 +318,7 @@ def run_report(arguments: argparse.Namespace) -> int:
 def run_device(arguments: argparse.Namespace) -> int:
     """`mfubench device`."""
     from mfubench.hardware.describe import describe_machine
-    from mfubench.report.machine import machine_as_text
+    from mfubench.show.machine import machine_as_text
 
     machine = describe_machine(arguments.results_dir)
     print(json.dumps(machine, indent=1) if arguments.json else machine_as_text(machine))
@@ -324,9 +327,9 @@ def run_device(arguments: argparse.Namespace) -> int:
 
 def run_show(arguments: argparse.Namespace) -> int:
     """`mfubench show FILE`."""
-    from mfubench.analysis.results import ResultError, read_result
-    from mfubench.analysis.schema import problems
-    from mfubench.report.table import render
+    from mfubench.results.read import ResultError, read_result
+    from mfubench.results.schema import problems
+    from mfubench.show.table import render
 
     try:
         result = read_result(arguments.result)
@@ -342,8 +345,8 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_validate(arguments: argparse.Namespace) -> int:
     """`mfubench validate FILE…`: exit status 1 when a file breaks the schema."""
-    from mfubench.analysis.results import ResultError, read_json
-    from mfubench.analysis.schema import problems
+    from mfubench.results.read import ResultError, read_json
+    from mfubench.results.schema import problems
 
     status = 0
     for path in arguments.results:

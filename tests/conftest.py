@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mfubench_model.config import GPTConfig
+from mfubench_model.corpus import open_corpus
+from mfubench_model.presets import Preset
 
 from mfubench.measure.gpt_workload import GPTWorkload
-from model.config import GPTConfig
-from model.corpus import open_corpus
-from model.presets import Preset
 
 TINY = Preset(
     name="tiny",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mfubench.analysis.collection import Point
+from mfubench.results.collection import Point
 
 LEAST_RUNS = 8
 """Fewer runs have no history to speak of."""

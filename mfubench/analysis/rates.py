@@ -6,8 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from mfubench.record import CaseRecord
-from model.conventions import A100_BF16_PEAK_FLOPS_PER_S
+from mfubench_model.conventions import A100_BF16_PEAK_FLOPS_PER_S
+
+from mfubench.results.record import CaseRecord
 
 GROWTH_STEPS = 4
 LEAST_GROWTH = 2.0

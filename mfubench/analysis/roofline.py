@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.flops import model_flops_per_step
-from model.presets import PRESETS
-from model.traffic import component_bytes
+from mfubench_model.flops import model_flops_per_step
+from mfubench_model.presets import PRESETS
+from mfubench_model.traffic import component_bytes
 
 MATMULS = ("qkv", "projection", "mlp_matmul", "head")
 Info = Mapping[str, Any]

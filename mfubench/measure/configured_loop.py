@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from mfubench_model.corpus import Corpus
+from mfubench_model.gpt import GPT, MLP, Block, CausalSelfAttention
+from mfubench_model.optimizer import make_adamw
+from mfubench_model.presets import Preset, get_preset
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
@@ -31,10 +35,6 @@ from mfubench.measure.train_step import (
     step_optimizer,
 )
 from mfubench.measure.workload import LoopSettings
-from model.corpus import Corpus
-from model.gpt import GPT, MLP, Block, CausalSelfAttention
-from model.optimizer import make_adamw
-from model.presets import Preset, get_preset
 
 SDP_BACKENDS = {
     "fused": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from mfubench_model.batches import sample_batch
+from mfubench_model.conventions import CONVENTIONS
+from mfubench_model.corpus import Corpus
+from mfubench_model.flops import component_flops, hardware_flops_per_step, model_flops_per_step
+from mfubench_model.gpt import GPT
+from mfubench_model.memory import training_memory
+from mfubench_model.optimizer import make_adamw
+from mfubench_model.presets import Preset
+from mfubench_model.traffic import clip_bytes_per_step, component_bytes, optimizer_bytes_per_step
 from torch import Tensor, nn
 
 from mfubench.analysis.account import ComponentCost
 from mfubench.measure.workload import Batch, LoopSettings, StepCost
-from model.batches import sample_batch
-from model.conventions import CONVENTIONS
-from model.corpus import Corpus
-from model.flops import component_flops, hardware_flops_per_step, model_flops_per_step
-from model.gpt import GPT
-from model.memory import training_memory
-from model.optimizer import make_adamw
-from model.presets import Preset
-from model.traffic import clip_bytes_per_step, component_bytes, optimizer_bytes_per_step
 
 
 def loop_settings(preset: Preset) -> LoopSettings:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import torch
+from mfubench_model.batches import sample_batch
+from mfubench_model.corpus import Corpus, TokenArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from mfubench.hardware.devices import Device
 from mfubench.measure.loop_config import LoopConfig
-from model.batches import sample_batch
-from model.corpus import Corpus, TokenArray
 
 Pair = tuple[Tensor, Tensor]
 

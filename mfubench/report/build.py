@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mfubench.analysis.collection import Collection
-from mfubench.report.blocks import Prose, Report, Section
+from mfubench.advise.learning_section import learning_section
+from mfubench.claims.show.section import claims_section
+from mfubench.gate.show.section import gate_section
+from mfubench.knobs.section import compile_section, knobs_section
 from mfubench.report.sections.answer import answer_section
 from mfubench.report.sections.breakdown import breakdown_section, roofline_section
 from mfubench.report.sections.cases import cases_section, foreign_section
-from mfubench.report.sections.claims import claims_section
-from mfubench.report.sections.gate import gate_section
 from mfubench.report.sections.heat import heat_section
 from mfubench.report.sections.history import history_section
-from mfubench.report.sections.knobs import compile_section, knobs_section
-from mfubench.report.sections.learning import learning_section
 from mfubench.report.sections.machines import machines_section
 from mfubench.report.sections.provenance import provenance_section, skipped_section
+from mfubench.results.collection import Collection
+from mfubench.show.blocks import Prose, Report, Section
 
 Builder = Callable[[Collection], Section | None]
 SECTIONS: tuple[tuple[str, Builder], ...] = (

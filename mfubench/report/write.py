@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfubench.analysis.collection import Collection, collect
+from mfubench.results.collection import Collection, collect
 
 if TYPE_CHECKING:
-    from mfubench.report.blocks import Report
+    from mfubench.show.blocks import Report
 
 
 class ReportError(ValueError):
@@ -79,11 +79,11 @@ def write_report(sources: Sequence[str | Path], wanted: Wanted) -> Written:
     written = Written(skipped=list(collection.skipped))
     report = build_report(collection)
     if wanted.html is not None:
-        from mfubench.report.page import as_html
+        from mfubench.show.page import as_html
 
         written.paths.append(write_text(wanted.html, as_html(report)))
     if wanted.markdown:
-        from mfubench.report.markdown import as_markdown
+        from mfubench.show.markdown import as_markdown
 
         written.markdown = as_markdown(report)
     if wanted.csv or wanted.parquet:
@@ -94,8 +94,8 @@ def write_report(sources: Sequence[str | Path], wanted: Wanted) -> Written:
 
 
 def _write_frames(sources: Sequence[str | Path], wanted: Wanted) -> list[Path]:
-    from mfubench.analysis.frame import frames
     from mfubench.report.export import flat, one_type, rounds_path, without_formulas
+    from mfubench.results.frame import frames
 
     flattened = [flat(frame) for frame in frames(sources, ["case", "round"])]
     paths = []
@@ -122,7 +122,7 @@ def _write_frames(sources: Sequence[str | Path], wanted: Wanted) -> list[Path]:
 
 
 def _write_pictures(report: Report, folder: Path) -> list[Path]:
-    from mfubench.report.pictures import write_pictures
+    from mfubench.show.pictures import write_pictures
 
     try:
         return write_pictures(report, folder)

@@ -16,7 +16,7 @@ from mfubench.measure.profiling import Profile, operators, profile_step
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import rounds_for
-from mfubench.record import CaseRecord
+from mfubench.results.record import CaseRecord
 
 if TYPE_CHECKING:
     from mfubench.suite.session import BenchSession

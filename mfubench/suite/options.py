@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from mfubench_model.presets import PRESETS
 
-from mfubench.analysis.results import ResultError, read_result
 from mfubench.hardware.dtypes import DTYPES
+from mfubench.results.read import ResultError, read_result
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
-from model.presets import PRESETS
 
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
 DEFAULT_RESULTS_DIR = "results"

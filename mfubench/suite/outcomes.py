@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mfubench.record import Outcome
+from mfubench.results.record import Outcome
 
 
 class CaseEnded(Exception):  # noqa: N818 - an ending, not always an error

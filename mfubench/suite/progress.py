@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from mfubench.report.units import format_duration
+from mfubench.show.units import format_duration
 from mfubench.suite.sweep import SweepPlan
 
 EXPECTED_SETUP_S = 1.0

@@ -12,17 +12,17 @@ from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import get_commit_info, get_current_time, get_machine_id
 
 from mfubench import __version__
+from mfubench.gate.option import GateOption, marked_limits
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.record import Outcome
-from mfubench.report.units import format_duration
-from mfubench.suite.gate_option import GateOption, marked_limits
-from mfubench.suite.interrupts import terminated_as_interrupted
-from mfubench.suite.journal import left_behind
+from mfubench.interrupts import terminated_as_interrupted
+from mfubench.results.journal import left_behind
+from mfubench.results.record import Outcome
+from mfubench.results.write import ResultStorage, write_problem
+from mfubench.show.units import format_duration
 from mfubench.suite.options import read_options, report_path
 from mfubench.suite.progress import Progress
 from mfubench.suite.result import machine_info, our_part
 from mfubench.suite.screen import PytestScreen
-from mfubench.suite.storage import ResultStorage, write_problem
 from mfubench.suite.sweep import SWEEPS
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class SuiteRun:
 
     def announce(self, session: pytest.Session) -> None:
         """Read every corpus that will be needed, plan the progress, say what is about to happen."""
-        from model.corpus import CorpusError
+        from mfubench_model.corpus import CorpusError
 
         cases: dict[str, bool] = {}
         presets: dict[str, None] = {}
@@ -324,7 +324,7 @@ class SuiteRun:
         """The table, the sentences, and where the run was saved."""
         if self._session is None or not self.session.records:
             return
-        from mfubench.report.table import render
+        from mfubench.show.table import render
 
         storage = self._bench.storage
         notes = []
@@ -344,7 +344,7 @@ class SuiteRun:
         text = render(infos, color=writer.hasmarkup, notes=notes, width=width)
         writer.write(text)
         if self._gate is not None:
-            from mfubench.report.gate_stored import stored_text
+            from mfubench.gate.show.stored import stored_text
 
             terminalreporter.section("mfubench gate")
             run = saved.name if saved else "this run"

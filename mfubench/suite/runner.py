@@ -7,24 +7,22 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from mfubench_model.presets import get_preset
+
 from mfubench.analysis import rates
-from mfubench.analysis.knobs import HELPS
+from mfubench.analysis.effect import HELPS
 from mfubench.analysis.paired import paired_ratio
 from mfubench.hardware.devices import Device
+from mfubench.knobs.bench import KnobBench
+from mfubench.knobs.catalogue import KNOBS_BY_NAME
 from mfubench.measure.bare import bare_step
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
 from mfubench.measure.warmup import WarmUp, rounds_for
-from mfubench.measure.worker_process import WorkerError
 from mfubench.measure.workload import Workload
-from mfubench.record import CaseRecord, Outcome, case_id
-from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
-from mfubench.suite.knob_bench import KnobBench
-from mfubench.suite.knobs import KNOBS_BY_NAME
-from mfubench.suite.outcomes import CaseEnded
-from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
-from mfubench.suite.turns import (
+from mfubench.pairs.process import WorkerError
+from mfubench.pairs.turns import (
     FINE_TURN_S,
     TURNS,
     TURNS_PER_BUILD,
@@ -32,8 +30,11 @@ from mfubench.suite.turns import (
     Turns,
     warm,
 )
+from mfubench.results.record import CaseRecord, Outcome, case_id
+from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
+from mfubench.suite.outcomes import CaseEnded
+from mfubench.suite.stages import TIMING_IS_OFF, CaseStages
 from mfubench.timing import time_s
-from model.presets import get_preset
 
 HARNESS_TOLERANCE = 0.01
 LONGEST_STEP_S = 1.0

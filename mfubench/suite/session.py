@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mfubench_model.corpus import Corpus, open_corpus
+from mfubench_model.flops import model_flops_per_step
+from mfubench_model.presets import PRESETS
 
 from mfubench.hardware import ceilings
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling, ceiling_key
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import Device, available_devices, parse_device
 from mfubench.hardware.dtypes import DTYPES
+from mfubench.knobs.bench import KnobBench
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import matmul_precision, use_once
-from mfubench.record import CaseRecord
-from mfubench.suite.journal import Journal
-from mfubench.suite.knob_bench import KnobBench
+from mfubench.results.journal import Journal
+from mfubench.results.record import CaseRecord
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import SweepOptions, TrainCase, train_cases
 from mfubench.timing import time_s
-from model.corpus import Corpus, open_corpus
-from model.flops import model_flops_per_step
-from model.presets import PRESETS
 
 LONGEST_CPU_STEP_S = 1.0
 """GPT-2 on a CPU takes minutes per case: beside a GPU, that is measured when it is asked for."""

@@ -10,17 +10,17 @@ from types import SimpleNamespace
 from typing import Any, TextIO, cast
 
 import pytest
+from mfubench_model.presets import PRESETS
 
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.record import CaseRecord
+from mfubench.results.record import CaseRecord
 from mfubench.suite.options import DEVICE_KINDS
 from mfubench.suite.progress import Progress
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
 from mfubench.suite.sweep import MAX_BATCH_SIZE, SweepOptions, TrainCase
 from mfubench.timing import time_s
-from model.presets import PRESETS
 
 _CASE = re.compile(
     r"(?:(?:train-step|train-loop|breakdown|breakdown-loop)/)?(?P<preset>[^/]+)"
@@ -111,7 +111,7 @@ def names_a_loop(text: str) -> bool:
 def breakdown_of(case: TrainCase, options: SweepOptions, *, loop: bool) -> CaseRecord:
     """Measure and account for one case. Progress goes to standard error where it is a terminal.
 
-    Raises model.corpus.CorpusError for a corpus that cannot be read.
+    Raises mfubench_model.corpus.CorpusError for a corpus that cannot be read.
     """
     machine_dir = options.results_dir / fingerprint().id
     session = BenchSession(options, Progress(_StreamScreen(sys.stderr)), machine_dir=machine_dir)

@@ -13,10 +13,11 @@ import pytest
 import torch
 import torch._dynamo
 
-# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
-import mfubench.report.page
-import mfubench.report.table
 import mfubench.report.write
+
+# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
+import mfubench.show.page
+import mfubench.show.table
 import mfubench.suite.runner  # noqa: F401
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.cpu import usable_cores
@@ -25,8 +26,8 @@ from mfubench.hardware.fingerprint import fingerprint
 TINY_CASES = """
 import pytest
 from mfubench.measure.gpt_workload import GPTWorkload
-from model.config import GPTConfig
-from model.presets import Preset
+from mfubench_model.config import GPTConfig
+from mfubench_model.presets import Preset
 
 TINY = Preset(
     name="tiny",

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from mfubench_model.config import GPTConfig
+from mfubench_model.gpt import GPT, MLP, Block
+from mfubench_model.presets import Preset
 from torch import Tensor, nn
 
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch
-from model.config import GPTConfig
-from model.gpt import GPT, MLP, Block
-from model.presets import Preset
 
 PRESET = Preset(
     name="planted",

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import mfubench
-from mfubench.analysis.schema import problems
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
+from mfubench.results.schema import problems
 
 Project = Callable[..., Path]
 Bench = Callable[..., pytest.RunResult]

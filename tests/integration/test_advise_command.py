@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from mfubench.analysis.schema import problems
+from mfubench.advise import search as advise
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.suite import advise, document, knob_bench, turns
+from mfubench.knobs import bench as knob_bench
+from mfubench.pairs import turns
+from mfubench.results import document
+from mfubench.results.schema import problems
 from tests.one_sentence import assert_refused
-from tests.unit.suite.test_advise import MadeUpBench, speed_of
+from tests.unit.advise.test_advise import MadeUpBench, speed_of
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from mfubench.analysis.schema import problems
+from mfubench.claims.measure.ask import CLAIMS
 from mfubench.cli import main
-from mfubench.suite.claims import CLAIMS
+from mfubench.results.schema import problems
 
 Project = Callable[..., Path]
 Bench = Callable[..., pytest.RunResult]
 Saved = Callable[[], dict[str, Any]]
 
 PLANTED = """
-from mfubench.analysis.claims import DOES_NOT_HOLD, HOLDS, Answer, untestable
-from mfubench.measure.worker_process import WorkerError
-from mfubench.record import Outcome
-from mfubench.suite.claims import Claim, ask
+from mfubench.claims.rules.verdicts import DOES_NOT_HOLD, HOLDS, Answer, untestable
+from mfubench.pairs.process import WorkerError
+from mfubench.results.record import Outcome
+from mfubench.claims.measure.ask import Claim, ask
 
 def judge(*, value):
     verdict = HOLDS if value >= 1 else DOES_NOT_HOLD

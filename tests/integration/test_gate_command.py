@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from mfubench.analysis.schema import problems
 from mfubench.cli import main
+from mfubench.gate.measure.cases import GateCase
+from mfubench.gate.measure.pairs import PairBench
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.suite import machine_lock
-from mfubench.suite.gate_cases import GateCase
-from mfubench.suite.gate_pairs import PairBench
-from tests.unit.suite.test_gate import measured, repository
+from mfubench.pairs import machine_lock
+from mfubench.results.schema import problems
+from tests.unit.gate.test_gate import measured, repository
 
 CASES = ["gate", "--cases", "b12-eager", "--results-dir", "kept"]
 Bench = Callable[..., pytest.RunResult]
@@ -133,7 +133,7 @@ def test_two_settings_need_no_repository(
     pairs: Callable[[Slower], list[int]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "model").mkdir()
+    (tmp_path / "model/mfubench_model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(machine_lock, "lock_path", lambda: tmp_path / "lock")
     pairs(lambda number: -0.05)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from mfubench.cli import main
-from mfubench.commands.gate import COULD_NOT_RUN
-from mfubench.measure.worker_process import WorkerError
-from mfubench.suite import machine_lock
-from mfubench.suite.gate_cases import gate_cases
-from mfubench.suite.gate_pairs import BASE, CANDIDATE, PairBench, case_pairs
-from mfubench.suite.gate_sides import HARNESS, Side, side
+from mfubench.gate.command.run import COULD_NOT_RUN
+from mfubench.gate.measure.cases import gate_cases
+from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench, case_pairs
+from mfubench.gate.measure.sides import HARNESS, MODEL, MODEL_UNDER_TEST, Side, side
+from mfubench.pairs import machine_lock
+from mfubench.pairs.process import WorkerError
 from tests.one_sentence import assert_refused
 
 CASE = gate_cases("nanogpt-cpu", "cpu", threads=1)[0]
@@ -31,8 +31,8 @@ PLANTED = """
 def slow_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model as it is, with needless work in each MLP."""
     tree = tmp_path_factory.mktemp("slow")
-    shutil.copytree(HARNESS / "model", tree / "model", ignore=shutil.ignore_patterns("__pycache__"))
-    path = tree / "model/gpt.py"
+    shutil.copytree(MODEL, tree / MODEL_UNDER_TEST, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tree / MODEL_UNDER_TEST / "gpt.py"
     text = path.read_text(encoding="utf-8")
     start = text.index("class MLP(")
     method = text.index("    def forward(self", start)
@@ -66,7 +66,9 @@ def test_code_that_does_not_import_is_a_failure_of_its_side(
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(slow_tree / "model", broken / "model")
-    (broken / "model/gpt.py").write_text("raise RuntimeError('half a change')\n", encoding="utf-8")
+    (broken / MODEL_UNDER_TEST / "gpt.py").write_text(
+        "raise RuntimeError('half a change')\n", encoding="utf-8"
+    )
     pair = PairBench(*sides(tmp_path, broken), cache=tmp_path, turns=1).pair([CASE], 0)
     errors = pair["cases"][CASE.id]["errors"]
     assert set(errors) == {CANDIDATE}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mfubench.analysis.schema import problems
+from mfubench.results.schema import problems
 
 Project = Callable[..., Path]
 Bench = Callable[..., pytest.RunResult]
@@ -212,7 +212,7 @@ def test_a_full_disk_loses_nothing(
     project: Project, bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     project()
-    from mfubench.suite import storage
+    from mfubench.results import write as storage
 
     original = storage.write_whole
     calls = []

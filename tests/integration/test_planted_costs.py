@@ -14,6 +14,7 @@ from collections import Counter, deque
 
 import numpy as np
 import pytest
+from mfubench_model.corpus import Corpus, open_corpus
 
 from mfubench.hardware.devices import CpuDevice
 from mfubench.measure.loop_bars import touch_memory
@@ -22,7 +23,6 @@ from mfubench.measure.profiling import PhasedStep, StepProfiler, operators
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.timing import time_s
-from model.corpus import Corpus, open_corpus
 from tests.integration.planted_costs import PLANTS, PRESET, Plant, PlantedWorkload
 
 TURNS, PATIENCE_S = 12, 60.0

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from mfubench.analysis.collection import collect
 from mfubench.report.build import build_report
-from mfubench.report.page import as_html
+from mfubench.results.collection import collect
+from mfubench.show.page import as_html
 from tests.unit.report.example_results import fill
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-
-from model.config import GPTConfig
+from mfubench_model.config import GPTConfig
 
 
 @st.composite

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from model.tokens import ALPHABET_65, character_ids, fold, split_words, word_ids
+from mfubench_model.tokens import ALPHABET_65, character_ids, fold, split_words, word_ids
 
 any_text = st.text(max_size=200)
 lines = st.text(alphabet="ab ,.\n\t'\u00e9\u4f60", max_size=200)

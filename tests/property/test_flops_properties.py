@@ -8,11 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-
-from model.dispatch_count import count_dispatched_flops
-from model.flops import (
+from mfubench_model.dispatch_count import count_dispatched_flops
+from mfubench_model.flops import (
     CONVENTIONS,
     component_flops,
     hardware_flops_per_step,
@@ -21,13 +18,16 @@ from model.flops import (
     nanogpt_parameters,
     parameter_count,
 )
-from model.gpt import GPT
+from mfubench_model.gpt import GPT
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
 from tests.property.gpt_strategies import batch_sizes, gpt_configs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from model.config import GPTConfig
+    from mfubench_model.config import GPTConfig
 
 
 def _gpt_and_ids(

@@ -10,12 +10,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfubench.analysis.log_account import explain_run
-from mfubench.analysis.log_device import NamedDevice
-from mfubench.analysis.log_mfu import flops_from_mfu
-from mfubench.analysis.nanogpt_log import LogError, read_stream
-from mfubench.report.explain_data import explain_as_data
-from tests.unit.analysis.printed_by_train_py import as_bytes, header, iterations
+from mfubench.explain.account import explain_run
+from mfubench.explain.data import explain_as_data
+from mfubench.explain.device import NamedDevice
+from mfubench.explain.log import LogError, read_stream
+from mfubench.explain.mfu import flops_from_mfu
+from tests.unit.explain.printed_by_train_py import as_bytes, header, iterations
 
 DEVICE = NamedDevice(name="a card", flops_per_s_by_dtype={"float32": 40e12})
 _NANOGPT = re.compile(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import given, settings
+from mfubench_model.config import GPTConfig
+from mfubench_model.gpt import GPT
+from mfubench_model.memory import training_memory
+from mfubench_model.optimizer import make_adamw
+from mfubench_model.presets import get_preset
+from mfubench_model.traffic import COMPONENTS, component_bytes
 from torch.autograd.graph import saved_tensors_hooks
 
-from model.config import GPTConfig
-from model.gpt import GPT
-from model.memory import training_memory
-from model.optimizer import make_adamw
-from model.presets import get_preset
-from model.traffic import COMPONENTS, component_bytes
 from tests.property.gpt_strategies import batch_sizes, gpt_configs
 
 

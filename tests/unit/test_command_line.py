@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mfubench_model.conventions import CONVENTIONS
+from mfubench_model.presets import PRESETS
 
 from mfubench.cli import main
-from model.conventions import CONVENTIONS
-from model.presets import PRESETS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
         "import mfubench",
         "from mfubench.cli import main; main(['flops', '--preset', 'gpt2'])",
         "from mfubench.cli import build_parser; build_parser().format_help()",
-        "import mfubench.report.table, mfubench.analysis.results, mfubench.analysis.schema",
+        "import mfubench.show.table, mfubench.results.read, mfubench.results.schema",
     ],
 )
 def test_torch_is_not_imported(code: str) -> None:
@@ -119,8 +119,8 @@ def test_another_schema_version_is_named(tmp_path: Path, capsys: Capture) -> Non
 
 
 def test_a_rate_in_a_case_that_failed_breaks_the_schema(tmp_path: Path) -> None:
-    from mfubench.analysis.schema import problems
-    from mfubench.record import CaseRecord, Outcome
+    from mfubench.results.record import CaseRecord, Outcome
+    from mfubench.results.schema import problems
 
     good = CaseRecord(
         case_id="c",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mfubench.analysis.collection import Collection, Document, mapping, number
-from mfubench.report.answer import answers, compile_times
-from mfubench.report.blocks import Block, Commands, Prose, Section
-from mfubench.report.knobs import taken_from
+from mfubench.knobs.text import taken_from
+from mfubench.results.collection import Collection, Document, mapping, number
+from mfubench.show.answer import answers, compile_times
+from mfubench.show.blocks import Block, Commands, Prose, Section
 
 
 def answer_section(collection: Collection) -> Section:

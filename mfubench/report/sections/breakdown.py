@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from mfubench.analysis.collection import Case, Collection
 from mfubench.analysis.roofline import Reach, reaches, roof_of, roof_points
-from mfubench.report.blocks import Block, Cell, Heading, Prose, Section, Table, drawn_twice
-from mfubench.report.breakdown import (
+from mfubench.report.sections.common import ok_cases, place
+from mfubench.results.collection import Case, Collection
+from mfubench.show.account import (
     LABELS,
     bar_label,
     breakdown_sentences,
     breakdown_title,
 )
-from mfubench.report.figures.roofline import roofline
-from mfubench.report.figures.waterfall import waterfall
-from mfubench.report.sections.common import ok_cases, place
-from mfubench.report.units import UNKNOWN, format_share, format_si
+from mfubench.show.blocks import Block, Cell, Heading, Prose, Section, Table, drawn_twice
+from mfubench.show.figures.roofline import roofline
+from mfubench.show.figures.waterfall import waterfall
+from mfubench.show.units import UNKNOWN, format_share, format_si
 
 QUESTIONS = ("breakdown", "breakdown-loop")
 

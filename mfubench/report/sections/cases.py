@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mfubench.analysis.collection import Case, Collection, number
-from mfubench.report.blocks import Block, Cell, Prose, Section, Table
-from mfubench.report.lines import case_line
 from mfubench.report.sections.common import ok_cases
-from mfubench.report.units import (
+from mfubench.results.collection import Case, Collection, number
+from mfubench.show.blocks import Block, Cell, Prose, Section, Table
+from mfubench.show.case_line import case_line
+from mfubench.show.units import (
     UNKNOWN,
     format_bytes,
     format_duration,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mfubench.analysis.collection import Case, Collection, mapping
-from mfubench.report.answer import distance_from_base
+from mfubench.results.collection import Case, Collection, mapping
+from mfubench.show.answer import distance_from_base
 
 Info = dict[str, Any]
 

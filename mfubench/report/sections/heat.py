@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from mfubench.analysis.collection import Case, Collection, number
-from mfubench.report.blocks import Block, Cell, Prose, Section, Table, drawn_twice, words
-from mfubench.report.figures.heatmap import HeatCell, heatmap
-from mfubench.report.units import format_share, format_si
+from mfubench.results.collection import Case, Collection, number
+from mfubench.show.blocks import Block, Cell, Prose, Section, Table, drawn_twice, words
+from mfubench.show.figures.heatmap import HeatCell, heatmap
+from mfubench.show.units import format_share, format_si
 
 OUTCOMES = {
     "out_of_memory": "no memory",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mfubench.analysis.collection import Collection
 from mfubench.analysis.history import LEAST_RUNS, SEARCHED_RUNS, History, history_of
-from mfubench.report.blocks import Block, Cell, Figure, Prose, Section, Table
-from mfubench.report.figures.history import history_picture
-from mfubench.report.units import format_duration
+from mfubench.results.collection import Collection
+from mfubench.show.blocks import Block, Cell, Figure, Prose, Section, Table
+from mfubench.show.figures.history import history_picture
+from mfubench.show.units import format_duration
 
 TILE_PX = 340.0
 MOST_TILES = 60

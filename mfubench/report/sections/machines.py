@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from mfubench.analysis.collection import Case, Collection
-from mfubench.report.blocks import Block, Cell, Prose, Section, Table
 from mfubench.report.sections.common import base_case, device_name, ok_cases
-from mfubench.report.units import UNKNOWN, format_duration, format_share, format_si
+from mfubench.results.collection import Case, Collection
+from mfubench.show.blocks import Block, Cell, Prose, Section, Table
+from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 
 TRAINING = ("train-step", "train-loop")
 COLUMNS = (

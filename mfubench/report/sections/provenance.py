@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mfubench import __version__
-from mfubench.analysis.collection import Collection, Run, mapping
-from mfubench.report.blocks import Block, Cell, Commands, Heading, Prose, Section, Table, words
 from mfubench.report.sections.common import Info
-from mfubench.report.units import format_bytes
+from mfubench.results.collection import Collection, Run, mapping
+from mfubench.show.blocks import Block, Cell, Commands, Heading, Prose, Section, Table, words
+from mfubench.show.units import format_bytes
 
 MOST_RUNS = 12
 

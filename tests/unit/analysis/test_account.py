@@ -25,7 +25,7 @@ from mfubench.analysis.account import (
     build_account,
     with_ablations,
 )
-from mfubench.analysis.schema import schema
+from mfubench.results.schema import schema
 
 GIGA = 1e9
 FUSED = "fused: normalisation + residual"

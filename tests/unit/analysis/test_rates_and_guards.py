@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mfubench.analysis import rates
 from mfubench.analysis.paired import paired_ratio
-from mfubench.record import CaseRecord, Outcome
+from mfubench.results.record import CaseRecord, Outcome
 
 positive = st.floats(1e-6, 1e15, allow_nan=False)
 

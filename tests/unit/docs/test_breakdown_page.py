@@ -9,11 +9,11 @@ import pytest
 
 from mfubench.analysis import account as accounts
 from mfubench.analysis.account import Account, ComponentCost, Operator, build_account
-from mfubench.analysis.schema import schema
 from mfubench.measure import ablation, bandwidth, gemms, profiling
 from mfubench.measure.profiling import Profile
-from mfubench.record import CaseRecord
-from mfubench.report.breakdown import LABELS
+from mfubench.results.record import CaseRecord
+from mfubench.results.schema import schema
+from mfubench.show.account import LABELS
 from mfubench.suite import breakdown
 from tests.unit.docs.pages import ROOT, fenced, first_codes, page, rows, section
 

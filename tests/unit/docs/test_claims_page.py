@@ -6,12 +6,13 @@ import re
 
 import pytest
 
-from mfubench.analysis import claims, claims_of_machines
-from mfubench.analysis.claims import VERDICTS
-from mfubench.analysis.knobs import WORTH_RATIO
-from mfubench.analysis.schema import schema
-from mfubench.suite import claim_bench
-from mfubench.suite.claims import CLAIMS, Claim
+from mfubench.analysis.effect import WORTH_RATIO
+from mfubench.claims.measure import bench as claim_bench
+from mfubench.claims.measure.ask import CLAIMS, Claim
+from mfubench.claims.rules import machines as claims_of_machines
+from mfubench.claims.rules import verdicts as claims
+from mfubench.claims.rules.verdicts import VERDICTS
+from mfubench.results.schema import schema
 from tests.unit.docs.pages import first_codes, page, rows, section
 
 CLAIMS_PAGE = page("docs/claims.md")

@@ -8,13 +8,13 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+from mfubench_model.config import GPTConfig
+from mfubench_model.conventions import CONVENTIONS
 
-from mfubench.analysis.frame import STATS
 from mfubench.analysis.rates import RATES
-from mfubench.analysis.schema import schema
-from mfubench.record import SCHEMA_VERSION, CaseRecord, Outcome
-from model.config import GPTConfig
-from model.conventions import CONVENTIONS
+from mfubench.results.frame import STATS
+from mfubench.results.record import SCHEMA_VERSION, CaseRecord, Outcome
+from mfubench.results.schema import schema
 from tests.unit.docs.pages import first_codes, page, rows, section
 
 RESULTS = page("docs/results.md")

@@ -7,13 +7,13 @@ import re
 from typing import Any
 
 import pytest
+from mfubench_model.parameters import parameter_count
+from mfubench_model.presets import PRESETS
 
 from mfubench.cli import build_parser
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.suite.options import COMPILE_MODES, DEVICE_KINDS, add_options
 from mfubench.suite.sweep import PLANS, SWEEPS
-from model.parameters import parameter_count
-from model.presets import PRESETS
 from tests.unit.docs.pages import first_codes, page, rows, section
 
 OPTIONS = page("docs/options.md")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from mfubench.analysis.collection import collect
 from mfubench.report.build import build_report
-from mfubench.report.pictures import standalone_svg
+from mfubench.results.collection import collect
+from mfubench.show.pictures import standalone_svg
 from tests.unit.docs.pages import ROOT, page
 from tests.unit.report.example_results import REFERENCE
 
 PICTURE = ROOT / "docs" / "reference-waterfall.svg"
-"""To make it again: mfubench.report.pictures.standalone_svg of the figure `waterfall-0`."""
+"""To make it again: mfubench.show.pictures.standalone_svg of the figure `waterfall-0`."""
 
 
 def drawn() -> str:

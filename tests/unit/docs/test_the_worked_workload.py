@@ -11,16 +11,16 @@ import pandas  # noqa: F401
 import pytest
 import torch
 import torch._dynamo
+from mfubench_model.dispatch_count import count_dispatched_flops
 
 # pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
-import mfubench.report.table
+import mfubench.show.table
 import mfubench.suite.runner  # noqa: F401
 from mfubench.analysis.account import PROFILED_BARS
-from mfubench.analysis.schema import problems
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.fingerprint import fingerprint
-from model.dispatch_count import count_dispatched_flops
+from mfubench.results.schema import problems
 from tests.unit.docs.pages import fenced, first_codes, page, section
 
 EXTENDING = page("docs/extending.md")

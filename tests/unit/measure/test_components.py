@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from mfubench_model.config import GPTConfig
+from mfubench_model.gpt import GPT
 from torch import nn
 
 from mfubench.measure.components import by_name, component_of, of_fused_kernel, of_module
-from model.config import GPTConfig
-from model.gpt import GPT
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mfubench_model.flops import component_flops
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mfubench.hardware.devices import CpuDevice
@@ -15,7 +16,6 @@ from mfubench.measure.bandwidth import BandwidthCurve, measure_curve
 from mfubench.measure.gemms import Gemm, capture_gemms, time_alone
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.train_step import TrainStep
-from model.flops import component_flops
 
 LINEAR = ("qkv", "projection", "mlp", "head")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mfubench_model.batches import sample_batch
+from mfubench_model.gpt import GPT
+from mfubench_model.optimizer import make_adamw
 
 from mfubench.hardware.devices import CpuDevice
 from mfubench.measure.bare import bare_step
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.train_loop import Amortised, TrainLoop, learning_rate
 from mfubench.measure.train_step import SEED, TrainStep, matmul_precision
-from model.batches import sample_batch
-from model.gpt import GPT
-from model.optimizer import make_adamw
 
 
 @pytest.fixture

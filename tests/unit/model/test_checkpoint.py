@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from mfubench_model.checkpoint import CheckpointError, load_checkpoint
+from mfubench_model.config import GPTConfig
 
-from model.checkpoint import CheckpointError, load_checkpoint
-from model.config import GPTConfig
 from tests.unit.model.reference_gpt import random_state
 
 if TYPE_CHECKING:

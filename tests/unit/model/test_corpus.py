@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from model.batches import sample_batch
-from model.corpus import ALPHABET_65, Corpus, CorpusError, fold, open_corpus
-from model.tokens import character_ids, split_words, word_ids
+from mfubench_model.batches import sample_batch
+from mfubench_model.corpus import ALPHABET_65, Corpus, CorpusError, fold, open_corpus
+from mfubench_model.tokens import character_ids, split_words, word_ids
 
 
 def _open(path: Path | None, cache: Path, *, vocab_size: int = 65, block_size: int = 8) -> Corpus:

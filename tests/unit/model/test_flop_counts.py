@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-
-from model.config import ConfigError, ContextTooLongError, GPTConfig
-from model.dispatch_count import count_dispatched_flops
-from model.flops import (
+from mfubench_model.config import ConfigError, ContextTooLongError, GPTConfig
+from mfubench_model.dispatch_count import count_dispatched_flops
+from mfubench_model.flops import (
     COMPONENTS,
     CONVENTIONS,
     component_flops,

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from mfubench_model.config import ContextTooLongError, GPTConfig
+from mfubench_model.gpt import GPT
 
-from model.config import ContextTooLongError, GPTConfig
-from model.gpt import GPT
 from tests.unit.model.reference_gpt import logits_and_loss, random_state
 
 SMALL = GPTConfig(block_size=10, vocab_size=23, n_layer=2, n_head=3, n_embd=12, bias=False)

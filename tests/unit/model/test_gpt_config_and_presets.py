@@ -7,9 +7,8 @@ import subprocess
 import sys
 
 import pytest
-
-from model.config import ConfigError, GPTConfig
-from model.presets import PRESETS, UnknownPresetError, get_preset
+from mfubench_model.config import ConfigError, GPTConfig
+from mfubench_model.presets import PRESETS, UnknownPresetError, get_preset
 
 
 def test_fields_order_and_defaults_are_nanogpts() -> None:
@@ -94,7 +93,7 @@ def test_an_unknown_preset_is_answered_with_all_names_and_the_nearest(name: str,
 def test_formulas_and_data_do_not_import_torch(modules: str, absent: str) -> None:
     program = (
         "import importlib, sys\n"
-        f"for name in {modules.split()!r}: importlib.import_module('model.' + name)\n"
+        f"for name in {modules.split()!r}: importlib.import_module('mfubench_model.' + name)\n"
         f"sys.exit(' '.join(sorted(set({absent.split()!r}) & set(sys.modules))))"
     )
     done = subprocess.run(  # a fresh interpreter: this one has torch

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from model.config import GPTConfig
-from model.gpt import GPT
-from model.optimizer import adamw_groups, make_adamw
+from mfubench_model.config import GPTConfig
+from mfubench_model.gpt import GPT
+from mfubench_model.optimizer import adamw_groups, make_adamw
 
 SMALL = GPTConfig(block_size=10, vocab_size=23, n_layer=2, n_head=3, n_embd=12, bias=True)
 

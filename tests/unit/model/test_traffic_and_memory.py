@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from model.config import ConfigError, GPTConfig
-from model.memory import training_memory
-from model.presets import get_preset
-from model.traffic import clip_bytes_per_step, component_bytes, optimizer_bytes_per_step
+from mfubench_model.config import ConfigError, GPTConfig
+from mfubench_model.memory import training_memory
+from mfubench_model.presets import get_preset
+from mfubench_model.traffic import clip_bytes_per_step, component_bytes, optimizer_bytes_per_step
 
 # B=1, T=2, so N=2 tokens; C=4; V=3; one layer, two heads, no biases; 4 bytes each.
 HAND = GPTConfig(block_size=2, vocab_size=3, n_layer=1, n_head=2, n_embd=4, bias=False)

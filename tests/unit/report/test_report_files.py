@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 import mfubench
-from mfubench.analysis.collection import collect
 from mfubench.cli import main
 from mfubench.report.build import build_report
-from mfubench.report.markdown import MOST_BYTES, as_markdown
-from mfubench.report.pictures import standalone_svg
+from mfubench.results.collection import collect
+from mfubench.show.markdown import MOST_BYTES, as_markdown
+from mfubench.show.pictures import standalone_svg
 from tests.unit.report.example_results import case, fill, nights, reference, save
 
 Capture = pytest.CaptureFixture[str]

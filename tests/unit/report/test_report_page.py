@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfubench.analysis.collection import collect
-from mfubench.report.answer import answers
-from mfubench.report.blocks import Figure, Prose, Report, Table
-from mfubench.report.breakdown import breakdown_sentences
 from mfubench.report.build import build_report
-from mfubench.report.page import as_html
+from mfubench.results.collection import collect
+from mfubench.show.account import breakdown_sentences
+from mfubench.show.answer import answers
+from mfubench.show.blocks import Figure, Prose, Report, Table
+from mfubench.show.page import as_html
 from tests.unit.report.example_results import (
     OTHER_MACHINE,
     advice,

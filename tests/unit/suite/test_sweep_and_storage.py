@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mfubench.record import CaseRecord, case_id
-from mfubench.suite.storage import json_text, write_whole
+from mfubench.results.record import CaseRecord, case_id
+from mfubench.results.write import json_text, write_whole
 from mfubench.suite.sweep import PLANS, SweepOptions, TrainCase, train_cases
 
 
@@ -91,7 +91,7 @@ def test_a_file_is_never_written_over_and_leaves_no_part(tmp_path: Path) -> None
 RACE = """
 import sys
 from pathlib import Path
-from mfubench.suite.storage import write_whole
+from mfubench.results.write import write_whole
 try:
     write_whole(Path(sys.argv[1]), sys.argv[2] * 100_000)
 except FileExistsError:

@@ -1,0 +1,16 @@
+"""`python -m mfubench`, the same as the command `mfubench`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# `python -m` puts the folder where the user stands first on the path: there, a `timing.py` or a
+# `config.py` of theirs must not be taken for a module that we or torch import.
+if not sys.flags.safe_path and Path(sys.path[0]) == Path.cwd():
+    del sys.path[0]
+
+from mfubench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The time budget of a search: what is left of it, and what the next thing will take, about."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from mfubench.knobs.bench import PROCESSES, KnobBench
+from mfubench.measure.loop_config import LoopConfig
+from mfubench.pairs.process import SETTLE_S
+
+EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S, EXPECTED_START_S = 8.0, 45.0, 2.0
+"""On a quiet machine with 2 cores; a process started among others takes less than one alone."""
+ROUND_S = 2 * PROCESSES * (0.05 + SETTLE_S)
+VERIFY_ROUNDS, MOST_VERIFY_ROUNDS = 20, 60
+
+
+class Budget:
+    """Seconds from the start of a search, and what its tries took until now."""
+
+    def __init__(self, bench: KnobBench, budget_s: float) -> None:
+        self.budget_s = budget_s
+        self._bench = bench
+        self._start_s = time.perf_counter()
+        self._tries_s: list[float] = []
+
+    @property
+    def spent_s(self) -> float:
+        return time.perf_counter() - self._start_s
+
+    def left_s(self, share: float = 1.0) -> float:
+        """What is left of a share of the budget."""
+        return share * self.budget_s - self.spent_s
+
+    def spare_s(self, config: LoopConfig) -> float:
+        """What is left when this configuration is verified at the end."""
+        return self.left_s() - self._verify_s(config)
+
+    def tried(self, seconds: float) -> None:
+        """Note what an eager try took that started one process."""
+        self._tries_s.append(seconds)
+
+    @property
+    def _slowness(self) -> float:
+        """How much longer tries took than on a quiet machine, 1 at least."""
+        return max(1.0, statistics.median(self._tries_s or [0.0]) / EXPECTED_TRY_S)
+
+    def expected_s(self, *configs: LoopConfig) -> float:
+        """Seconds that tries of configurations take."""
+        starts = sum(self._bench.processes_to_start(config) - 1 for config in configs)
+        tries_s = sum(
+            EXPECTED_TRY_S if config.compile == "no" else EXPECTED_COMPILED_TRY_S
+            for config in configs
+        )
+        return self._slowness * (starts * EXPECTED_START_S + tries_s)
+
+    def _verify_s(self, config: LoopConfig) -> float:
+        """Processes of the found configuration find its compiled code, the first excepted."""
+        bases = PROCESSES - len(self._bench.plain_baselines(start=False))
+        starts_s = (PROCESSES - 1 + bases) * EXPECTED_START_S
+        turns_s = VERIFY_ROUNDS * ROUND_S
+        return self.expected_s(config) + self._slowness * (starts_s + turns_s)
+
+    def rounds(self) -> int:
+        """Rounds of turns that a verification takes: as many as the budget has left, settled before
+        the first one is measured."""
+        return max(VERIFY_ROUNDS, min(MOST_VERIFY_ROUNDS, int(self.left_s() / ROUND_S)))

@@ -1,0 +1,159 @@
+"""`mfubench advise`: which settings make training faster here, found and verified."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfubench_model.presets import PRESETS
+
+from mfubench.arguments import (
+    UserError,
+    add_corpus_and_threads,
+    add_results_dir,
+    duration_s,
+    refuse_corpus,
+    refuse_device,
+    refuse_threads,
+)
+
+LEAST_BUDGET_S = 30.0
+EXIT_INTERRUPTED = 130
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command; docs/commands.md describes it."""
+    parser = commands.add_parser(
+        "advise", help="find the settings that train fastest here, each measured, the best verified"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="nanogpt-cpu",
+        help="what is trained (default: %(default)s)",
+    )
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, …")
+    parser.add_argument(
+        "--budget",
+        type=duration_s,
+        default=300.0,
+        metavar="TIME",
+        help="how long it may take: 300, 90s, 5m (default: 5m)",
+    )
+    parser.add_argument(
+        "--knobs", metavar="NAMES", help="only these, separated by commas (default: all)"
+    )
+    add_corpus_and_threads(parser)
+    add_results_dir(parser, "where the advice is kept, and a breakdown is looked for")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit status 0 with an advice (to stay as it is, too), 130 when it was interrupted."""
+    from mfubench.advise.advice import INTERRUPTED
+    from mfubench.advise.search import Search
+    from mfubench.advise.text import advice_text
+    from mfubench.advise.train_command import train_command
+    from mfubench.knobs.bench import KnobBench
+    from mfubench.results import document
+    from mfubench.results.write import json_text
+
+    if arguments.budget < LEAST_BUDGET_S:
+        raise UserError(
+            f"a budget of {arguments.budget:g} s is too short to measure anything twice; "
+            f"allowed: {LEAST_BUDGET_S:g} s and more"
+        )
+    knobs = _knobs(arguments.knobs)
+    base = _baseline(arguments)
+    results_dir = arguments.results_dir
+    if refusal := document.refusal_to_write(document.machine_dir(results_dir)):
+        raise UserError(refusal)
+    account = _stored_account(document.machine_dir(results_dir), base.preset, base.device)
+    bench = KnobBench(base, corpus=arguments.corpus)
+    try:
+        search = Search(
+            bench,
+            budget_s=arguments.budget,
+            winnable=account,
+            knobs=knobs,
+            say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+        )
+        advice = search.run()
+    except _worker_error() as error:
+        raise UserError(f"the baseline could not be run: {error}") from None
+    finally:
+        bench.close()
+    data = {
+        "preset": base.preset,
+        "device": base.device,
+        **advice.as_data(),
+        "command": train_command(advice.config),
+        "changes": [k.nanogpt for k in knobs if k.name in advice.knobs and not k.is_typed],
+    }
+    where = document.save("advice", data, results_dir)
+    if arguments.json:
+        print(json_text(data))
+    else:
+        print(advice_text(data, color=sys.stdout.isatty()))
+        print(f"\n{where}")
+    return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
+
+
+def _worker_error() -> type[Exception]:
+    from mfubench.pairs.process import WorkerError
+
+    return WorkerError
+
+
+def _knobs(names: str | None) -> tuple[Any, ...]:
+    from mfubench.knobs.catalogue import KNOBS, KNOBS_BY_NAME
+
+    if names is None:
+        return KNOBS
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in KNOBS_BY_NAME:
+            raise UserError(f"{name!r} is no knob; there are: {', '.join(KNOBS_BY_NAME)}")
+    if not wanted:
+        raise UserError("--knobs names none; type for instance --knobs 'adamw fused,batch x2'")
+    return tuple(KNOBS_BY_NAME[name] for name in wanted)
+
+
+def _baseline(arguments: argparse.Namespace) -> Any:
+    """nanoGPT's own loop of a preset, refused where the device or the corpus is not there."""
+    from mfubench.measure.loop_config import LoopConfig
+
+    refuse_threads(arguments.threads)
+    refuse_corpus(arguments.corpus)
+    refuse_device(arguments.device)
+    return LoopConfig(
+        preset=arguments.preset,
+        device=arguments.device,
+        batch_size=PRESETS[arguments.preset].batch_size,
+        threads=arguments.threads,
+    )
+
+
+def _stored_account(folder: Path, preset: str, device: str) -> dict[str, float] | None:
+    """What each bar has to win, from the newest stored breakdown of the plain training loop."""
+    from mfubench.advise.advice import to_win
+    from mfubench.results.read import ResultError, read_result
+
+    for path in sorted(folder.glob("*/*.json"), key=lambda p: p.name, reverse=True):
+        try:
+            infos = read_result(path).infos
+        except ResultError:
+            continue
+        for info in infos:
+            if (
+                info.get("question") == "breakdown-loop"
+                and (info.get("preset"), info.get("device")) == (preset, device)
+                and info.get("dtype") == "float32"
+                and not info.get("compile")
+                and "breakdown" in info
+            ):
+                return to_win({"step_s": info["breakdown_step_s"], "bars": info["breakdown"]})
+    return None

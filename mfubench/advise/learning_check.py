@@ -1,0 +1,71 @@
+"""Trains configurations on equally many tokens, in worker processes, from the same seeds."""
+
+from __future__ import annotations
+
+import statistics
+from itertools import pairwise
+
+from mfubench.advise.learning import Curve, Learning
+from mfubench.knobs.bench import KnobBench
+from mfubench.measure.loop_config import LoopConfig
+from mfubench.pairs.process import Worker
+
+ITERATIONS = 300
+"""Baseline iterations whose tokens every side trains on."""
+SEEDS = (1337, 1338, 1339)
+EVALUATION_BATCHES = 40
+POINTS = 30
+
+
+class LearningBench:
+    """The baseline's losses are taken once, when they are first needed."""
+
+    def __init__(self, bench: KnobBench, *, iterations: int = ITERATIONS) -> None:
+        self._bench = bench
+        self._iterations = iterations
+        self._baseline: list[Curve] = []
+
+    def expected_s(self, base_step_s: float) -> float:
+        """Seconds that the next comparison takes, about: a candidate learns no slower, else it
+        would not be compared."""
+        runs = len(SEEDS) * (1 if self._baseline else 2)
+        return runs * (self._iterations * base_step_s + EVALUATION_BATCHES * base_step_s / 3 + 0.5)
+
+    def compare(self, config: LoopConfig) -> Learning:
+        """Train a configuration; stop after the first seed when it is clearly worse.
+
+        Raises WorkerError when it cannot be trained.
+        """
+        if not self._baseline:
+            with self._bench.start(self._bench.base) as worker:
+                self._baseline = [self._train(worker, seed) for seed in SEEDS]
+        curves: list[Curve] = []
+        with self._bench.start(config) as worker:
+            for seed in SEEDS:
+                curves.append(self._train(worker, seed))
+                learning = Learning(baseline=self._baseline, candidate=curves)
+                if learning.is_clearly_worse:
+                    break
+        return learning
+
+    def _train(self, worker: Worker, seed: int) -> Curve:
+        config, base = worker.config, self._bench.base
+        iterations = max(1, round(self._iterations * base.tokens_factor / config.tokens_factor))
+        worker.restart(seed)
+        losses = [float(loss) for loss in worker.ask({"losses": iterations})["losses"]]
+        ends = sorted({round(iterations * i / POINTS) for i in range(POINTS + 1)})
+        return Curve(
+            seed=seed,
+            tokens=[end * worker.tokens_per_step for end in ends[1:]],
+            losses=[statistics.fmean(losses[a:b]) for a, b in pairwise(ends)],
+            # The same number of sequences for every side.
+            validation_loss=float(
+                worker.ask(
+                    {
+                        "evaluate": max(
+                            1, round(EVALUATION_BATCHES * base.batch_size / config.batch_size)
+                        )
+                    }
+                )["loss"]
+            ),
+        )

@@ -1,0 +1,307 @@
+"""The search for the best verified configuration: knobs alone, then on top of each other, then
+checked against the baseline in fresh pairs.
+
+A gain alone is no gain in combination, so each knob is measured again on top of those kept before.
+A knob that changes numerics is kept only if the model learns as much from the same tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from mfubench.advise import advice, trial
+from mfubench.advise.advice import Advice, Try, Verification
+from mfubench.advise.budget import EXPECTED_TRY_S, Budget
+from mfubench.advise.learning import Learning
+from mfubench.advise.learning_check import LearningBench
+from mfubench.advise.prospects import Prospects
+from mfubench.advise.trial import Measured
+from mfubench.knobs.bench import KnobBench
+from mfubench.knobs.catalogue import KNOBS
+from mfubench.knobs.knob import Knob
+from mfubench.measure.loop_config import LoopConfig
+from mfubench.pairs.process import Worker, WorkerError
+from mfubench.pairs.turns import Turns
+
+SINGLES_SHARE = 0.55
+"""Of the budget: the rest is for combinations, the losses and the last check."""
+EXPECTED_PROFILE_S = 12.0
+
+Say = Callable[[str], None]
+
+
+class _Current:
+    """The process of the configuration found so far, where one runs."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+
+    def replace(self, worker: Worker | None) -> None:
+        """End the old one."""
+        if self.worker is not None:
+            self.worker.close()
+        self.worker = worker
+
+    def close(self) -> None:
+        self.replace(None)
+
+
+class Search:
+    """One search under a time budget. What was measured is in the advice however it ends."""
+
+    def __init__(
+        self,
+        bench: KnobBench,
+        *,
+        budget_s: float,
+        winnable: Mapping[str, float] | None = None,
+        knobs: tuple[Knob, ...] = KNOBS,
+        learning: LearningBench | None = None,
+        say: Say = lambda _: None,
+    ) -> None:
+        self._bench = bench
+        self._budget = Budget(bench, budget_s)
+        self._prospects = Prospects(bench, winnable)
+        self._knobs = knobs
+        self._say = say
+        self._learning_bench = learning or LearningBench(bench)
+        self._tries: list[Try] = []
+        self._singles: dict[str, Measured] = {}
+        self._config = bench.base
+        self._kept: list[Knob] = []
+        self._learning: Learning | None = None
+        self._is_cut = False
+
+    def run(self) -> Advice:
+        """Singles, combinations, the check. An interrupt ends it with what there is, unverified
+        and therefore without a recommendation."""
+        try:
+            self._try_singles()
+            self._combine()
+            if not self._kept:
+                return self._advice()
+            verification = self._verify()
+        except KeyboardInterrupt:
+            return self._advice(ended=advice.INTERRUPTED)
+        if verification is None:
+            return self._advice(refusal="the found configuration could not be measured again")
+        return self._advice(verification=verification, refusal=verification.refusal)
+
+    # --- knobs alone ------------------------------------------------------------------------
+
+    def _try_singles(self) -> None:
+        self._bench.baseline()
+        if not self._prospects.are_known:
+            self._say("profiling the baseline")
+            self._prospects.measure()
+        for knob in self._prospects.ordered(self._knobs):
+            config = self._bench.config_of(knob)
+            reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
+                knob.aims_at, self._prospects.of(knob)
+            )
+            if reason is None and self._budget.left_s(SINGLES_SHARE) < self._budget.expected_s(
+                config
+            ):
+                reason, self._is_cut = "not tried: no budget left for it", True
+            measured = Measured(reason=reason)
+            if reason is None:
+                measured = self._against(
+                    self._bench.turns_with(config),
+                    left_s=lambda: self._budget.left_s(SINGLES_SHARE),
+                    starts_one=self._bench.processes_to_start(config) == 1,
+                )
+            self._note(knob, measured)
+            if measured.helps:
+                self._singles[knob.name] = measured
+
+    # --- knobs on top of each other -----------------------------------------------------------
+
+    def _combine(self) -> None:
+        with contextlib.closing(_Current()) as current:
+            for knob in self._by_gain():
+                on_top_of = self._names
+                changed = self._bench.config_of(knob, self._config)
+                reason = self._conflict(knob) or self._no_budget(changed, current)
+                measured = Measured() if on_top_of else self._singles[knob.name]
+                if reason is None and on_top_of:
+                    measured = self._on_top(current, changed)
+                    reason = measured.reason
+                    if reason is None and not measured.helps:
+                        assert measured.effect is not None
+                        reason = f"no gain on top: ×{measured.effect.ratio:.3f}"
+                if reason is None and knob.changes_numerics:
+                    reason = self._loss_of(changed)
+                measured = replace(measured, reason=reason)
+                if reason is None:
+                    self._config = changed
+                    self._kept.append(knob)
+                    measured = self._explained(measured, current)
+                self._note(knob, measured, on_top_of=on_top_of, kept=reason is None)
+
+    def _on_top(self, current: _Current, changed: LoopConfig) -> Measured:
+        """A configuration against the one found so far."""
+
+        @contextlib.contextmanager
+        def turns() -> Iterator[Turns]:
+            if current.worker is None:
+                current.replace(self._warm(self._config))
+                assert current.worker is not None
+            with self._bench.start(changed.steadied) as worker:
+                yield self._bench.turns_of([current.worker], worker)
+
+        return self._against(
+            turns(),
+            left_s=lambda: self._budget.spare_s(self._config),
+            starts_one=current.worker is not None,
+        )
+
+    def _warm(self, config: LoopConfig) -> Worker:
+        return self._bench.start_warm(config.steadied, 1)[0]
+
+    def _explained(self, measured: Measured, current: _Current) -> Measured:
+        """With the bars that the knob kept last moved, where the budget has room to learn them. Its
+        configuration's process stays: the next knob is measured against it."""
+        before, after = current.worker, None
+        wanted_s = EXPECTED_PROFILE_S + self._budget.expected_s(self._config, self._config)
+        if self._budget.spare_s(self._config) > wanted_s:  # two more tries come first
+            with contextlib.suppress(WorkerError):
+                before = before or self._bench.bases_for(self._config)[0]
+                after = self._warm(self._config)
+                measured = measured.with_bars(before, after)
+        current.replace(after)
+        return measured
+
+    def _by_gain(self) -> list[Knob]:
+        """The largest gain first; what trains other batches, and so may cost loss, after all."""
+        helpful = [knob for knob in self._knobs if knob.name in self._singles]
+        return sorted(
+            helpful, key=lambda k: (self._prospects.trains_other_batches(k), -self._gain(k))
+        )
+
+    def _gain(self, knob: Knob) -> float:
+        """Of a knob that helped alone."""
+        effect = self._singles[knob.name].effect
+        assert effect is not None
+        return effect.ratio
+
+    def _conflict(self, knob: Knob) -> str | None:
+        machine, base = self._bench.machine, self._bench.base
+        settings = advice.settings_of(knob.change(base, machine))
+        for kept in self._kept:
+            if settings & advice.settings_of(kept.change(base, machine)):
+                return f"changes the same setting as {kept.name}"
+        return None
+
+    def _no_budget(self, changed: LoopConfig, current: _Current) -> str | None:
+        """The first knob has been measured alone; each further one is, on top of those kept."""
+        needed: list[LoopConfig] = []
+        if self._kept:
+            needed = [changed] if current.worker is not None else [changed, self._config]
+        if self._budget.spare_s(changed) >= self._budget.expected_s(*needed):
+            return None
+        self._is_cut = True
+        return "not tried: no budget left for it"
+
+    def _loss_of(self, config: LoopConfig) -> str | None:
+        """Why a configuration costs too much loss to be kept; None where it learns the same."""
+        expected_s = self._learning_bench.expected_s(self._bench.base_step_s())
+        if self._budget.spare_s(config) < expected_s:
+            self._is_cut = True
+            return "not kept: no budget left to compare what it learns"
+        self._say("comparing what is learnt from the same tokens")
+        try:
+            learning = self._learning_bench.compare(config)
+        except WorkerError as error:
+            return f"not kept: it could not be trained ({error.reason})"
+        if not learning.is_equal:
+            return (
+                f"costs loss: {learning.cost:+.3f} after the same tokens "
+                f"(allowed: {learning.allowed:.3f})"
+            )
+        self._learning = learning
+        return None
+
+    # --- the check ----------------------------------------------------------------------------
+
+    def _verify(self) -> Verification | None:
+        """Pairs of processes, the configuration as it would be typed against the plain loop."""
+        self._say("measuring the best configuration against the baseline once more")
+        try:
+            return trial.verification(self._bench, self._config, rounds=self._budget.rounds())
+        except WorkerError as error:
+            self._say(f"it could not be measured: {error.reason}")
+            return None
+
+    # --- notes --------------------------------------------------------------------------------
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(knob.name for knob in self._kept)
+
+    def _against(
+        self,
+        turns_of: contextlib.AbstractContextManager[Turns],
+        *,
+        left_s: Callable[[], float],
+        starts_one: bool,
+    ) -> Measured:
+        """`starts_one`: whether it starts one process only, so that its time says what tries take
+        on this machine now."""
+        start_s = time.perf_counter()
+        measured = trial.measured(turns_of, has_time=lambda: left_s() > EXPECTED_TRY_S)
+        if starts_one and measured.effect is not None and not measured.is_compiled:
+            self._budget.tried(time.perf_counter() - start_s)
+        return measured
+
+    def _note(
+        self,
+        knob: Knob,
+        measured: Measured,
+        *,
+        on_top_of: tuple[str, ...] = (),
+        kept: bool = False,
+    ) -> None:
+        effect, reason = measured.effect, measured.reason
+        one = Try(
+            knob=knob.name,
+            on_top_of=on_top_of,
+            effect=effect,
+            reason=reason,
+            kept=kept,
+            aims_at=knob.aims_at,
+            to_win_ratio=self._prospects.of(knob),
+            bars=None if measured.bars is None else tuple(measured.bars),
+        )
+        self._tries.append(one)
+        what = "" if effect is None else f"×{effect.ratio:.3f} {effect.verdict}"
+        upon = f" on top of {', '.join(on_top_of)}" if on_top_of else ""
+        words = "; ".join(filter(None, [what, reason, "kept" if kept else None]))
+        self._say(f"{knob.name}{upon}: {words}")
+
+    def _advice(
+        self,
+        *,
+        ended: str | None = None,
+        verification: Verification | None = None,
+        refusal: str | None = None,
+    ) -> Advice:
+        is_safe = verification is not None and verification.refusal is None
+        kept = self._kept if is_safe else []
+        singles = [self._gain(knob) for knob in self._kept]
+        return Advice(
+            knobs=tuple(knob.name for knob in kept),
+            predicted_ratio=math.prod(singles) if singles else None,
+            learning=self._learning,
+            baseline=self._bench.base.as_data(),
+            config=(self._config if is_safe else self._bench.base).as_data(),
+            tries=tuple(self._tries),
+            ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
+            budget_s=self._budget.budget_s,
+            spent_s=self._budget.spent_s,
+            verification=verification,
+            refusal=refusal,
+        )

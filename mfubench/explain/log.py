@@ -1,0 +1,224 @@
+"""A log of nanoGPT's `train.py` as runs of numbers: streamed, whole or cut, of one rank or more.
+
+Source of every format: nanoGPT (github.com/karpathy/nanoGPT), `train.py`, `model.py` and
+`configurator.py`. Nothing is kept but numbers and a few settings: 25 bytes per printed iteration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from mfubench.explain import lines as line_of
+from mfubench.explain.run import LoggedRun, RunInProgress
+
+LONGEST_LINE_BYTES: Final = 64 * 1024
+"""What a file without line ends costs in memory; nanoGPT's lines have below 100 bytes."""
+
+MOST_RUNS: Final = 1000
+"""More runs than this are not runs but lines of several processes, mixed."""
+
+
+class LogError(ValueError):
+    """No training log, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingLog:
+    """Everything that was read from one file or stream."""
+
+    name: str
+    runs: tuple[LoggedRun, ...]
+    """At least one; each with at least one printed iteration."""
+    lines: int
+    iteration_lines: int
+    """Lines of iterations, second ranks' included."""
+    unreadable_iteration_lines: int
+    """Lines that begin like an iteration's and go on as nanoGPT does not."""
+    truncated_last_line: bool
+    starts_without_iterations: int
+    """Headers that no iteration followed: evaluation alone, or stopped before the first."""
+
+
+def read_log(path: Path) -> TrainingLog:
+    """The runs in a file; raises LogError with one sentence where it has none."""
+    # A name of undecodable bytes cannot be printed as it is.
+    name = str(path).encode("utf-8", errors="replace").decode("utf-8")
+    try:
+        file = path.open("rb")
+    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise LogError(f"{name} cannot be read: {reason or error}") from None
+    with file:
+        return read_stream(file, name)
+
+
+def read_stream(stream: BinaryIO, name: str) -> TrainingLog:
+    """The runs in a stream; raises LogError with one sentence where it has none."""
+    reader = _Reader(name)
+    try:
+        return reader.read(stream)
+    except OSError as error:
+        raise LogError(f"{name} cannot be read: {error.strerror or error}") from None
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines with their ends; of a line beyond the longest, its beginning."""
+    inside = False
+    while line := stream.readline(LONGEST_LINE_BYTES):
+        if not inside:
+            yield line
+        inside = not line.endswith(b"\n")
+
+
+class _Reader:
+    """Tells runs apart and hands each line to the run that it belongs to."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.run = RunInProgress()
+        self.finished: list[LoggedRun] = []
+        self.lines = 0
+        self.iteration_lines = 0
+        self.unreadable = 0
+        self.truncated = False
+        self.starts = 0
+
+    def read(self, stream: BinaryIO) -> TrainingLog:
+        for line in _lines(stream):
+            self.lines += 1
+            found = line_of.ITER.match(line)
+            if found is not None and (found[4] is not None or line.endswith(b"\n")):
+                self._iteration(found, None)  # nearly every line of a long log
+            else:
+                self._other_line(line)
+        self._end_run()
+        if not self.finished:
+            raise LogError(self._nothing_there())
+        return TrainingLog(
+            name=self.name,
+            runs=tuple(self.finished),
+            lines=self.lines,
+            iteration_lines=self.iteration_lines,
+            unreadable_iteration_lines=self.unreadable,
+            truncated_last_line=self.truncated,
+            starts_without_iterations=self.starts,
+        )
+
+    def _other_line(self, line: bytes) -> None:
+        if b"\0" in line:  # UTF-16, as some shells redirect: ASCII with zeros in between
+            line = line.replace(b"\0", b"")
+        ended = line.endswith(b"\n")
+        line = line.rstrip(b"\r\n")
+        if b"\r" in line:  # a progress bar that overwrote itself
+            for part in line.split(b"\r"):
+                self._part(part, ended)
+        else:
+            self._part(line, ended)
+
+    def _part(self, line: bytes, ended: bool) -> None:
+        if b"iter " in line:
+            found = line_of.find(line_of.ITER, line)
+            # Without its end and its mfu it may be cut inside the time.
+            if found and (found[4] is not None or ended):
+                self._iteration(found, line_of.rank_before(found))
+                return
+            if line_of.find(line_of.LIKE_ITER, line):
+                self.unreadable += ended
+                self.truncated |= not ended
+                return
+        if line_of.NOTABLE.search(line):
+            self._notable(line)
+        elif self.run.in_config_file and (found := line_of.ASSIGNMENT.match(line)):
+            self._setting(found[1], found[2])
+
+    def _iteration(self, found: re.Match[bytes], rank: int | None) -> None:
+        self.iteration_lines += 1
+        number, loss, time_ms, mfu_percent = found.groups()
+        iteration = int(number)
+        run = self.run
+        if iteration <= run.last_iter or rank != run.rank:
+            if run.belongs_to_another_rank(rank) or run.repeats(iteration):
+                run.other_rank_lines += 1
+                return
+            if iteration <= run.last_iter:
+                run = self._next_run()
+            run.rank = rank
+        run.add_iteration(iteration, loss, float(time_ms), mfu_percent)
+
+    def _notable(self, line: bytes) -> None:
+        if found := line_of.find(line_of.STEP, line):
+            self._step(int(found[1]), line_of.rank_before(found))
+            return
+        kind, found = line_of.header(line)
+        if found is None:
+            return
+        rank = line_of.rank_before(found)
+        if self.run.belongs_to_another_rank(rank):
+            return
+        if kind == "checkpoint":
+            self.run.checkpoints += 1
+        else:
+            self._header(kind, found, rank)
+
+    def _step(self, iteration: int, rank: int | None) -> None:
+        run = self.run
+        if run.belongs_to_another_rank(rank):
+            return
+        if iteration <= run.last_iter:
+            # Within a run an evaluation is printed before the iteration of its number.
+            if run.lags(iteration):
+                return
+            run = self._next_run()
+        run.add_evaluation(iteration)
+
+    def _header(self, kind: str, found: re.Match[bytes], rank: int | None) -> None:
+        overrides = kind in {"setting", "file"}
+        # A rank prints its overrides before its tokens per iteration, so these are a new start's.
+        if self.run.iters or (overrides and self.run.has_tokens_of(rank)):
+            self._next_run()
+            self.run.belongs_to_another_rank(rank)
+        run = self.run
+        run.has_header = True
+        run.in_config_file = kind == "file"
+        if kind == "setting":
+            self._setting(found[1], found[2])
+        else:
+            run.add_header(kind, found, rank)
+
+    def _setting(self, key: bytes, value: bytes) -> None:
+        name = key.decode("ascii", errors="replace")
+        if name in line_of.KEYS:
+            self.run.settings[name] = line_of.plain_value(value)
+
+    def _next_run(self) -> RunInProgress:
+        self._end_run()
+        if len(self.finished) >= MOST_RUNS:
+            raise LogError(
+                f"{self.name}: the iteration number goes back more than {MOST_RUNS} times; lines "
+                "of several processes are mixed, so give one file per process"
+            )
+        self.run = RunInProgress()
+        return self.run
+
+    def _end_run(self) -> None:
+        if self.run.iters:
+            self.finished.append(self.run.finish())
+        elif self.run.has_header:
+            self.starts += 1
+
+    def _nothing_there(self) -> str:
+        if self.lines == 0:
+            return f"{self.name} is empty; it should hold what nanoGPT's train.py prints"
+        if self.starts:
+            return (
+                f"{self.name} ends before the first iteration was printed: "
+                "only the header of a nanoGPT run is there"
+            )
+        return (
+            f"{self.name} is no log of nanoGPT's train.py: none of its {self.lines:,} lines is "
+            "like 'iter 10: loss 3.1234, time 37.11ms, mfu 0.03%'"
+        )

@@ -1,0 +1,282 @@
+"""`mfubench gate`: is this working tree slower than that revision, on this machine, now?"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfubench_model.presets import PRESETS
+
+from mfubench.arguments import (
+    UserError,
+    add_corpus_and_threads,
+    add_results_dir,
+    duration_s,
+    refuse_corpus,
+    refuse_device,
+    refuse_threads,
+)
+
+if TYPE_CHECKING:
+    from mfubench.gate.measure.pairs import PairBench, PairJournal
+    from mfubench.gate.measure.sides import Side
+
+COULD_NOT_RUN = 3
+MOST_PAIRS = 200
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command; docs/commands.md and docs/gate.md describe it."""
+    parser = commands.add_parser(
+        "gate", help="judge whether the working tree trains slower than another revision"
+    )
+    parser.error = lambda message: parser.exit(
+        COULD_NOT_RUN, f"mfubench gate: {message}; see mfubench gate --help\n"
+    )
+    add = parser.add_argument
+    add("--base", metavar="REV", help="the revision to compare with (default: the merge base)")
+    add("--base-python", type=Path, metavar="PATH", help="the base's Python: another environment")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a candidate's setting")
+    add("--set-base", action="append", default=[], metavar="KEY=VALUE", help="a base's setting")
+    add(
+        "--under-test",
+        default="model/mfubench_model",
+        metavar="PATHS",
+        help="packages or modules of the revisions to compare (default: %(default)s)",
+    )
+    add("--against", type=Path, metavar="FILE", help="judge the newest stored run against this one")
+    add("--advisory", action="store_true", help="across machines, and never fail")
+    add("--preset", choices=tuple(PRESETS), default="nanogpt-cpu", help="(default: %(default)s)")
+    add("--device", default="cpu", metavar="NAME", help="cpu, cuda, … (default: %(default)s)")
+    add("--cases", metavar="PATTERNS", help="only these, separated by commas (default: all eight)")
+    add("--pairs", type=int, default=None, metavar="N", help="pairs of processes per batch")
+    add("--floor", type=float, default=None, metavar="X", help="0.01: what fails nobody")
+    add("--tolerance", type=float, default=None, metavar="X", help="0.05: what may pass")
+    add_corpus_and_threads(parser)
+    add("--resume", action="store_true", help="use the pairs that an interrupted gate kept")
+    add("--wait", type=duration_s, default=0.0, metavar="TIME", help="for another gate to end")
+    add("--self-test", action="store_true", help="measure how often the gate errs here")
+    add(
+        "--load",
+        nargs="?",
+        choices=("none", "both", "candidate"),
+        default="none",
+        const="both",
+        help="with --self-test: a planted load, beside both sides or the candidate alone",
+    )
+    add("--json", action="store_true", help="machine-readable")
+    add("--markdown", action="store_true", help="for a pull request")
+    add("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
+    add_results_dir(parser, "where verdicts are kept")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit status 0 pass, 1 regressed, 2 inconclusive, 3 could not run."""
+    from mfubench.gate.measure.cases import CaseChoiceError
+    from mfubench.gate.measure.sides import SideError
+    from mfubench.gate.measure.verdict_run import CouldNotRunError
+    from mfubench.pairs.machine_lock import BusyError, machine_lock
+
+    try:
+        if arguments.against is not None:
+            from mfubench.gate.command.against import run_against
+
+            return run_against(arguments)
+        with machine_lock(arguments.wait):
+            if arguments.self_test:
+                from mfubench.gate.command.self_test import run_self_test
+
+                return run_self_test(arguments)
+            return _gate(arguments)
+    except (UserError, CaseChoiceError, SideError, BusyError, CouldNotRunError) as error:
+        print(f"mfubench gate: {error}", file=sys.stderr)
+    except OSError as error:
+        what = error.strerror or error
+        print(
+            f"mfubench gate: {what} ({error.filename}); pairs are kept: --resume", file=sys.stderr
+        )
+    except KeyboardInterrupt:
+        print("mfubench gate: interrupted; whole pairs are kept: --resume", file=sys.stderr)
+    return COULD_NOT_RUN
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from mfubench.gate.measure.history import newest_self_test
+    from mfubench.gate.measure.verdict_run import Gate, comparison_key
+    from mfubench.gate.rules.policy import PAIRS
+    from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
+    from mfubench.results import document
+    from mfubench.results.write import json_text
+
+    settings = gate_settings(arguments)
+    cases = gate_cases_of(arguments)
+    machine = document.machine_dir(arguments.results_dir)
+    if refusal := document.refusal_to_write(machine / "gate"):
+        raise UserError(refusal)
+    with pair_bench(arguments) as bench:
+        key = comparison_key(bench, cases)
+        journal = open_journal(machine / "gate", key, resume=arguments.resume)
+        pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", PAIRS)
+        gate = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
+    gate["preset"], gate["device"] = arguments.preset, arguments.device
+    gate["self_test"] = newest_self_test(machine, pairs)
+    where = document.save("gate", gate, arguments.results_dir)
+    journal.finish()
+    if arguments.junit is not None:
+        arguments.junit.write_text(gate_junit(gate), encoding="utf-8")
+    if arguments.json:
+        print(json_text({k: v for k, v in gate.items() if k != "measured"}))
+    elif arguments.markdown:
+        print(gate_markdown(gate), end="")
+    else:
+        print(gate_text(gate, color=sys.stdout.isatty()))
+        print(f"\n{where}")
+    return int(gate["exit_status"])
+
+
+def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
+    """The pairs of a comparison: those of an interrupted one with `resume`, else none."""
+    from mfubench.gate.measure.pairs import PairJournal
+
+    journal = PairJournal(folder / f".pairs-{key}.jsonl")
+    if resume:
+        journal.load()
+        say(f"{len(journal.pairs)} pairs are kept from before")
+    else:
+        journal.finish()
+    return journal
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The table `tool.mfubench.gate` of pyproject.toml, the command line's limits over it.
+
+    Raises UserError for a limit that is none.
+    """
+    import tomllib
+
+    from mfubench.gate.rules.limits import Limits, gate_table, is_share
+    from mfubench.gate.rules.policy import LEAST_PAIRS
+
+    known = {*Limits.__dataclass_fields__, "cases", "pairs"}
+    try:
+        table = gate_table(Path("pyproject.toml"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"pyproject.toml cannot be read: {error}") from None
+    for name in ("floor", "tolerance"):
+        if getattr(arguments, name) is not None:
+            table[name] = getattr(arguments, name)
+    for where, values in (("", table), *table.get("cases", {}).items()):
+        for name, value in values.items():
+            place = f"tool.mfubench.gate{f'.cases.{where}' if where else ''}"
+            if name not in known:
+                raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
+            if name in Limits.__dataclass_fields__ and not is_share(value):
+                raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
+    pairs = table.get("pairs", LEAST_PAIRS)
+    if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:
+        raise UserError(f"pairs is {pairs!r} in tool.mfubench.gate; {_allowed_pairs()}")
+    floor = table.get("floor", Limits().floor)
+    tolerance = table.get("tolerance", Limits().tolerance)
+    if floor >= tolerance:
+        raise UserError(f"the floor ({floor:g}) must be below the tolerance ({tolerance:g})")
+    return table
+
+
+def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
+    """The chosen cases, refused where device, threads, pairs or patterns cannot be."""
+    from mfubench.gate.measure.cases import chosen, gate_cases
+    from mfubench.gate.rules.policy import LEAST_PAIRS
+
+    pairs = arguments.pairs
+    refuse_threads(arguments.threads)
+    if pairs is not None and not LEAST_PAIRS <= pairs <= MOST_PAIRS:
+        raise UserError(f"{pairs} pairs: {_allowed_pairs()}")
+    refuse_device(arguments.device)
+    cases = gate_cases(arguments.preset, arguments.device, threads=arguments.threads)
+    return chosen(cases, arguments.cases)
+
+
+def _allowed_pairs() -> str:
+    from mfubench.gate.rules.policy import LEAST_PAIRS
+
+    return f"fewer than {LEAST_PAIRS} say nothing; allowed: {LEAST_PAIRS} to {MOST_PAIRS}"
+
+
+@contextlib.contextmanager
+def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench]:
+    """Both sides ready to be measured; whatever was set up is taken away again."""
+    from mfubench.gate.measure import sides as gate_sides
+    from mfubench.gate.measure.pairs import PairBench
+
+    refuse_corpus(arguments.corpus)
+    under_test = tuple(name.strip() for name in arguments.under_test.split(",") if name.strip())
+    python = arguments.base_python
+    if python is not None and not python.exists():
+        raise UserError(f"There is no {python}; give the base environment's python")
+    base_settings, settings = _settings(arguments.set_base), _settings(arguments.set)
+    same_tree = bool(base_settings or settings or python) and arguments.base is None
+    same_tree = same_tree or arguments.self_test
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfubench-gate-")))
+        here = Path.cwd() if same_tree else gate_sides.repository(Path.cwd())
+        tree, label = here, "this tree"
+        if not same_tree:
+            commit, label = gate_sides.resolve_base(here, arguments.base)
+            tree = stack.enter_context(gate_sides.worktree(here, commit))
+        base: dict[str, Any] = {"python": str(python.absolute())} if python else {}
+
+        def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Side:
+            words = ", ".join(f"{k}={v}" for k, v in changes.items())
+            return gate_sides.side(
+                f"{name} with {words}" if words else name,
+                where,
+                folder / str(len(list(folder.iterdir()))),
+                under_test=under_test,
+                settings=changes,
+                **special,
+            )
+
+        cache = folder / "cache"
+        cache.mkdir()
+        yield PairBench(
+            base=make(label, tree, base_settings, **base),
+            candidate=make("the working tree" if not same_tree else "this tree", here, settings),
+            cache=cache,
+            corpus=arguments.corpus,
+            say=say,
+            **more,
+        )
+
+
+def _settings(words: list[str]) -> dict[str, Any]:
+    """Settings of a training loop from KEY=VALUE; a value is JSON, or a word as it is."""
+    import json
+
+    from mfubench.measure.loop_config import ConfigError, LoopConfig
+
+    changes: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key not in LoopConfig.__dataclass_fields__:
+            allowed = ", ".join(LoopConfig.__dataclass_fields__)
+            raise UserError(f"{word!r} is no KEY=VALUE of a training loop; keys: {allowed}")
+        try:
+            changes[key] = json.loads(text)
+        except ValueError:
+            changes[key] = text
+    try:
+        LoopConfig().changed(changes)
+    except (ConfigError, TypeError, ValueError) as error:
+        raise UserError(str(error)) from None
+    return changes

@@ -1,0 +1,99 @@
+"""Stored runs as a gate reads them: a baseline, a pinned anchor, and the history of a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfubench.gate.rules.stored_runs import StoredVerdict, judge_run
+from mfubench.results.collection import DOCUMENTS
+from mfubench.results.read import Result, ResultError, is_case, read_result
+
+ANCHOR = "anchor.json"
+"""A run that is copied to this name in the machine's folder is the anchor; else the oldest is."""
+QUESTIONS = ("train-step", "train-loop")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """What a gate keeps of a run: a folder of a thousand must fit into memory."""
+
+    path: Path
+    machine: str | None
+    """The fingerprint of the machine that it was made on."""
+    rounds: dict[str, list[float]]
+    """Of each training case by its id, in seconds."""
+    not_measured: dict[str, str]
+    """The outcomes of the cases that gave none, by their ids."""
+    limits: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What the markers of its tests allow, by the ids of their cases."""
+
+
+class StoredRuns:
+    """The runs of a machine's folder, oldest first; files that cannot be read are named."""
+
+    def __init__(self, folder: Path, *, without: Path | None = None) -> None:
+        self.runs: list[StoredRun] = []
+        self.broken: list[str] = []
+        self.anchor: StoredRun | None = None
+        for path in sorted(folder.glob("*/[0-9]*_*.json"), key=lambda p: p.name):
+            if path.parent.name in DOCUMENTS:
+                continue
+            if without is not None and path.resolve() == without.resolve():
+                continue
+            run = self._read(path)
+            if run is not None and run.rounds:
+                self.runs.append(run)
+        pinned = folder / ANCHOR
+        if pinned.exists():
+            self.anchor = self._read(pinned)
+        elif self.runs:
+            self.anchor = self.runs[0]
+
+    def _read(self, path: Path) -> StoredRun | None:
+        try:
+            return read_run(path)
+        except ResultError as error:
+            self.broken.append(str(error))
+            return None
+
+
+def read_run(path: Path) -> StoredRun:
+    """A stored run; raises ResultError when the file is none."""
+    result = read_result(path)
+    return StoredRun(
+        path=path,
+        machine=result.machine,
+        rounds=_rounds(result),
+        not_measured={
+            info["case_id"]: info["outcome"] for info in result.infos if info.get("outcome") != "ok"
+        },
+        limits={i["case_id"]: i["gate"] for i in result.infos if isinstance(i.get("gate"), dict)},
+    )
+
+
+def _rounds(result: Result) -> dict[str, list[float]]:
+    found = {}
+    for benchmark in result.data["benchmarks"]:
+        if is_case(benchmark) and benchmark["extra_info"].get("question") in QUESTIONS:
+            data = benchmark.get("stats", {}).get("data")
+            if data and all(isinstance(x, int | float) and x > 0 for x in data):
+                found[benchmark["extra_info"]["case_id"]] = list(map(float, data))
+    return found
+
+
+def verdicts(
+    run: StoredRun, baseline: StoredRun, stored: StoredRuns, *, settings: Mapping[str, Any]
+) -> list[StoredVerdict]:
+    """Every case of a run by a baseline and the anchor, with the spread of all earlier sessions."""
+    return judge_run(
+        run.rounds,
+        baseline.rounds,
+        stored.anchor.rounds if stored.anchor is not None else {},
+        [other.rounds for other in stored.runs if other.path != run.path],
+        settings=settings,
+        not_measured=run.not_measured,
+        marked=run.limits,
+    )

@@ -1,0 +1,309 @@
+"""How often the gate errs on a machine: gates drawn from the stored pairs of its self-test.
+
+A self-test measures pairs of processes without a change, and in the same processes turns with
+planted extra work. Gates of any number of pairs are then drawn from them without measuring again.
+Drawn gates share pairs, so their rates are estimates without a bound of their own; bounds
+(Clopper-Pearson) come from the gates that share none.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from mfubench.analysis import signed_rank
+from mfubench.gate.rules import policy
+from mfubench.gate.rules.limits import Limits
+
+Batches = tuple[list[int], list[int]]
+"""Which pairs a gate measured first, and which to confirm."""
+
+DRAWS = 400
+NONE = "0"
+"""The name of no planted change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CaseTrials:
+    """The pairs of one case, by planted share of extra work; one is equal to itself alone."""
+
+    id: str
+    change: Mapping[str, Sequence[float]]
+    """Measured log-ratio per pair."""
+    truth: Mapping[str, Sequence[float]]
+    """What was planted, as a log-ratio, timed by itself in the same turns."""
+    control: Sequence[float]
+    base_s: Sequence[Sequence[float]]
+    """Step times of each turn of the base, per pair: for the rivals."""
+    candidate_s: Mapping[str, Sequence[Sequence[float]]]
+
+
+def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
+    """The trials in stored pairs, whole cases only."""
+    ids = list(dict.fromkeys(case_id for pair in pairs for case_id in pair["cases"]))
+    found = []
+    for case_id in ids:
+        cases = [
+            p["cases"][case_id]["times"] for p in pairs if "times" in p["cases"].get(case_id, {})
+        ]
+        shares = [NONE, *(cases[0]["planted"] if cases else ())]
+        times = {
+            share: [
+                c["step"]["candidate"] if share == NONE else c["planted"][share]["step"]
+                for c in cases
+            ]
+            for share in shares
+        }
+        base_s = [c["step"]["base"] for c in cases]
+        beside = {
+            s: base_s if s == NONE else [c["planted"][s]["base"] for c in cases] for s in shares
+        }
+        found.append(
+            CaseTrials(
+                id=case_id,
+                change={
+                    s: [policy.log_ratio(t, b) for t, b in zip(times[s], beside[s], strict=True)]
+                    for s in shares
+                },
+                truth={
+                    s: [0.0 if s == NONE else _truth(c["planted"][s]) for c in cases]
+                    for s in shares
+                },
+                control=[
+                    policy.log_ratio(c["control"]["candidate"], c["control"]["base"]) for c in cases
+                ],
+                base_s=base_s,
+                candidate_s=times,
+            )
+        )
+    return found
+
+
+def _truth(planted: Mapping[str, Sequence[float]]) -> float:
+    return statistics.median(
+        -math.log1p(-extra / step)
+        for step, extra in zip(planted["step"], planted["extra"], strict=True)
+    )
+
+
+def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
+    """What gates of so many pairs do here: false alarms, power, coverage, what can be seen."""
+    trials = trials_of(body["measured"])
+    least = min((len(t.control) for t in trials), default=0)
+    if least < pairs:
+        raise ValueError(f"{least} stored pairs are too few for gates of {pairs}")
+    limits = Limits()
+    shares = [share for share in trials[0].change if share != NONE]
+    return {
+        "pairs": pairs,
+        "stored_pairs": least,
+        "false_alarms": _alarms(trials, pairs, limits),
+        "power": [_power(trials, share, pairs, limits) for share in shares],
+        "coverage": _coverage(trials, pairs),
+        "cases": [_case_figures(t, pairs, limits, len(trials)) for t in trials],
+    }
+
+
+# --- gates drawn from the pairs ------------------------------------------------------------------
+
+
+def _verdicts(
+    trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches, limits: Limits
+) -> list[str]:
+    """One gate: what it says of each case, of which the first batch's flagged ones are confirmed.
+
+    `shares` has what is planted in each case.
+    """
+    first, again = batches
+
+    found = [
+        _screened(trial, share, tuple(first), len(trials), limits)
+        for trial, share in zip(trials, shares, strict=True)
+    ]
+    flagged = policy.to_confirm([[judged] for judged in found])
+    for number in flagged:
+        trial, share = trials[number], shares[number]
+        (found[number],) = policy.judge_case(
+            _taken(trial, share, first),
+            limits,
+            family=len(trials),
+            confirmation=_taken(trial, share, again),
+            flagged=len(flagged),
+        )
+    return [judged.verdict for judged in found]
+
+
+@lru_cache(maxsize=2**15)
+def _screened(
+    trial: CaseTrials, share: str, first: tuple[int, ...], family: int, limits: Limits
+) -> policy.Judged:
+    """What a first batch says; the same one stands in the gates of every plant in another case."""
+    (judged,) = policy.judge_case(_taken(trial, share, first), limits, family=family)
+    return judged
+
+
+def _taken(trial: CaseTrials, share: str, indices: Sequence[int]) -> policy.CasePairs:
+    return policy.CasePairs(
+        step=[trial.change[share][i] for i in indices],
+        control=[trial.control[i] for i in indices],
+    )
+
+
+def windows(stored: int, pairs: int) -> list[Batches]:
+    """Disjoint first batches, each with the next one as its confirmation.
+
+    >>> windows(5, 2)
+    [([0, 1], [2, 3]), ([2, 3], [0, 1])]
+    """
+    batches = [list(range(i * pairs, (i + 1) * pairs)) for i in range(stored // pairs)]
+    return [(batch, batches[(i + 1) % len(batches)]) for i, batch in enumerate(batches)]
+
+
+@lru_cache(maxsize=8)
+def _draws(stored: int, pairs: int) -> list[Batches]:
+    rng = np.random.default_rng(0)
+    wanted = min(2 * pairs, stored)
+    drawn = [rng.permutation(stored)[:wanted].tolist() for _ in range(DRAWS)]
+    return [(d[:pairs], d[-pairs:]) for d in drawn]
+
+
+def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: Limits) -> dict[str, Any]:
+    stored = min(len(t.control) for t in trials)
+
+    quiet = [NONE] * len(trials)
+    apart = [_verdicts(trials, quiet, window, limits) for window in windows(stored, pairs)]
+    drawn = [_verdicts(trials, quiet, draw, limits) for draw in _draws(stored, pairs)]
+    flat = [verdict for gate in drawn for verdict in gate]
+    count = sum(policy.REGRESSED in gate for gate in apart)
+    return {
+        **proportion(count, len(apart)),
+        "drawn_gates": len(drawn),
+        "drawn_rate": sum(policy.REGRESSED in gate for gate in drawn) / len(drawn),
+        "drawn_inconclusive_cases": flat.count(policy.INCONCLUSIVE) / len(flat),
+    }
+
+
+def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits) -> dict[str, Any]:
+    """How often a slow-down is seen: of one case alone, each in turn, and of all cases at once (a
+    change of the model slows every step), where one case that is reported makes the gate red."""
+    stored = min(len(t.control) for t in trials)
+
+    def seen(batches: Sequence[Batches]) -> list[bool]:
+        found = []
+        for number in range(len(trials)):
+            shares = [NONE] * len(trials)
+            shares[number] = share
+            found += [
+                _verdicts(trials, shares, batch, limits)[number] == policy.REGRESSED
+                for batch in batches
+            ]
+        return found
+
+    apart, drawn = seen(windows(stored, pairs)), seen(_draws(stored, pairs))
+    whole = [
+        policy.REGRESSED in _verdicts(trials, [share] * len(trials), draw, limits)
+        for draw in _draws(stored, pairs)
+    ]
+    return {
+        "effect": float(share),
+        "true_effect": statistics.fmean(math.expm1(x) for t in trials for x in t.truth[share]),
+        "rate": sum(drawn) / len(drawn),
+        "whole_gate_rate": sum(whole) / len(whole),
+        **proportion(sum(apart), len(apart)),
+    }
+
+
+def _coverage(trials: Sequence[CaseTrials], pairs: int) -> dict[str, Any]:
+    """How often the 95 % interval holds the planted truth.
+
+    Counted over cases and gates that share no pair, one planted share each in turn: shares of one
+    pair have their luck in common. The rate is over drawn gates and all shares.
+    """
+    stored = min(len(t.control) for t in trials)
+    shares = list(trials[0].change)
+    # Per pair the truth differs a little: what is left of the change must centre on zero.
+    rest = [
+        {s: [c - t for c, t in zip(x.change[s], x.truth[s], strict=True)] for s in shares}
+        for x in trials
+    ]
+
+    def holds(values: Sequence[float], indices: Sequence[int]) -> bool:
+        low, high = signed_rank.interval([values[i] for i in indices])
+        return low <= 0 <= high
+
+    apart = [
+        holds(case[shares[(number + window) % len(shares)]], first)
+        for number, case in enumerate(rest)
+        for window, (first, _) in enumerate(windows(stored, pairs))
+    ]
+    drawn = [
+        holds(case[share], first)
+        for case in rest
+        for share in shares
+        for first, _ in _draws(stored, pairs)
+    ]
+    errors = [signed_rank.centre(case[share]) for case in rest for share in shares]
+    return {
+        **proportion(sum(apart), len(apart)),
+        "rate": sum(drawn) / len(drawn),
+        "bias": statistics.fmean(errors),
+        "largest_bias": max(errors, key=abs),
+    }
+
+
+def _case_figures(trial: CaseTrials, pairs: int, limits: Limits, family: int) -> dict[str, Any]:
+    changes = trial.change[NONE]
+    return {
+        "id": trial.id,
+        "pair_sd": statistics.stdev(changes),
+        "pair_robust_sd": float(stats.median_abs_deviation(changes, scale="normal")),
+        "control_sd": statistics.stdev(trial.control),
+        "mde": minimum_detectable(changes, pairs, limits, family),
+    }
+
+
+def minimum_detectable(
+    changes: Sequence[float], pairs: int, limits: Limits, family: int, *, power: float = 0.9
+) -> float:
+    """The smallest slow-down that gates of so many pairs report with this power, from pairs
+    without a change that are shifted by it.
+
+    >>> quiet = [0.001, -0.001, 0.002, -0.002, 0.0015, -0.0015] * 2
+    >>> 0.01 < minimum_detectable(quiet, 6, Limits(), 8) < 0.02
+    True
+    """
+    ranks = [
+        signed_rank.rank_of_bound(pairs, alpha) or 0
+        for alpha in (policy.SCREEN_ALPHA / family, policy.CONFIRM_ALPHA)
+    ]
+    lows = []
+    for batches in _draws(len(changes), pairs):
+        bounds = (
+            signed_rank.walsh_averages([changes[i] for i in batch])[rank]
+            for batch, rank in zip(batches, ranks, strict=True)
+        )
+        lows.append(min(bounds))
+    needed = math.log1p(limits.floor) - float(np.quantile(lows, 1 - power))
+    return math.expm1(needed)
+
+
+def proportion(count: int, trials: int) -> dict[str, Any]:
+    """A count with its exact 95 % bounds (Clopper and Pearson, 1934).
+
+    >>> proportion(0, 40)["high"] < 0.09
+    True
+    """
+    bounds = stats.binomtest(count, trials).proportion_ci(0.95, method="exact")
+    return {
+        "count": count,
+        "trials": trials,
+        "low": float(bounds.low),
+        "high": float(bounds.high),
+    }

@@ -1,0 +1,79 @@
+"""Documents beside the runs: what a command found, in the machine's folder, with its provenance."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+from pytest_benchmark.utils import get_commit_info
+
+from mfubench import __version__
+from mfubench.hardware import provenance
+from mfubench.hardware.fingerprint import fingerprint
+from mfubench.results.record import SCHEMA_VERSION
+from mfubench.results.write import json_text, write_elsewhere, write_problem, write_whole
+
+
+def machine_dir(results_dir: Path) -> Path:
+    """This machine's folder of results."""
+    return results_dir / fingerprint().id
+
+
+def refusal_to_write(folder: Path) -> str | None:
+    """Why nothing can be saved in a folder, found out before anything is measured."""
+    problem = write_problem(folder)
+    return problem and f"{folder} cannot be written: {problem}; choose --results-dir DIR"
+
+
+def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A document of a kind, with where it comes from."""
+    commit = get_commit_info()
+    machine = fingerprint()
+    return {
+        "mfubench": {
+            "kind": kind,
+            "schema_version": SCHEMA_VERSION,
+            "mfubench_version": __version__,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "fingerprint": {"id": machine.id, "parts": dict(machine.parts)},
+            "commit": {"id": commit.get("id"), "dirty": commit.get("dirty")},
+            "software": provenance.software(),
+            "settings": provenance.settings(),
+        },
+        kind: body,
+    }
+
+
+def save(kind: str, body: dict[str, Any], results_dir: Path) -> str:
+    """Write a document whole, under the next free number, and say where it is.
+
+    Where the machine's folder cannot take it, it goes to the system's temporary folder.
+    """
+    data = document(kind, body)
+    folder = machine_dir(results_dir) / kind
+    commit = str(data["mfubench"]["commit"]["id"] or "unversioned")[:12]
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
+    name, text = f"{commit}_{stamp}.json", json_text(data) + os.linesep
+    try:
+        return f"saved in {_write_numbered(folder, name, text)}"
+    except OSError as error:
+        rescued = write_elsewhere(f"0001_{name}", text)
+        return (
+            f"it could not be saved in {folder} ({error.strerror or error}) and is in {rescued}: "
+            "copy it there when there is room"
+        )
+
+
+def _write_numbered(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    number = len(list(folder.glob("*.json")))
+    while True:
+        number += 1
+        if any(folder.glob(f"{number:04d}_*")):
+            continue
+        try:
+            return write_whole(folder / f"{number:04d}_{name}", text)
+        except FileExistsError:
+            continue

@@ -1,0 +1,169 @@
+"""A breakdown in words: the bars, what binds, and what there is to win."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from mfubench.show.console import as_text, plain_table
+from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
+
+BarData = Mapping[str, Any]
+
+LABELS = {
+    "peak": "time at spec peak",
+    "ceiling": "peak → measured ceiling",
+    "gemm shapes": "ceiling → these GEMM shapes, alone",
+    "gemm in place": "GEMMs in place vs. alone",
+    "attention": "attention, above the ceiling",
+    "dispatch": "dispatch, launch gaps and Python",
+    "copies": "dtype casts and copies",
+    "clip": "gradient clip",
+    "unexplained": "unexplained",
+}
+"""Bars whose name alone would not say it."""
+
+CLOSES, CLOSES_COMPILED = 0.05, 0.10
+"""An account that leaves more of the step unexplained says so."""
+
+TOP = 3
+WORTH_NAMING = 0.01
+"""Of the step: less than this to win is not worth a sentence."""
+
+
+def breakdown_table(bars: Sequence[BarData], title: str) -> Table:
+    """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check."""
+    table = plain_table(title_justify="left")
+    table.add_column(title, overflow="fold", min_width=34)
+    for name in ("ms", "points", "could be", "to win", "saved without"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for bar in bars:
+        table.add_row(
+            bar_label(bar),
+            _ms(bar["seconds"]),
+            f"{bar['points'] * 100:.1f}",
+            _ms(bar["floor_s"]),
+            _ms(bar["to_win_s"]),
+            _check(bar),
+        )
+    table.add_section()
+    total_s = sum(bar["seconds"] for bar in bars)
+    table.add_row("the step", _ms(total_s), "100.0", "", "", "")
+    return table
+
+
+def bar_label(bar: BarData) -> str:
+    if bar["name"] == "peak" and "measured ceiling" in bar["source"]:
+        return "time at the measured ceiling (peak unknown)"
+    return LABELS.get(bar["name"], str(bar["name"]))
+
+
+def _ms(seconds: float | None) -> str:
+    return UNKNOWN if seconds is None else f"{seconds * 1e3:.2f}"
+
+
+def _check(bar: BarData) -> str:
+    """The ablation beside the whole component, and whether the two agree."""
+    if bar["ablation_s"] is None:
+        return ""
+    verdict = "" if bar["reliable"] else " (!)"
+    return f"{_ms(bar['ablation_s'])} of {_ms(bar['whole_s'])}{verdict}"
+
+
+def breakdown_sentences(info: Mapping[str, Any]) -> str:
+    """What binds, the bars with most to win, and how far the account closes."""
+    bars: Sequence[BarData] = info["breakdown"]
+    step_s = info["breakdown_step_s"]
+    groups: Mapping[str, float] = info["breakdown_groups"]
+    binds = info["breakdown_binds"]
+    shares = ", ".join(
+        f"{name.removesuffix('-bound')} {seconds / step_s:.0%}"
+        for name, seconds in sorted(groups.items(), key=lambda item: -item[1])
+        if seconds / step_s >= WORTH_NAMING
+    ).replace("%", " %")
+    parts = [f"This case is {binds}: of its {format_duration(step_s)}, {shares}."]
+    to_win = sorted(
+        (bar for bar in bars if (bar["to_win_s"] or 0.0) >= WORTH_NAMING * step_s),
+        key=lambda bar: -bar["to_win_s"],
+    )
+    if to_win:
+        parts.append("Most to win: " + "; ".join(_named(b, step_s) for b in to_win[:TOP]) + ".")
+    doubtful = [bar["name"] for bar in bars if bar["reliable"] is False]
+    if doubtful:
+        parts.append(
+            f"Not to be relied on (!): {', '.join(doubtful)}; taking it out saved another time "
+            "than the bar says."
+        )
+    closes = format_share(info["breakdown_unexplained"], digits=2)
+    if closes == UNKNOWN:
+        closes = "0 %"
+    parts.append(f"Unexplained: {closes} of the step.")
+    allowed = CLOSES_COMPILED if info.get("compile") else CLOSES
+    if abs(info["breakdown_unexplained"]) > allowed:
+        parts.append(
+            f"That is more than {allowed * 100:.0f} %: profiled steps did not run as plain ones "
+            "do, so read the bars as shares at best, and run the case again."
+        )
+    if not info.get("profile_by_module") and not info.get("compile"):
+        parts.append("Operators were told apart by their names alone.")
+    if note := info.get("breakdown_note"):
+        parts.append(note[0].upper() + note[1:] + ".")
+    return " ".join(parts)
+
+
+def _named(bar: BarData, step_s: float) -> str:
+    """One bar: its share, what it reaches, and what could be won.
+
+    >>> _named({"name": "activation", "seconds": 0.004, "floor_s": 0.001, "to_win_s": 0.003,
+    ...         "bytes": 40_000_000}, 0.04)
+    'activation takes 10 % of the step and reaches 25 % of the memory bandwidth (3.00 ms to win)'
+    """
+    share = f"{bar['seconds'] / step_s:.0%}".replace("%", " %")
+    text = f"{LABELS.get(bar['name'], bar['name'])} takes {share} of the step"
+    if bar.get("bytes") and bar["floor_s"] and bar["name"] != "attention":
+        reached = f"{bar['floor_s'] / bar['seconds']:.0%}".replace("%", " %")
+        text += f" and reaches {reached} of the memory bandwidth"
+    return f"{text} ({format_duration(bar['to_win_s'])} to win)"
+
+
+def breakdown_text(info: Mapping[str, Any], *, operators: bool = False, color: bool = False) -> str:
+    """The account of one case as text of at most 100 columns, with its operators if asked for."""
+    if info["outcome"] != "ok" or "breakdown" not in info:
+        ended = info["outcome"] if info["outcome"] != "ok" else "no account"
+        reason = info.get("breakdown_problem") or info["outcome_reason"]
+        return as_text(f"{info['case_id']}: {ended}: {reason}", color=color)
+    parts: list[RenderableType] = [
+        breakdown_table(info["breakdown"], breakdown_title(info)),
+        breakdown_sentences(info),
+    ]
+    if operators:
+        parts += ["", operator_table(info["breakdown_operators"])]
+    return as_text(*parts, color=color)
+
+
+def breakdown_title(info: Mapping[str, Any]) -> str:
+    """The case without its question, and whether it is an iteration of the loop."""
+    title = str(info["case_id"]).partition("/")[2]
+    return title + (", loop" if info["question"] == "breakdown-loop" else "")
+
+
+def operator_table(operators: Sequence[Mapping[str, Any]]) -> Table:
+    """The operators behind the bars, largest first."""
+    table = plain_table()
+    table.add_column("operator", overflow="ellipsis", no_wrap=True, max_width=52)
+    table.add_column("bar", no_wrap=True, max_width=18, overflow="ellipsis")
+    table.add_column("phase")
+    for name in ("calls", "ms"):
+        table.add_column(name, justify="right")
+    for op in operators:
+        table.add_row(
+            op["name"],
+            op["component"],
+            op["phase"],
+            format_si(op["calls"], "", digits=3).strip(),
+            _ms(op["seconds"]),
+        )
+    return table

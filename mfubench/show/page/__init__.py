@@ -1,0 +1,43 @@
+"""The report as one HTML file: template, style and script go into it; nothing is loaded."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mfubench.show.blocks import Report
+from mfubench.show.svg import clean
+
+
+def as_html(report: Report) -> str:
+    """The whole page. Every text is escaped by the template, and only our own script may run."""
+    environment = Environment(
+        loader=PackageLoader("mfubench.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clean"] = clean
+    environment.filters["kind"] = lambda block: type(block).__name__
+    script = _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        script_digest=digest,
+    )
+
+
+def style() -> str:
+    """The style sheet, which the pictures need too where they stand alone."""
+    return _asset("page.css")
+
+
+def _asset(name: str) -> str:
+    return resources.files("mfubench.show.page").joinpath(name).read_text("utf-8")

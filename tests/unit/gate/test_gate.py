@@ -1,0 +1,314 @@
+"""The gate's course, on pairs that are made up: confirmation, failures, what is kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mfubench.gate.measure import sides as gate_sides
+from mfubench.gate.measure import verdict_run as gate_module
+from mfubench.gate.measure.cases import CaseChoiceError, GateCase, chosen, gate_cases
+from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench, PairJournal
+from mfubench.gate.measure.sides import SideError
+from mfubench.gate.measure.verdict_run import CONFIRMATION, CouldNotRunError, Gate, comparison_key
+from mfubench.gate.rules import policy
+from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
+from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
+from mfubench.pairs.machine_lock import BusyError, machine_lock
+
+CASES = gate_cases("nanogpt-cpu", "cpu")
+Answer = Callable[[GateCase, int], dict[str, Any]]
+
+
+def measured(slower: float = 0.0, **counts: float) -> dict[str, Any]:
+    """A case of a pair: the candidate takes `slower` more, and holds or loses what is counted."""
+    step = {BASE: [0.040] * 6, CANDIDATE: [0.040 * (1 + slower)] * 6}
+    count = {"peak_bytes": 1000, "graphs": 0}
+    return {
+        "times": {
+            "step": step,
+            "control": {BASE: [0.01] * 6, CANDIDATE: [0.01] * 6},
+            "planted": {},
+        },
+        "start": {n: {"start_up_s": 1.0, "loss": 3.6} for n in (BASE, CANDIDATE)},
+        "is_cold": False,
+        "counts": {BASE: count, CANDIDATE: count | counts},
+        "compiled": False,
+    }
+
+
+class MadeUpPairs(PairBench):
+    """A bench whose pairs are made up."""
+
+    def __init__(self, folder: Path, answer: Answer) -> None:
+        (folder / "tree/model").mkdir(parents=True, exist_ok=True)
+        sides = [
+            gate_sides.side(name, folder / "tree", folder / name) for name in (BASE, CANDIDATE)
+        ]
+        super().__init__(*sides, cache=folder)
+        self.answer = answer
+        self.asked: list[tuple[int, list[str]]] = []
+
+    def pair(self, cases: Sequence[GateCase], number: int) -> dict[str, Any]:
+        self.asked.append((number, [case.id for case in cases]))
+        return {
+            "number": number,
+            "at_s": 0.0,
+            "cases": {case.id: self.answer(case, number) for case in cases},
+        }
+
+    def bars(self, case: GateCase) -> dict[str, dict[str, float]]:
+        return {BASE: {"attention": 0.01}, CANDIDATE: {"attention": 0.014}}
+
+
+def gate(tmp_path: Path, answer: Answer, cases: Sequence[GateCase] = CASES[:2]) -> dict[str, Any]:
+    bench = MadeUpPairs(tmp_path, answer)
+    found = Gate(bench, cases, PairJournal(None)).run()
+    found["asked"] = bench.asked
+    return found
+
+
+def test_no_change_passes_without_a_second_batch(tmp_path: Path) -> None:
+    found = gate(tmp_path, lambda case, number: measured())
+    assert (found["verdict"], found["exit_status"]) == (PASS, 0)
+    assert [number for number, _ in found["asked"]] == list(range(10))
+
+
+def test_a_slow_case_alone_is_measured_afresh_and_its_bar_named(tmp_path: Path) -> None:
+    slow = CASES[1].id
+    found = gate(tmp_path, lambda case, number: measured(0.05 if case.id == slow else 0.0))
+    assert (found["verdict"], found["exit_status"]) == (REGRESSED, 1)
+    fresh = [ids for number, ids in found["asked"] if number >= CONFIRMATION]
+    assert fresh == [[slow]] * 10
+    plain, judged = found["cases"]
+    assert plain["verdict"] == PASS
+    assert judged["bar"] == {"name": "attention", "grew_s": 0.004, "share": 1.0}
+    assert judged["metrics"][0]["change"] == pytest.approx(0.05)
+
+
+def test_of_many_slow_cases_the_slowest_are_confirmed_and_no_other_passes(tmp_path: Path) -> None:
+    order = {case.id: 0.030 + 0.001 * number for number, case in enumerate(CASES)}
+    found = gate(tmp_path, lambda case, number: measured(order[case.id]), CASES)
+    fresh = [ids for number, ids in found["asked"] if number >= CONFIRMATION]
+    slowest = [case.id for case in CASES[-policy.MOST_CONFIRMED :]]
+    assert fresh == [slowest] * 10
+    verdicts = {case["id"]: case["verdict"] for case in found["cases"]}
+    assert [verdicts[case.id] for case in CASES] == [INCONCLUSIVE] * 5 + [REGRESSED] * 3
+    assert "3 slowest cases were confirmed" in found["cases"][0]["reason"]
+    assert found["exit_status"] == 1
+
+
+def test_what_is_not_slow_in_the_fresh_batch_is_no_regression(tmp_path: Path) -> None:
+    found = gate(tmp_path, lambda case, number: measured(0.05 if number < CONFIRMATION else 0.0))
+    assert found["verdict"] != REGRESSED
+    assert found["exit_status"] != 1
+
+
+def test_a_faster_candidate_is_improved(tmp_path: Path) -> None:
+    assert gate(tmp_path, lambda case, number: measured(-0.05))["verdict"] == IMPROVED
+
+
+def test_more_memory_fails_at_any_speed(tmp_path: Path) -> None:
+    found = gate(tmp_path, lambda case, number: measured(-0.05, peak_bytes=1050))
+    assert found["verdict"] == REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("errors", "verdict", "words"),
+    [
+        ({CANDIDATE: "NameError: x"}, REGRESSED, "the candidate fails: NameError: x"),
+        ({BASE: "no such preset"}, INCONCLUSIVE, "new: the base does not run it: no such preset"),
+    ],
+)
+def test_a_case_that_a_side_fails_is_never_green(
+    tmp_path: Path, errors: dict[str, str], verdict: str, words: str
+) -> None:
+    broken = CASES[1].id
+
+    def answer(case: GateCase, number: int) -> dict[str, Any]:
+        return {"errors": errors} if case.id == broken else measured()
+
+    found = gate(tmp_path, answer)
+    assert found["verdict"] == verdict
+    assert found["cases"][1]["reason"] == words
+    assert found["cases"][1]["metrics"] == []  # of no pair nothing is said
+    # After two failures it is measured no further.
+    assert sum(broken in ids for _, ids in found["asked"]) == 2
+
+
+def test_a_worker_that_died_once_leaves_the_case_open(tmp_path: Path) -> None:
+    def answer(case: GateCase, number: int) -> dict[str, Any]:
+        return {"errors": {CANDIDATE: "the worker ended"}} if number == 3 else measured()
+
+    found = gate(tmp_path, answer, CASES[:1])
+    assert found["verdict"] == INCONCLUSIVE
+    assert found["cases"][0]["reason"] == "a side failed: the worker ended"
+
+
+def test_a_base_that_runs_nothing_is_no_gate(tmp_path: Path) -> None:
+    with pytest.raises(CouldNotRunError, match="base runs none of the cases: no module"):
+        gate(tmp_path, lambda case, number: {"errors": {BASE: "no module"}})
+
+
+def test_an_interrupted_gate_goes_on_with_its_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+
+    def until_three(case: GateCase, number: int) -> dict[str, Any]:
+        if number == 3:
+            raise KeyboardInterrupt
+        return measured()
+
+    bench = MadeUpPairs(tmp_path, until_three)
+    with pytest.raises(KeyboardInterrupt):
+        Gate(bench, CASES[:1], PairJournal(path)).run()
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"number": 4, "ca')  # cut off
+    journal = PairJournal(path)
+    journal.load()
+    assert [pair["number"] for pair in journal.pairs] == [0, 1, 2]
+    again = MadeUpPairs(tmp_path, lambda case, number: measured())
+    assert Gate(again, CASES[:1], journal).run()["verdict"] == PASS
+    assert [number for number, _ in again.asked] == list(range(3, 10))
+    journal = PairJournal(path)  # what was cut off did not spoil the pair behind it
+    journal.load()
+    assert [pair["number"] for pair in journal.pairs] == list(range(10))
+
+
+def test_a_full_disk_says_where(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(OSError, match="/dev/full"):
+        PairJournal(Path("/dev/full")).add({"number": 0})
+
+
+def test_pairs_of_other_code_are_another_comparison(tmp_path: Path) -> None:
+    bench = MadeUpPairs(tmp_path, lambda case, number: measured())
+    before = comparison_key(bench, CASES)
+    (tmp_path / "tree/model/gpt.py").write_text("x = 1\n", encoding="utf-8")
+    assert comparison_key(bench, CASES) != before
+    assert comparison_key(bench, CASES[:1]) != comparison_key(bench, CASES)
+
+
+# --- what is chosen, and where it comes from ---------------------------------------------------
+
+
+def test_eight_cases_and_a_choice_of_them() -> None:
+    assert len({case.id for case in CASES}) == 8
+    assert [case.id for case in chosen(CASES, "compiled")] == [CASES[-1].id]
+    assert len(chosen(CASES, "train-loop/*, evaluation")) == 4
+    with pytest.raises(CaseChoiceError, match="'gpt9' fits no case; there are: train-step/"):
+        chosen(CASES, "b12,gpt9")
+
+
+def repository(folder: Path) -> Path:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+    folder.mkdir()
+    git("init", "-q", "-b", "main")
+    (folder / "model.py").write_text("speed = 1\n", encoding="utf-8")
+    git("add", "-A")
+    git("commit", "-q", "-m", "one")
+    (folder / "model.py").write_text("speed = 2\n", encoding="utf-8")
+    git("commit", "-q", "-a", "-m", "two")
+    return folder
+
+
+def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> None:
+    root = repository(tmp_path / "repository")
+    commit, label = gate_sides.resolve_base(root, "HEAD~1")
+    assert label.startswith("HEAD~1 (")
+
+    def fails_inside() -> None:
+        with gate_sides.worktree(root, commit) as tree:
+            seen.append(tree)
+            assert (tree / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
+            base = gate_sides.side("base", tree, tmp_path / "links")
+            assert (base.folder / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
+            raise KeyboardInterrupt
+
+    seen: list[Path] = []
+    with pytest.raises(KeyboardInterrupt):
+        fails_inside()
+    assert not seen[0].parent.exists()
+    assert len(gate_sides.git("worktree", "list", cwd=root).splitlines()) == 1
+
+
+def test_the_default_base_is_the_merge_base_with_main(tmp_path: Path) -> None:
+    root = repository(tmp_path / "repository")
+    commit, label = gate_sides.resolve_base(root, None)
+    assert commit == gate_sides.git("rev-parse", "HEAD", cwd=root)
+    assert label.startswith("merge base with main (")
+
+
+def test_what_cannot_be_a_base_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SideError, match="is in no git repository"):
+        gate_sides.repository(tmp_path)
+    root = repository(tmp_path / "repository")
+    with pytest.raises(SideError, match="there is no revision 'v9'"):
+        gate_sides.resolve_base(root, "v9")
+    with pytest.raises(SideError, match="base has no trainer; give what is under test"):
+        gate_sides.side("base", root, tmp_path / "links", under_test=("trainer",))
+
+
+def test_two_gates_never_time_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    held = "import sys, time; from pathlib import Path\n"
+    held += "from mfubench.pairs.machine_lock import machine_lock\n"
+    held += "with machine_lock(path=Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", held, lock], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(BusyError, match=rf"process {other.pid}\b"), machine_lock(path=lock):
+            pass
+        other.kill()
+        other.wait()
+    with machine_lock(path=lock):  # a dead holder holds nothing
+        pass
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+def shown(tmp_path: Path) -> dict[str, Any]:
+    slow = CASES[1].id
+    found = gate(tmp_path, lambda case, number: measured(0.05 if case.id == slow else 0.0))
+    found["base"]["label"] = "<main> | 1"
+    found["self_test"] = None
+    return found
+
+
+def test_the_text_says_what_moved_and_how_sure_it_is(tmp_path: Path) -> None:
+    text = " ".join(gate_text(shown(tmp_path)).split())
+    assert "+5.0 %" in text
+    assert "100 % of the growth in a profile is in attention (4.00 ms)" in text
+    assert "REGRESSED: candidate against <main> | 1, 1 pass, 1 regressed" in text
+    assert "mfubench gate --self-test measures it" in text
+
+
+def test_markdown_escapes_what_it_is_given(tmp_path: Path) -> None:
+    text = gate_markdown(shown(tmp_path))
+    assert "&lt;main> \\| 1" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert all(row.replace("\\|", "").count("|") == 6 for row in rows)
+
+
+def test_junit_is_red_where_the_gate_is(tmp_path: Path) -> None:
+    import xml.etree.ElementTree as ET
+
+    suite = ET.fromstring(gate_junit(shown(tmp_path)).encode())
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
+    assert [len(case.findall("failure")) for case in suite] == [0, 1]
+
+
+def test_a_gate_is_plain_json(tmp_path: Path) -> None:
+    found = shown(tmp_path)
+    assert json.loads(json.dumps(found, allow_nan=False))["verdict"] == REGRESSED
+    assert gate_module.side_data(MadeUpPairs(tmp_path, lambda c, n: {}).base)["label"] == BASE
