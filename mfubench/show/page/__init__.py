@@ -16,7 +16,7 @@ from mfubench.show.svg import clean
 def as_html(report: Report) -> str:
     """The whole page. Every text is escaped by the template, and only our own script may run."""
     environment = Environment(
-        loader=PackageLoader("mfubench.report", "page"),
+        loader=PackageLoader("mfubench.show", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
