@@ -13,7 +13,7 @@ from mfubench import __version__
 from mfubench.hardware import provenance
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.results.record import SCHEMA_VERSION
-from mfubench.results.write import json_text, write_elsewhere, write_problem, write_whole
+from mfubench.results.write import json_text, write_elsewhere, write_numbered, write_problem
 
 
 def machine_dir(results_dir: Path) -> Path:
@@ -57,23 +57,10 @@ def save(kind: str, body: dict[str, Any], results_dir: Path) -> str:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
     name, text = f"{commit}_{stamp}.json", json_text(data) + os.linesep
     try:
-        return f"saved in {_write_numbered(folder, name, text)}"
+        return f"saved in {write_numbered(folder, name, text)}"
     except OSError as error:
         rescued = write_elsewhere(f"0001_{name}", text)
         return (
             f"it could not be saved in {folder} ({error.strerror or error}) and is in {rescued}: "
             "copy it there when there is room"
         )
-
-
-def _write_numbered(folder: Path, name: str, text: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    number = len(list(folder.glob("*.json")))
-    while True:
-        number += 1
-        if any(folder.glob(f"{number:04d}_*")):
-            continue
-        try:
-            return write_whole(folder / f"{number:04d}_{name}", text)
-        except FileExistsError:
-            continue
