@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-UNEXPLAINED = "unexplained"
+from mfubench.results.bars import UNEXPLAINED, BarChange
+
 BAR_SHARE = 0.3
 """The bar that grew most is named if it holds at least this share of all growth."""
 WORTH_NAMING_SHARE = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class BarChange:
-    """One bar before and after a change, in seconds of an iteration of the same tokens."""
-
-    name: str
-    before_s: float
-    after_s: float
-
-    @property
-    def saved_s(self) -> float:
-        """Seconds that the change took from it; negative where it grew."""
-        return self.before_s - self.after_s
 
 
 def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:

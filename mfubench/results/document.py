@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Struct
 from pytest_benchmark.utils import get_commit_info
 
 from mfubench import __version__
@@ -27,8 +29,8 @@ def refusal_to_write(folder: Path) -> str | None:
     return problem and f"{folder} cannot be written: {problem}; choose --results-dir DIR"
 
 
-def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A document of a kind, with where it comes from."""
+def document(kind: str, body: Struct) -> dict[str, Any]:
+    """A document of a kind in JSON types, with where it comes from."""
     commit = get_commit_info()
     machine = fingerprint()
     return {
@@ -42,11 +44,18 @@ def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
             "software": provenance.software(),
             "settings": provenance.settings(),
         },
-        kind: body,
+        kind: msgspec.to_builtins(body),
     }
 
 
-def save(kind: str, body: dict[str, Any], results_dir: Path) -> str:
+def body_text(body: Struct, *, without: str = "") -> str:
+    """The body of a document as JSON, for `--json`; `without` is a field that is too long for it."""
+    data = msgspec.to_builtins(body)
+    data.pop(without, None)
+    return json_text(data)
+
+
+def save(kind: str, body: Struct, results_dir: Path) -> str:
     """Write a document whole, under the next free number, and say where it is.
 
     Where the machine's folder cannot take it, it goes to the system's temporary folder.

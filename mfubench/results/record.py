@@ -24,6 +24,8 @@ Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 Dtype = Literal["float32", "tf32", "bfloat16", "float16"]
+Worth = Literal["helps", "hurts", "no difference", "unclear"]
+"""What an interval of a ratio says: no difference is certain, unclear would take more pairs."""
 Question = Literal[
     "ceiling",
     "train-step",
@@ -88,7 +90,7 @@ class KnobResult(Struct, kw_only=True):
     """95 % interval of the ratio."""
     pairs: int | None = None
     processes: int | None = None
-    verdict: Literal["helps", "hurts", "no difference", "unclear"] | None = None
+    verdict: Worth | None = None
     beyond: float | None = None
     base_s_per_token: list[list[float]] = []
     candidate_s_per_token: list[float] = []

@@ -107,12 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
+    import msgspec
+
     from mfubench.gate.measure.history import newest_self_test
     from mfubench.gate.measure.verdict_run import Gate, comparison_key
+    from mfubench.gate.rules.document import GateVerdict
     from mfubench.gate.rules.policy import PAIRS
     from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
     from mfubench.results import document
-    from mfubench.results.write import json_text
 
     settings = gate_settings(arguments)
     cases = gate_cases_of(arguments)
@@ -123,21 +125,22 @@ def _gate(arguments: argparse.Namespace) -> int:
         key = comparison_key(bench, cases)
         journal = open_journal(machine / "gate", key, resume=arguments.resume)
         pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", PAIRS)
-        gate = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
-    gate["preset"], gate["device"] = arguments.preset, arguments.device
-    gate["self_test"] = newest_self_test(machine, pairs)
+        measured = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
+    about = {"preset": arguments.preset, "device": arguments.device}
+    about["self_test"] = newest_self_test(machine, pairs)
+    gate = msgspec.convert(measured | about, GateVerdict)
     where = document.save("gate", gate, arguments.results_dir)
     journal.finish()
     if arguments.junit is not None:
         arguments.junit.write_text(gate_junit(gate), encoding="utf-8")
     if arguments.json:
-        print(json_text({k: v for k, v in gate.items() if k != "measured"}))
+        print(document.body_text(gate, without="measured"))
     elif arguments.markdown:
         print(gate_markdown(gate), end="")
     else:
         print(gate_text(gate, color=sys.stdout.isatty()))
         print(f"\n{where}")
-    return int(gate["exit_status"])
+    return gate.exit_status
 
 
 def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
@@ -168,7 +171,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from mfubench.gate.rules.limits import Limits, gate_table, is_share
     from mfubench.gate.rules.policy import LEAST_PAIRS
 
-    known = {*Limits.__dataclass_fields__, "cases", "pairs"}
+    known = {*Limits.__struct_fields__, "cases", "pairs"}
     try:
         table = gate_table(Path("pyproject.toml"))
     except tomllib.TOMLDecodeError as error:
@@ -181,7 +184,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             place = f"tool.mfubench.gate{f'.cases.{where}' if where else ''}"
             if name not in known:
                 raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
-            if name in Limits.__dataclass_fields__ and not is_share(value):
+            if name in Limits.__struct_fields__ and not is_share(value):
                 raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
     pairs = table.get("pairs", LEAST_PAIRS)
     if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:

@@ -15,7 +15,7 @@ from typing import Any
 from mfubench.analysis.bar_changes import typical
 from mfubench.gate.measure.cases import GateCase, failed
 from mfubench.gate.measure.sides import Side, SideWorker
-from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, log_ratio
+from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
 from mfubench.pairs.process import WorkerError
 
 WARM_STEPS, LOSS_STEPS = 3, 12
@@ -215,8 +215,8 @@ def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:
     return CasePairs(step=step, control=control, start_up=start_up, counted=_counted(whole))
 
 
-def _counted(whole: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    found: dict[str, tuple[float, float]] = {}
+def _counted(whole: Sequence[dict[str, Any]]) -> dict[Metric, tuple[float, float]]:
+    found: dict[Metric, tuple[float, float]] = {}
     for case in whole:
         start, counts = case["start"], case["counts"]
         if counts:

@@ -11,9 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.pairs import Beside, PairBench, PairJournal
 from mfubench.gate.measure.verdict_run import GIVE_UP_AFTER, Gate
+from mfubench.gate.rules.document import Pair
 from mfubench.gate.rules.policy import REGRESSED
 from mfubench.gate.rules.rivals import rivals
 from mfubench.gate.rules.trials import trials_of
@@ -89,7 +92,7 @@ def self_test(
                 break
             journal.add(bench.pair(cases, number))
     faults = [] if load != NO_LOAD else _faults(bench, cases)
-    trials = trials_of(journal.pairs)
+    trials = trials_of(msgspec.convert(journal.pairs, list[Pair]))
     return {
         "load": load,
         "plants": list(bench.plants),

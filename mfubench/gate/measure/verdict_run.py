@@ -6,8 +6,10 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import asdict
 
 from mfubench.analysis import signed_rank
 from mfubench.analysis.bar_changes import moved_bar

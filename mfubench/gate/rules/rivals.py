@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mfubench.gate.rules.document import Rival
 from mfubench.gate.rules.trials import NONE, CaseTrials
 
 Rule = Callable[[Sequence[float], Sequence[float]], Any]
 
 
-def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[dict[str, Any]]:
+def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[Rival]:
     """The same times through a threshold and through tests over steps: one process now against
     another one earlier, as a stored baseline is compared; every ordered two of the pairs."""
     rules: dict[str, Rule] = {
@@ -39,7 +40,7 @@ def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[dict[str
             )
             for share in (NONE, *shares)
         }
-        found.append({"name": name, "rates": rates})
+        found.append(Rival(name=name, rates=rates))
     return found
 
 
