@@ -27,6 +27,7 @@ from mfubench.arguments import (
 from mfubench.gate.command import run as gate
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.results.folder import DOCUMENTS
 
 if TYPE_CHECKING:
     from mfubench.explain.device import NamedDevice
@@ -132,7 +133,10 @@ def build_parser() -> argparse.ArgumentParser:
     show.set_defaults(run=run_show)
 
     validate = commands.add_parser("validate", help="check result files against the schema")
-    validate.add_argument("results", type=Path, nargs="+", help="result files")
+    validate.add_argument("results", type=Path, nargs="*", help="result files")
+    validate.add_argument(
+        "--schema", choices=("run", *DOCUMENTS), help="print the JSON Schema of a kind of file"
+    )
     validate.set_defaults(run=run_validate)
     return parser
 
@@ -345,13 +349,20 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_validate(arguments: argparse.Namespace) -> int:
     """`mfubench validate FILE…`: exit status 1 when a file breaks the schema."""
+    from mfubench.bodies import BODIES
     from mfubench.results.read import ResultError, read_json
-    from mfubench.results.schema import problems
+    from mfubench.results.schema import document_schema, problems, run_schema
 
+    kind = arguments.schema
+    if bool(arguments.results) is (kind is not None):
+        raise UserError(f"give result files, or --schema with one of run, {', '.join(DOCUMENTS)}")
+    if kind is not None:
+        schema = run_schema() if kind == "run" else document_schema(kind, BODIES[kind])
+        print(json.dumps(schema, indent=1))
     status = 0
     for path in arguments.results:
         try:
-            found = problems(read_json(path))
+            found = problems(read_json(path), BODIES)
         except ResultError as error:
             found = [str(error)]
         for problem in found:

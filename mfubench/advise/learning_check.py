@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from itertools import pairwise
 
-from mfubench.advise.learning import Curve, Learning
+from mfubench.advise.learning import Curve, Learning, learning_of
 from mfubench.knobs.bench import KnobBench
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.process import Worker
@@ -43,7 +43,7 @@ class LearningBench:
         with self._bench.start(config) as worker:
             for seed in SEEDS:
                 curves.append(self._train(worker, seed))
-                learning = Learning(baseline=self._baseline, candidate=curves)
+                learning = learning_of(self._baseline, curves)
                 if learning.is_clearly_worse:
                     break
         return learning

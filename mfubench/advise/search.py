@@ -19,6 +19,7 @@ from mfubench.advise.budget import EXPECTED_TRY_S, Budget
 from mfubench.advise.learning import Learning
 from mfubench.advise.learning_check import LearningBench
 from mfubench.advise.prospects import Prospects
+from mfubench.advise.train_command import train_command
 from mfubench.advise.trial import Measured
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.catalogue import KNOBS
@@ -285,23 +286,29 @@ class Search:
     def _advice(
         self,
         *,
-        ended: str | None = None,
+        ended: advice.Ended | None = None,
         verification: Verification | None = None,
         refusal: str | None = None,
     ) -> Advice:
         is_safe = verification is not None and verification.refusal is None
-        kept = self._kept if is_safe else []
+        kept, base = (self._kept if is_safe else []), self._bench.base
+        config = self._config if is_safe else base
         singles = [self._gain(knob) for knob in self._kept]
         return Advice(
+            preset=base.preset,
+            device=base.device,
             knobs=tuple(knob.name for knob in kept),
             predicted_ratio=math.prod(singles) if singles else None,
             learning=self._learning,
-            baseline=self._bench.base.as_data(),
-            config=(self._config if is_safe else self._bench.base).as_data(),
+            baseline=base.as_data(),
+            config=config.as_data(),
             tries=tuple(self._tries),
             ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
             budget_s=self._budget.budget_s,
             spent_s=self._budget.spent_s,
-            verification=verification,
+            verified=verification.effect if verification else None,
+            control=verification.control if verification else None,
             refusal=refusal,
+            command=train_command(config),
+            changes=tuple(k.nanogpt for k in self._knobs if k in kept and not k.is_typed),
         )

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mfubench.advise.advice import Verification
-from mfubench.analysis.bar_changes import BarChange
 from mfubench.analysis.effect import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_over_processes
 from mfubench.knobs.bench import PROCESSES, KnobBench
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.process import Worker, WorkerError
 from mfubench.pairs.turns import FINE_TURN_S, Side, Turns, bars_moved, ready
+from mfubench.results.bars import BarChange
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""

@@ -33,6 +33,12 @@ class Effect(Struct, frozen=True, kw_only=True):
     beyond: float
     """The largest change that the interval leaves possible, as a ratio: 0.03 is 3 % either way."""
 
+    @property
+    def in_words(self) -> str:
+        """The verdict; of no difference, what is certain of it."""
+        beyond = f" beyond {self.beyond * 100:.1f} %" if self.verdict == NO_DIFFERENCE else ""
+        return self.verdict + beyond
+
 
 def effect_of(base_s_per_token: Sequence[float], knob_s_per_token: Sequence[float]) -> Effect:
     """The effect of a knob from paired seconds per token.

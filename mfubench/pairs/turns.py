@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from mfubench.analysis.bar_changes import BarChange, bar_changes, typical
+from mfubench.analysis.bar_changes import bar_changes, typical
 from mfubench.analysis.effect import (
     Effect,
     break_even_iters,
@@ -21,6 +21,7 @@ from mfubench.analysis.effect import (
 from mfubench.measure.loop_config import SLOW_STEP_S
 from mfubench.measure.train_step import SEED
 from mfubench.pairs.process import SETTLE_S, Worker, WorkerError
+from mfubench.results.bars import BarChange
 
 WARM_STEPS, FEW_WARM_STEPS = 12, 5
 TURNS, TURNS_PER_BUILD = 24, 3

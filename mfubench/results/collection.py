@@ -164,8 +164,11 @@ class _File(Struct):
     commit_info: Commit | None = None
 
 
-def collect(sources: Iterable[str | Path]) -> Collection:
+def collect(sources: Iterable[str | Path], bodies: Mapping[str, type] | None = None) -> Collection:
     """Everything that the files and folders hold. Bad files are skipped with a reason.
+
+    `bodies` are the types of documents by their kinds: a document that does not fit its type is
+    skipped too.
 
     Raises FileNotFoundError when a path does not exist.
     """
@@ -175,7 +178,9 @@ def collect(sources: Iterable[str | Path]) -> Collection:
     holds: dict[Path, list[str]] = {}
     for path in paths:
         try:
-            _read_one(path, collection, runs, holds)
+            kind = _read_one(path, collection, runs, holds)
+            if kind is not None:
+                _read_document(path, kind, collection, bodies or {})
         except ResultError as error:
             collection.skipped.append((str(path), str(error)))
     _keep_newest(collection, runs, holds)
@@ -191,14 +196,14 @@ def collect(sources: Iterable[str | Path]) -> Collection:
 
 def _read_one(
     path: Path, collection: Collection, runs: dict[Path, SavedRun], holds: dict[Path, list[str]]
-) -> None:
+) -> str | None:
+    """Take a run or a plain file of timings in; of a document only its kind is told."""
     file = decoded(path, read_bytes(path), _File)
     ours = file.mfubench
     if ours is not None:
         refuse_version(path, ours.schema_version, ours.mfubench_version)
         if ours.kind is not None:
-            _read_document(path, ours.kind, collection)
-            return
+            return ours.kind
     if file.benchmarks is None:
         raise ResultError(f"{path} has no list of benchmarks; is it a pytest-benchmark file?")
     run = _run_of(path, file, ours or _Header())
@@ -230,15 +235,20 @@ def _read_one(
     if ours is not None:
         runs[path] = run
         holds[path] = names + [other.case_id or "" for other in ours.other_outcomes]
+    return None
 
 
-def _read_document(path: Path, kind: str, collection: Collection) -> None:
+def _read_document(
+    path: Path, kind: str, collection: Collection, bodies: Mapping[str, type]
+) -> None:
     if kind not in DOCUMENTS:
         raise ResultError(
             f"{path} is a document of kind {kind!r}, which a report cannot show; known: "
             f"{', '.join(DOCUMENTS)}"
         )
-    collection.documents.setdefault(kind, []).append(document_in(path, read_json(path)))
+    document = document_in(path, read_json(path))
+    document.read(bodies.get(kind, dict))
+    collection.documents.setdefault(kind, []).append(document)
 
 
 def _run_of(path: Path, file: _File, ours: _Header) -> SavedRun:
@@ -304,7 +314,9 @@ def _keep_newest(
                 points[:] = [point for point in points if point.run is not run]
     for cases in found.values():
         collection.cases += [
-            case for case in cases if newest.get((case.run.machine, case.record.case_id)) is case.run
+            case
+            for case in cases
+            if newest.get((case.run.machine, case.record.case_id)) is case.run
         ]
     shown = {case.run.path for case in collection.cases}
     collection.headers = {p: h for p, h in collection.headers.items() if p in shown}

@@ -49,7 +49,7 @@ def document(kind: str, body: Struct) -> dict[str, Any]:
 
 
 def body_text(body: Struct, *, without: str = "") -> str:
-    """The body of a document as JSON, for `--json`; `without` is a field that is too long for it."""
+    """A document's body as JSON, for `--json`; `without` is a field that is too long for it."""
     data = msgspec.to_builtins(body)
     data.pop(without, None)
     return json_text(data)

@@ -16,11 +16,12 @@ from mfubench.results.read import (
     kind_in,
     refuse_version_of,
 )
-from mfubench.results.record import CaseRecord
+from mfubench.results.record import SCHEMA_VERSION, CaseRecord
 from mfubench.results.run import DocumentHeader, Run
 
 MAX_PROBLEMS = 20
 FILE = Path("the file")
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def run_schema() -> dict[str, Any]:
@@ -30,16 +31,18 @@ def run_schema() -> dict[str, Any]:
     defs = {**defs, **more}
     defs["Benchmark"]["properties"]["extra_info"] = case
     defs["RunHeader"]["properties"]["other_outcomes"]["items"] = case
-    return {**reference, "$defs": defs}
+    return {"$schema": DRAFT, **reference, "$defs": defs}
 
 
 def document_schema(kind: str, body: type) -> dict[str, Any]:
     """The JSON Schema of a document of a kind, whose body is of a type."""
     (header, inner), defs = msgspec.json.schema_components([DocumentHeader, body])
+    told = {"kind": {"const": kind}, "schema_version": {"const": SCHEMA_VERSION}}
     return {
+        "$schema": DRAFT,
         "type": "object",
         "required": ["mfubench", kind],
-        "properties": {"mfubench": header, kind: inner},
+        "properties": {"mfubench": {**header, "properties": told}, kind: inner},
         "$defs": defs,
     }
 

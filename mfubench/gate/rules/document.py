@@ -81,13 +81,24 @@ class PairedCase(Struct, kw_only=True, omit_defaults=True):
             raise ValueError("Expected errors, or times with start, counts and compiled")
 
 
+WHOLE = Meta(
+    extra_json_schema={
+        "anyOf": [
+            {"required": ["errors"]},
+            {"required": ["times", "start", "counts", "compiled"]},
+        ]
+    }
+)
+"""In the JSON Schema, what `PairedCase` checks by itself."""
+
+
 class Pair(Struct, kw_only=True):
     """One pair of fresh processes over all cases."""
 
     number: Count
     at_s: float
     """Seconds since the epoch."""
-    cases: dict[str, PairedCase]
+    cases: dict[str, Annotated[PairedCase, WHOLE]]
 
 
 # --- a self-test ---------------------------------------------------------------------------------

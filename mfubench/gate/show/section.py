@@ -78,7 +78,7 @@ def _rows(cases: list[CaseVerdict]) -> tuple[list[ForestRow], list[list[Cell]]]:
                     Cell(text=case.id),
                     Cell(text=one.metric),
                     *_changes(one.change, one.low, one.high),
-                    Cell(text=str(one.pairs), value=one.pairs),
+                    Cell(text=str(one.pairs), value=float(one.pairs)),
                     Cell(text=said),
                 ]
             )

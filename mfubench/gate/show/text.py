@@ -76,7 +76,7 @@ def sentences(gate: GateVerdict) -> list[str]:
 
 def verdict_sentence(gate: GateVerdict) -> str:
     """The verdict of the whole gate."""
-    counts = Counter(case.verdict for case in gate.cases)
+    counts: Counter[str] = Counter(case.verdict for case in gate.cases)
     several = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
     limits = gate.limits
     return (
