@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from mfubench.advise import search as advise
+from mfubench.advise.learning import Curve
+from mfubench.bodies import BODIES
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.knobs import bench as knob_bench
@@ -33,7 +35,7 @@ KNOBS = ["advise", "--knobs", "adamw fused, loader thread", "--results-dir", "ke
 def saved() -> dict[str, Any]:
     (path,) = (Path("kept") / fingerprint().id / "advice").iterdir()
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    assert problems(data) == []
+    assert problems(data, BODIES) == []
     return data
 
 
@@ -105,7 +107,8 @@ def test_a_document_that_cannot_be_kept_there_is_kept_elsewhere(
     (tmp_path / "kept").write_text("a file, no folder", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    where = document.save("advice", {"knobs": []}, Path("kept"))
+    curve = Curve(seed=0, tokens=[1], losses=[2.0], validation_loss=2.0)
+    where = document.save("learning", curve, Path("kept"))
     assert "it could not be saved in kept" in where
     (rescued,) = tmp_path.glob("mfubench-results-*/*.json")
-    assert json.loads(rescued.read_text(encoding="utf-8"))["advice"] == {"knobs": []}
+    assert json.loads(rescued.read_text(encoding="utf-8"))["learning"]["seed"] == 0

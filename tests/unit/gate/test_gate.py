@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mfubench.gate.measure import sides as gate_sides
@@ -18,6 +19,7 @@ from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench, PairJournal
 from mfubench.gate.measure.sides import SideError
 from mfubench.gate.measure.verdict_run import CONFIRMATION, CouldNotRunError, Gate, comparison_key
 from mfubench.gate.rules import policy
+from mfubench.gate.rules.document import GateVerdict
 from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
 from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
 from mfubench.pairs.machine_lock import BusyError, machine_lock
@@ -47,7 +49,7 @@ class MadeUpPairs(PairBench):
     """A bench whose pairs are made up."""
 
     def __init__(self, folder: Path, answer: Answer) -> None:
-        (folder / "tree/model").mkdir(parents=True, exist_ok=True)
+        (folder / "tree/model/mfubench_model").mkdir(parents=True, exist_ok=True)
         sides = [
             gate_sides.side(name, folder / "tree", folder / name) for name in (BASE, CANDIDATE)
         ]
@@ -190,7 +192,7 @@ def test_a_full_disk_says_where(tmp_path: Path) -> None:
 def test_pairs_of_other_code_are_another_comparison(tmp_path: Path) -> None:
     bench = MadeUpPairs(tmp_path, lambda case, number: measured())
     before = comparison_key(bench, CASES)
-    (tmp_path / "tree/model/gpt.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "tree/model/mfubench_model/gpt.py").write_text("x = 1\n", encoding="utf-8")
     assert comparison_key(bench, CASES) != before
     assert comparison_key(bench, CASES[:1]) != comparison_key(bench, CASES)
 
@@ -211,12 +213,13 @@ def repository(folder: Path) -> Path:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
         subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
-    folder.mkdir()
+    model = folder / "model/mfubench_model/gpt.py"
+    model.parent.mkdir(parents=True)
     git("init", "-q", "-b", "main")
-    (folder / "model.py").write_text("speed = 1\n", encoding="utf-8")
+    model.write_text("speed = 1\n", encoding="utf-8")
     git("add", "-A")
     git("commit", "-q", "-m", "one")
-    (folder / "model.py").write_text("speed = 2\n", encoding="utf-8")
+    model.write_text("speed = 2\n", encoding="utf-8")
     git("commit", "-q", "-a", "-m", "two")
     return folder
 
@@ -229,9 +232,10 @@ def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> No
     def fails_inside() -> None:
         with gate_sides.worktree(root, commit) as tree:
             seen.append(tree)
-            assert (tree / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
             base = gate_sides.side("base", tree, tmp_path / "links")
-            assert (base.folder / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
+            for folder in (tree / "model", base.folder):
+                model = folder / "mfubench_model/gpt.py"
+                assert model.read_text(encoding="utf-8") == "speed = 1\n"
             raise KeyboardInterrupt
 
     seen: list[Path] = []
@@ -277,12 +281,12 @@ def test_two_gates_never_time_at_once(tmp_path: Path) -> None:
 # --- what is shown ------------------------------------------------------------------------------
 
 
-def shown(tmp_path: Path) -> dict[str, Any]:
+def shown(tmp_path: Path) -> GateVerdict:
     slow = CASES[1].id
     found = gate(tmp_path, lambda case, number: measured(0.05 if case.id == slow else 0.0))
     found["base"]["label"] = "<main> | 1"
-    found["self_test"] = None
-    return found
+    found |= {"preset": "nanogpt-cpu", "device": "cpu", "self_test": None}
+    return msgspec.convert(found, GateVerdict)
 
 
 def test_the_text_says_what_moved_and_how_sure_it_is(tmp_path: Path) -> None:
@@ -309,6 +313,6 @@ def test_junit_is_red_where_the_gate_is(tmp_path: Path) -> None:
 
 
 def test_a_gate_is_plain_json(tmp_path: Path) -> None:
-    found = shown(tmp_path)
-    assert json.loads(json.dumps(found, allow_nan=False))["verdict"] == REGRESSED
+    found = json.dumps(msgspec.to_builtins(shown(tmp_path)), allow_nan=False)
+    assert json.loads(found)["verdict"] == REGRESSED
     assert gate_module.side_data(MadeUpPairs(tmp_path, lambda c, n: {}).base)["label"] == BASE
