@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-UNEXPLAINED = "unexplained"
+from mfubench.results.bars import UNEXPLAINED, BarChange
+
 BAR_SHARE = 0.3
 """The bar that grew most is named if it holds at least this share of all growth."""
 WORTH_NAMING_SHARE = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class BarChange:
-    """One bar before and after a change, in seconds of an iteration of the same tokens."""
-
-    name: str
-    before_s: float
-    after_s: float
-
-    @property
-    def saved_s(self) -> float:
-        """Seconds that the change took from it; negative where it grew."""
-        return self.before_s - self.after_s
 
 
 def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -81,23 +67,19 @@ def bar_changes(
     return sorted(changes, key=lambda change: -abs(change.saved_s))
 
 
-def worth_naming(changes: Sequence[Mapping[str, Any]]) -> list[BarChange]:
-    """The bars that hold a change, from stored ones, either way: each moved by a fifth at least of
+def worth_naming(changes: Sequence[BarChange]) -> list[BarChange]:
+    """The bars that hold a change, either way: each moved by a fifth at least of
     all that the shrinking ones lost. What is unexplained is no bar.
 
     >>> changes = [
-    ...     {"name": "gemm", "before_s": 0.028, "after_s": 0.014},
-    ...     {"name": "copies", "before_s": 0.001, "after_s": 0.009},
-    ...     {"name": "data", "before_s": 0.0003, "after_s": 0.0002},
+    ...     BarChange("gemm", 0.028, 0.014),
+    ...     BarChange("copies", 0.001, 0.009),
+    ...     BarChange("data", 0.0003, 0.0002),
     ... ]
     >>> [(change.name, round(change.saved_s, 6)) for change in worth_naming(changes)]
     [('gemm', 0.014), ('copies', -0.008)]
     """
-    moved = [
-        BarChange(str(c.get("name")), float(c["before_s"]), float(c["after_s"]))
-        for c in changes
-        if c.get("name") != UNEXPLAINED
-    ]
+    moved = [change for change in changes if change.name != UNEXPLAINED]
     least_s = WORTH_NAMING_SHARE * sum(max(0.0, change.saved_s) for change in moved)
     return [change for change in moved if 0 < least_s <= abs(change.saved_s)]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch.profiler import record_function
 
-from mfubench.analysis.bar_changes import UNEXPLAINED
 from mfubench.measure import events
 from mfubench.measure.loop_config import SLOW_STEP_S
 from mfubench.measure.profiler_events import ProfileError
 from mfubench.measure.profiling import StepProfiler, operators, phase
+from mfubench.results.bars import UNEXPLAINED
 from mfubench.timing import time_s
 
 if TYPE_CHECKING:

@@ -304,7 +304,9 @@ def _keep_newest(
                 points[:] = [point for point in points if point.run is not run]
     for cases in found.values():
         collection.cases += [
-            case for case in cases if newest.get((case.run.machine, case.record.case_id)) is case.run
+            case
+            for case in cases
+            if newest.get((case.run.machine, case.record.case_id)) is case.run
         ]
     shown = {case.run.path for case in collection.cases}
     collection.headers = {p: h for p, h in collection.headers.items() if p in shown}

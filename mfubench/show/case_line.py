@@ -2,66 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from mfubench.claims.show.text import claim_line
 from mfubench.knobs.text import knob_line
+from mfubench.results.record import CaseRecord, Outcome, known
 from mfubench.show.units import format_duration, format_share, format_si
 
-Info = Mapping[str, Any]
-"""A case's `extra_info`."""
 
-
-def case_line(info: Info) -> str:
+def case_line(record: CaseRecord) -> str:
     """What came out of one case, short.
 
-    >>> case_line({"case_id": "train-step/gpt2/cuda-bfloat16-b12-eager", "outcome": "unavailable",
-    ...            "outcome_reason": "no CUDA device"})
+    >>> case_line(CaseRecord(case_id="train-step/gpt2/cuda-bfloat16-b12-eager", device="cuda",
+    ...                      question="train-step", outcome=Outcome.UNAVAILABLE,
+    ...                      outcome_reason="no CUDA device"))
     'train-step/gpt2/cuda-bfloat16-b12-eager  unavailable: no CUDA device'
     """
-    name = info["case_id"]
-    is_untestable = "claim" in info and info["outcome"] == "unsupported"
-    if info["outcome"] != "ok" and not is_untestable:
-        return f"{name}  {info['outcome']}: {info['outcome_reason']}"
-    if info["question"].startswith("breakdown") and "breakdown" in info:
-        unexplained = format_share(info["breakdown_unexplained"], digits=2)
-        return f"{name}  {info['breakdown_binds']}, {unexplained} unexplained"
-    if short := _SHORT.get(info["question"]):
-        return f"{name}  {short(info)}"
-    step = format_duration(info["step_s"])
-    tokens = format_si(info["tokens_per_s"], "tok/s")
-    share = format_share(info["ceiling_utilisation"])
+    name = record.case_id
+    is_untestable = record.claim is not None and record.outcome is Outcome.UNSUPPORTED
+    if record.outcome != Outcome.OK and not is_untestable:
+        return f"{name}  {record.outcome}: {record.outcome_reason}"
+    if record.question.startswith("breakdown") and record.breakdown is not None:
+        unexplained = format_share(record.breakdown_unexplained, digits=2)
+        return f"{name}  {record.breakdown_binds}, {unexplained} unexplained"
+    if short := _SHORT.get(record.question):
+        return f"{name}  {short(record)}"
+    step = format_duration(record.step_s)
+    tokens = format_si(record.tokens_per_s, "tok/s")
+    share = format_share(record.ceiling_utilisation)
     return f"{name}  {step} · {tokens} · {share} of the ceiling"
 
 
-def ceiling_rate(info: Info) -> str:
+def ceiling_rate(record: CaseRecord) -> str:
     """The rate of a ceiling case in its own unit.
 
-    >>> ceiling_rate({"ceiling_kind": "dispatch", "ceiling_rate_per_s": 8e5, "ceiling_unit": "op"})
+    >>> ceiling_rate(CaseRecord(case_id="ceiling/dispatch/cpu", question="ceiling", device="cpu",
+    ...     ceiling_kind="dispatch", ceiling_rate_per_s=8e5, ceiling_unit="op"))
     '1.25 µs per operation'
     """
-    rate, unit = info["ceiling_rate_per_s"], info["ceiling_unit"]
-    if info["ceiling_kind"] == "dispatch":
+    rate, unit = known(record.ceiling_rate_per_s), record.ceiling_unit
+    if record.ceiling_kind == "dispatch":
         return f"{format_duration(1 / rate)} per operation"
     return format_si(rate, f"{unit}/s")
 
 
-def harness_ratio(info: Info) -> str:
+def harness_ratio(record: CaseRecord) -> str:
     """How the harness's step compares with a bare loop's.
 
-    >>> harness_ratio({"harness_ratio": 1.002, "harness_ratio_low": 0.998,
-    ...                "harness_ratio_high": 1.006, "harness_pairs": 120})
+    >>> harness_ratio(CaseRecord(case_id="x", question="harness", device="cpu", harness_pairs=120,
+    ...     harness_ratio=1.002, harness_ratio_low=0.998, harness_ratio_high=1.006))
     'timed step / bare step = 1.002 (95 % interval 0.998 to 1.006, 120 pairs)'
     """
     return (
-        f"timed step / bare step = {info['harness_ratio']:.3f} (95 % interval "
-        f"{info['harness_ratio_low']:.3f} to {info['harness_ratio_high']:.3f}, "
-        f"{info['harness_pairs']} pairs)"
+        f"timed step / bare step = {record.harness_ratio:.3f} (95 % interval "
+        f"{record.harness_ratio_low:.3f} to {record.harness_ratio_high:.3f}, "
+        f"{record.harness_pairs} pairs)"
     )
 
 
-_SHORT: dict[str, Callable[[Info], str]] = {
+_SHORT: dict[str, Callable[[CaseRecord], str]] = {
     "ceiling": ceiling_rate,
     "harness": harness_ratio,
     "knob": knob_line,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from mfubench.results.collection import Case, Collection, mapping
+from mfubench.results.collection import Case, Collection
+from mfubench.results.record import CaseRecord, Outcome
 from mfubench.show.answer import distance_from_base
-
-Info = dict[str, Any]
 
 
 def ok_cases(collection: Collection, *questions: str) -> list[Case]:
@@ -16,15 +14,14 @@ def ok_cases(collection: Collection, *questions: str) -> list[Case]:
     return [
         case
         for case in collection.cases
-        if case.info["outcome"] == "ok" and case.info["question"] in questions
+        if case.record.outcome == Outcome.OK and case.record.question in questions
     ]
 
 
 def device_name(collection: Collection, case: Case) -> str:
     """What a device calls itself, or its kind."""
-    ours = mapping(collection.provenance.get(case.run.path))
-    described = mapping(mapping(ours.get("devices")).get(case.info["device"]))
-    return str(described.get("name") or case.info["device"])
+    described = collection.headers[case.run.path].devices.get(case.record.device, {})
+    return str(described.get("name") or case.record.device)
 
 
 def place(collection: Collection, case: Case) -> str:
@@ -32,15 +29,16 @@ def place(collection: Collection, case: Case) -> str:
     return f"{case.run.machine}: " if len(collection.machines) > 1 else ""
 
 
-def setting(info: Info) -> str:
+def setting(record: CaseRecord) -> str:
     """A case without its question.
 
-    >>> setting({"case_id": "train-step/nanogpt-cpu/cpu-float32-b12-eager"})
+    >>> setting(CaseRecord(case_id="train-step/nanogpt-cpu/cpu-float32-b12-eager",
+    ...                    question="train-step", device="cpu"))
     'nanogpt-cpu/cpu-float32-b12-eager'
     """
-    return str(info["case_id"]).partition("/")[2]
+    return record.case_id.partition("/")[2]
 
 
 def base_case(cases: Iterable[Case]) -> Case:
     """The case closest to what nanoGPT's user ran: the step, eager, the smallest batch."""
-    return min(cases, key=lambda case: distance_from_base(case.info))
+    return min(cases, key=lambda case: distance_from_base(case.record))
