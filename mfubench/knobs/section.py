@@ -7,7 +7,6 @@ from functools import partial
 
 from mfubench.analysis.effect import WORTH_RATIO, break_even_iters
 from mfubench.knobs.text import compile_charges, taken_from, verdict
-from mfubench.report.sections.common import ok_cases, place, setting
 from mfubench.results.collection import Case, Collection
 from mfubench.results.record import CaseRecord, KnobResult, known
 from mfubench.show.blocks import Block, Cell, Figure, Prose, Section, Table, drawn_twice, words
@@ -18,12 +17,12 @@ from mfubench.show.units import format_duration
 
 def knobs_section(collection: Collection) -> Section | None:
     """A forest plot per machine, preset and device, the largest gain first."""
-    cases = [c for c in ok_cases(collection, "knob") if c.record.knob and c.record.knob.ratio]
+    cases = [c for c in collection.ok("knob") if c.record.knob and c.record.knob.ratio]
     if not cases:
         return None
     groups: dict[str, list[Case]] = {}
     for case in cases:
-        name = f"{place(collection, case)}{case.record.preset} on {case.record.device}"
+        name = f"{collection.place(case)}{case.record.preset} on {case.record.device}"
         groups.setdefault(name, []).append(case)
     blocks: list[Block] = []
     for index, (name, found) in enumerate(groups.items()):
@@ -156,7 +155,7 @@ def _signed_duration(seconds: float) -> str:
 
 def compile_section(collection: Collection) -> Section | None:
     """Where no compiled knob was measured in pairs: start-up and change from the sweep."""
-    if any(knob_of(c).start_up_s is not None for c in ok_cases(collection, "knob")):
+    if any(knob_of(c).start_up_s is not None for c in collection.ok("knob")):
         return None
     rows = _unpaired_rows(collection)
     if not rows:
@@ -176,7 +175,7 @@ def compile_section(collection: Collection) -> Section | None:
 
 def _unpaired_rows(collection: Collection) -> list[list[Cell]]:
     rows = []
-    steps = ok_cases(collection, "train-step")
+    steps = collection.ok("train-step")
     for case in (c for c in steps if c.record.compile and c.record.compile_s):
         eager = [c for c in steps if not c.record.compile and _same_work(c, case)]
         if not eager:
@@ -185,7 +184,7 @@ def _unpaired_rows(collection: Collection) -> list[list[Cell]]:
         ratio = known(before.step_s) / known(after.step_s)
         rows.append(
             [
-                Cell(text=place(collection, case) + setting(after)),
+                Cell(text=collection.place(case) + after.setting),
                 Cell(text=format_duration(after.compile_s), value=after.compile_s),
                 Cell(text=f"{known(before.step_s) * 1e3:.2f}", value=before.step_s),
                 Cell(text=f"{known(after.step_s) * 1e3:.2f}", value=after.step_s),

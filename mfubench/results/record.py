@@ -261,6 +261,21 @@ class CaseRecord(Struct, kw_only=True):
         return self.preset, self.device, self.dtype, self.batch_size
 
     @property
+    def setting(self) -> str:
+        """The case without its question.
+
+        >>> CaseRecord(case_id="train-step/gpt2/cpu-float32-b12-eager", question="train-step",
+        ...            device="cpu").setting
+        'gpt2/cpu-float32-b12-eager'
+        """
+        return self.case_id.partition("/")[2]
+
+    @property
+    def distance(self) -> tuple[bool, bool, int]:
+        """How far a case is from what nanoGPT's user ran: the step, eager, the smallest batch."""
+        return self.question != "train-step", bool(self.compile), self.batch_size or 0
+
+    @property
     def how(self) -> str:
         """compiled or eager."""
         return "compiled" if self.compile else "eager"

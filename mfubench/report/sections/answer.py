@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mfubench.knobs.text import taken_from
+from mfubench.report.answer import answers, compile_times
 from mfubench.results.collection import Collection, Document, mapping, number
 from mfubench.results.record import Outcome
-from mfubench.show.answer import answers, compile_times
 from mfubench.show.blocks import Block, Commands, Prose, Section
 
 

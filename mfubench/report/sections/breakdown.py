@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.analysis.roofline import Reach, reaches, roof_of, roof_points
-from mfubench.report.sections.common import ok_cases, place
 from mfubench.results.collection import Case, Collection
 from mfubench.results.record import known
 from mfubench.show.account import (
@@ -25,7 +24,7 @@ QUESTIONS = ("breakdown", "breakdown-loop")
 def breakdown_section(collection: Collection) -> Section | None:
     """A waterfall per breakdown."""
     blocks: list[Block] = []
-    for index, case in enumerate(ok_cases(collection, *QUESTIONS)):
+    for index, case in enumerate(collection.ok(*QUESTIONS)):
         if case.record.breakdown is not None:
             blocks += _waterfall(collection, case, f"waterfall-{index}")
         elif problem := case.record.breakdown_problem:
@@ -44,7 +43,7 @@ def breakdown_section(collection: Collection) -> Section | None:
 def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
     record = case.record
     bars = known(record.breakdown)
-    name = place(collection, case) + breakdown_title(record)
+    name = collection.place(case) + breakdown_title(record)
     sentences = breakdown_sentences(record)
 
     draw = partial(waterfall, bars, title=f"Waterfall of {name}", description=sentences)
@@ -74,9 +73,9 @@ def _ms(seconds: float | None) -> Cell:
 
 def roofline_section(collection: Collection) -> Section | None:
     """A roofline per breakdown of a step."""
-    ceilings = ok_cases(collection, "ceiling")
+    ceilings = collection.ok("ceiling")
     blocks: list[Block] = []
-    for index, case in enumerate(ok_cases(collection, "breakdown")):
+    for index, case in enumerate(collection.ok("breakdown")):
         here = [c.record for c in ceilings if c.run.machine == case.run.machine]
         roof = roof_of(case.record, here)
         if roof is None or case.record.breakdown is None:
@@ -84,7 +83,7 @@ def roofline_section(collection: Collection) -> Section | None:
         points = roof_points(case.record, here)
         if not any(point.is_model for point in points):
             continue
-        name = place(collection, case) + breakdown_title(case.record)
+        name = collection.place(case) + breakdown_title(case.record)
         told = "; ".join(
             f"{p.name} {format_si(p.flops_per_s, 'FLOP/s')} at {p.flops_per_byte:.3g} FLOPs per "
             "byte"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from mfubench.report.sections.common import ok_cases
+from mfubench.report.case_line import case_line
 from mfubench.results.collection import Case, Collection
 from mfubench.results.record import TRAINING, Outcome, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
-from mfubench.show.case_line import case_line
 from mfubench.show.units import (
     UNKNOWN,
     format_bytes,
@@ -18,7 +17,7 @@ from mfubench.show.units import (
 def cases_section(collection: Collection) -> Section | None:
     """The terminal's table, with every case that has rates; the others as lines."""
     blocks: list[Block] = []
-    training = ok_cases(collection, *TRAINING)
+    training = collection.ok(*TRAINING)
     if training:
         blocks.append(
             Table(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from mfubench.report.sections.common import base_case, device_name, ok_cases
 from mfubench.results.collection import Case, Collection
 from mfubench.results.record import TRAINING, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
@@ -25,14 +24,14 @@ COLUMNS = (
 def machines_section(collection: Collection) -> Section | None:
     """One row per machine, device and preset."""
     groups: dict[tuple[str, str, str], list[Case]] = defaultdict(list)
-    for case in ok_cases(collection, *TRAINING):
+    for case in collection.ok(*TRAINING):
         groups[case.run.machine, case.record.device, str(case.record.preset)].append(case)
     if not groups:
         return None
     rows = [_row(collection, cases) for cases in groups.values()]
     blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows, is_cards=True)]
     sources = dict.fromkeys(
-        f"{record.dtype} on {device_name(collection, case)}: {record.peak_source}"
+        f"{record.dtype} on {collection.device_name(case)}: {record.peak_source}"
         for cases in groups.values()
         for case in cases
         if (record := case.record).peak_source
@@ -51,15 +50,15 @@ def machines_section(collection: Collection) -> Section | None:
 
 
 def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
-    base = base_case(cases)
+    base = min(cases, key=lambda case: case.record.distance)
     record = base.record
     loops = [c for c in cases if c.record.question == "train-loop"]
     seconds = iterations = None
     if loops:
-        loop = base_case(loops).record
+        loop = min(loops, key=lambda case: case.record.distance).record
         seconds, iterations = loop.predicted_training_s, loop.max_iters
     return [
-        Cell(text=device_name(collection, base), note=f"{base.run.machine} · {record.device}"),
+        Cell(text=collection.device_name(base), note=f"{base.run.machine} · {record.device}"),
         Cell(text=str(record.preset), note=f"{record.dtype}, batch {record.batch_size}"),
         _rate(record.peak_flops_per_s, "unknown"),
         _rate(record.ceiling_flops_per_s, UNKNOWN),
@@ -85,7 +84,7 @@ def _rate(value: float | None, unknown: str) -> Cell:
 def _binds(collection: Collection, base: Case) -> str:
     """What binds by the breakdown of the same setting; of the loop where the step has none."""
     for question in ("breakdown", "breakdown-loop"):
-        for case in ok_cases(collection, question):
+        for case in collection.ok(question):
             same = case.record.work == base.record.work and case.run.machine == base.run.machine
             if same and case.record.breakdown_binds:
                 return case.record.breakdown_binds

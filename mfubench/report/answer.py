@@ -20,13 +20,8 @@ def answers(records: Sequence[CaseRecord]) -> list[str]:
     return paragraphs
 
 
-def distance_from_base(record: CaseRecord) -> tuple[bool, bool, int]:
-    """How far a case is from what nanoGPT's user ran: the step, eager, the smallest batch."""
-    return record.question != "train-step", bool(record.compile), record.batch_size or 0
-
-
 def _paragraph(preset: str, device: str, cases: Sequence[CaseRecord]) -> str:
-    base = min(cases, key=distance_from_base)
+    base = min(cases, key=lambda record: record.distance)
     setting = f"{device}, {base.dtype}, batch {base.batch_size}"
     setting += ", compiled" if base.compile else ", eager"
     parts = []
@@ -53,7 +48,7 @@ def _paragraph(preset: str, device: str, cases: Sequence[CaseRecord]) -> str:
     parts.append(share + ".")
     loops = [i for i in cases if i.question == "train-loop"]
     if loops:
-        loop = min(loops, key=distance_from_base)
+        loop = min(loops, key=lambda record: record.distance)
         parts.append(
             f"Training for {loop.max_iters} iterations takes about "
             f"{format_duration(loop.predicted_training_s)} (predicted: "
