@@ -331,9 +331,9 @@ def run_device(arguments: argparse.Namespace) -> int:
 
 def run_show(arguments: argparse.Namespace) -> int:
     """`mfubench show FILE`."""
+    from mfubench.report.table import render
     from mfubench.results.read import ResultError, read_result
     from mfubench.results.schema import problems
-    from mfubench.show.table import render
 
     try:
         result = read_result(arguments.result)

@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from mfubench.results.bars import UNEXPLAINED, BarChange
 
 BAR_SHARE = 0.3
@@ -69,20 +67,19 @@ def bar_changes(
     return sorted(changes, key=lambda change: -abs(change.saved_s))
 
 
-def worth_naming(changes: Sequence[BarChange | Mapping[str, Any]]) -> list[BarChange]:
-    """The bars that hold a change, either way: each moved by a fifth at least of all that the
-    shrinking ones lost. What is unexplained is no bar.
+def worth_naming(changes: Sequence[BarChange]) -> list[BarChange]:
+    """The bars that hold a change, either way: each moved by a fifth at least of
+    all that the shrinking ones lost. What is unexplained is no bar.
 
     >>> changes = [
-    ...     BarChange("gemm", before_s=0.028, after_s=0.014),
-    ...     BarChange("copies", before_s=0.001, after_s=0.009),
-    ...     BarChange("data", before_s=0.0003, after_s=0.0002),
+    ...     BarChange("gemm", 0.028, 0.014),
+    ...     BarChange("copies", 0.001, 0.009),
+    ...     BarChange("data", 0.0003, 0.0002),
     ... ]
     >>> [(change.name, round(change.saved_s, 6)) for change in worth_naming(changes)]
     [('gemm', 0.014), ('copies', -0.008)]
     """
-    typed = msgspec.convert(changes, list[BarChange])
-    moved = [change for change in typed if change.name != UNEXPLAINED]
+    moved = [change for change in changes if change.name != UNEXPLAINED]
     least_s = WORTH_NAMING_SHARE * sum(max(0.0, change.saved_s) for change in moved)
     return [change for change in moved if 0 < least_s <= abs(change.saved_s)]
 

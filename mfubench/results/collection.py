@@ -25,7 +25,7 @@ from mfubench.results.read import (
     refuse_version,
     result_in,
 )
-from mfubench.results.record import CaseRecord
+from mfubench.results.record import CaseRecord, Outcome
 from mfubench.results.run import Commit, RunHeader, Settings, Software
 
 FOREIGN_ROWS = 200
@@ -113,6 +113,20 @@ class Collection:
         """Words for a document's machine, with a colon; empty where there is only one machine."""
         several = {d.machine for documents in self.documents.values() for d in documents}
         return f"On {document.machine}: " if len(several.union(self.machines)) > 1 else ""
+
+    def ok(self, *questions: str) -> list[Case]:
+        """Measured cases of these questions."""
+        measured = (case for case in self.cases if case.record.outcome is Outcome.OK)
+        return [case for case in measured if case.record.question in questions]
+
+    def place(self, case: Case) -> str:
+        """The machine where there are several, so that nothing is said twice on a page about one."""
+        return f"{case.run.machine}: " if len(self.machines) > 1 else ""
+
+    def device_name(self, case: Case) -> str:
+        """What a device calls itself, or its kind."""
+        described = self.headers[case.run.path].devices.get(case.record.device, {})
+        return str(described.get("name") or case.record.device)
 
     @property
     def is_empty(self) -> bool:

@@ -1,8 +1,8 @@
 """Where files lie: runs and documents are numbered, in a folder per machine.
 
-    results/<machine>/<System-Implementation-version>/0001_<commit>_<time>.json   runs
-    results/<machine>/<kind>/0001_<commit>_<time>.json                            documents
-    results/<machine>/anchor.json, ceilings.json, unsaved-<pid>.jsonl             neither
+results/<machine>/<System-Implementation-version>/0001_<commit>_<time>.json   runs
+results/<machine>/<kind>/0001_<commit>_<time>.json                            documents
+results/<machine>/anchor.json, ceilings.json, unsaved-<pid>.jsonl             neither
 """
 
 from __future__ import annotations

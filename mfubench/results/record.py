@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -38,6 +38,19 @@ Question = Literal[
 ]
 TRAINING = ("train-step", "train-loop")
 """Questions whose answer is the time of a training step."""
+
+
+T = TypeVar("T")
+
+
+def known(value: T | None) -> T:
+    """A value that every valid record has where it is asked for: a rate of a case that is ok.
+
+    Raises ValueError where it is missing all the same.
+    """
+    if value is None:
+        raise ValueError("a value is missing that a case that is ok always has")
+    return value
 
 
 class Outcome(StrEnum):
@@ -102,6 +115,12 @@ class KnobResult(Struct, kw_only=True):
     break_even_iters: float | None = None
     net_ratio: float | None = None
     horizon_iters: int | None = None
+    """Iterations that `net_ratio` is over."""
+
+    @property
+    def effect(self) -> tuple[float, float, float]:
+        """Ratio, low and high of a knob that was measured. Raises ValueError for another."""
+        return known(self.ratio), known(self.low), known(self.high)
 
 
 class ClaimResult(Struct, kw_only=True):
@@ -120,6 +139,14 @@ class ClaimResult(Struct, kw_only=True):
     unit: str | None
     low: float | None
     high: float | None
+
+
+class TriedShape(Struct, kw_only=True):
+    """A matrix product m×k by k×n that was tried in the search for a ceiling."""
+
+    shape_mnk: tuple[int, int, int]
+    layout: str
+    flops_per_s: float
 
 
 class CaseRecord(Struct, kw_only=True):
@@ -192,8 +219,7 @@ class CaseRecord(Struct, kw_only=True):
     layout: str | None = None
     repeats: int | None = None
     array_bytes: int | None = None
-    search: list[dict[str, Any]] | None = None
-    """The shapes that were tried for a ceiling: `shape_mnk`, `layout`, `flops_per_s`."""
+    search: list[TriedShape] | None = None
 
     max_iters: int | None = None
     eval_interval: int | None = None
@@ -229,6 +255,32 @@ class CaseRecord(Struct, kw_only=True):
 
     extra: dict[str, Any] = {}
     """Fields that are not declared here: of a newer version, or of a user's own question."""
+
+    @property
+    def work(self) -> tuple[str | None, str, str | None, int | None]:
+        """What is the same of an eager and a compiled case, a step and a loop: preset, device,
+        dtype, batch size."""
+        return self.preset, self.device, self.dtype, self.batch_size
+
+    @property
+    def setting(self) -> str:
+        """The case without its question.
+
+        >>> CaseRecord(case_id="train-step/gpt2/cpu-float32-b12-eager", question="train-step",
+        ...            device="cpu").setting
+        'gpt2/cpu-float32-b12-eager'
+        """
+        return self.case_id.partition("/")[2]
+
+    @property
+    def distance(self) -> tuple[bool, bool, int]:
+        """How far a case is from what nanoGPT's user ran: the step, eager, the smallest batch."""
+        return self.question != "train-step", bool(self.compile), self.batch_size or 0
+
+    @property
+    def how(self) -> str:
+        """compiled or eager."""
+        return "compiled" if self.compile else "eager"
 
     @classmethod
     def from_data(cls, info: Mapping[str, Any]) -> Self:

@@ -37,6 +37,7 @@ class ResultStorage(FileStorage):
             )
         self.logger.info(f"Saved benchmark data in: {self.saved}")
 
+
 def json_text(data: object, *, indent: int | None = 1) -> str:
     """JSON as every parser reads it: a NaN or an infinity becomes null.
 

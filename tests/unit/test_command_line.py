@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
         "import mfubench",
         "from mfubench.cli import main; main(['flops', '--preset', 'gpt2'])",
         "from mfubench.cli import build_parser; build_parser().format_help()",
-        "import mfubench.show.table, mfubench.results.read, mfubench.results.schema",
+        "import mfubench.report.table, mfubench.results.read, mfubench.results.schema",
     ],
 )
 def test_torch_is_not_imported(code: str) -> None:

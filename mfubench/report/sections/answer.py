@@ -6,8 +6,9 @@ from mfubench.advise.advice import Advice
 from mfubench.gate.rules.document import GateVerdict
 from mfubench.gate.show.text import gate_sentence
 from mfubench.knobs.text import taken_from
+from mfubench.report.answer import answers, compile_times
 from mfubench.results.collection import Collection
-from mfubench.show.answer import answers, compile_times
+from mfubench.results.record import Outcome
 from mfubench.show.blocks import Block, Commands, Prose, Section
 
 
@@ -15,10 +16,10 @@ def answer_section(collection: Collection) -> Section:
     """First on the page."""
     blocks: list[Block] = []
     for machine in collection.machines:
-        infos = [case.info for case in collection.cases if case.run.machine == machine]
+        records = [case.record for case in collection.cases if case.run.machine == machine]
         before = f"On {machine}: " if len(collection.machines) > 1 else ""
-        blocks += [Prose(text=before + text, kind="lead") for text in answers(infos)]
-        if compiled := compile_times([info for info in infos if info["outcome"] == "ok"]):
+        blocks += [Prose(text=before + text, kind="lead") for text in answers(records)]
+        if compiled := compile_times([r for r in records if r.outcome is Outcome.OK]):
             blocks.append(
                 Prose(text=before + compiled[0].upper() + compiled[1:] + ".", kind="note")
             )

@@ -21,7 +21,7 @@ from mfubench.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results.collection import collect
 from mfubench.show.account import breakdown_sentences
-from mfubench.show.answer import answers
+from mfubench.report.answer import answers
 from mfubench.show.blocks import Figure, Prose, Report, Table
 from mfubench.show.page import as_html
 from tests.unit.report.example_results import (
