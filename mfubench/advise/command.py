@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.advise.text import advice_text
     from mfubench.advise.train_command import train_command
     from mfubench.knobs.bench import KnobBench
+    from mfubench.pairs.side import SideError
     from mfubench.results import document
     from mfubench.results.write import json_text
 
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         )
         advice = search.run()
-    except _worker_error() as error:
+    except SideError as error:
         raise UserError(f"the baseline could not be run: {error}") from None
     finally:
         bench.close()
@@ -100,12 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(advice_text(data, color=sys.stdout.isatty()))
         print(f"\n{where}")
     return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
-
-
-def _worker_error() -> type[Exception]:
-    from mfubench.pairs.process import WorkerError
-
-    return WorkerError
 
 
 def _knobs(names: str | None) -> tuple[Any, ...]:

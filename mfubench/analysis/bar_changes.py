@@ -27,11 +27,11 @@ class BarChange:
         return self.before_s - self.after_s
 
 
-def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def typical_bars(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Bars in seconds from several short profiles of one loop: the median of each bar's share, of
     the median iteration. What the medians leave or exceed is unexplained.
 
-    >>> typical([{"gemm": 2.0, "data": 2.0}, {"gemm": 6.0, "data": 2.0}, {"gemm": 3.0, "data": 1}])
+    >>> typical_bars([{"gemm": 2.0, "data": 2}, {"gemm": 6.0, "data": 2}, {"gemm": 3.0, "data": 1}])
     {'gemm': 3.0, 'data': 1.0, 'unexplained': 0.0}
 
     Raises ValueError for a profile without time.
@@ -51,7 +51,7 @@ def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {**bars, UNEXPLAINED: iteration_s - sum(bars.values())}
 
 
-def bar_changes(
+def bars_before_and_after(
     before: Mapping[str, float], after: Mapping[str, float], *, before_s: float, after_s: float
 ) -> list[BarChange]:
     """Each bar before and after, the largest change first.
@@ -60,7 +60,7 @@ def bar_changes(
     each bar's *share* of its own iteration, and the iterations' seconds `before_s` and `after_s`
     come from turns: the changes add up to what the turns saved.
 
-    >>> changes = bar_changes(
+    >>> changes = bars_before_and_after(
     ...     {"optimizer": 2.0, "gemm": 8.0},
     ...     {"optimizer": 1.1, "gemm": 8.8},  # taken while the machine was 10 % slower
     ...     before_s=0.010,
@@ -102,10 +102,12 @@ def worth_naming(changes: Sequence[Mapping[str, Any]]) -> list[BarChange]:
     return [change for change in moved if 0 < least_s <= abs(change.saved_s)]
 
 
-def moved_bar(base: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any] | None:
+def largest_growth(
+    base: Mapping[str, float], candidate: Mapping[str, float]
+) -> dict[str, Any] | None:
     """The bar that grew most, with its growth; None where nothing grew or no bar stands out.
 
-    >>> moved_bar({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
+    >>> largest_growth({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
     {'name': 'attention', 'grew_s': 0.003, 'share': 0.97}
     """
     names = {*base, *candidate} - {UNEXPLAINED}

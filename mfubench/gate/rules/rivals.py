@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mfubench.gate.rules.trials import NONE, CaseTrials
+from mfubench.gate.rules.trials import NO_PLANT, CaseTrials
 
 Rule = Callable[[Sequence[float], Sequence[float]], Any]
 
@@ -37,7 +37,7 @@ def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[dict[str
                 for j in range(len(trial.base_s))
                 if i != j
             )
-            for share in (NONE, *shares)
+            for share in (NO_PLANT, *shares)
         }
         found.append({"name": name, "rates": rates})
     return found

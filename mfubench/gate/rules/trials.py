@@ -26,7 +26,7 @@ Batches = tuple[list[int], list[int]]
 """Which pairs a gate measured first, and which to confirm."""
 
 DRAWS = 400
-NONE = "0"
+NO_PLANT = "0"
 """The name of no planted change."""
 
 
@@ -53,17 +53,17 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
         cases = [
             p["cases"][case_id]["times"] for p in pairs if "times" in p["cases"].get(case_id, {})
         ]
-        shares = [NONE, *(cases[0]["planted"] if cases else ())]
+        shares = [NO_PLANT, *(cases[0]["planted"] if cases else ())]
         times = {
             share: [
-                c["step"]["candidate"] if share == NONE else c["planted"][share]["step"]
+                c["step"]["candidate"] if share == NO_PLANT else c["planted"][share]["step"]
                 for c in cases
             ]
             for share in shares
         }
         base_s = [c["step"]["base"] for c in cases]
         beside = {
-            s: base_s if s == NONE else [c["planted"][s]["base"] for c in cases] for s in shares
+            s: base_s if s == NO_PLANT else [c["planted"][s]["base"] for c in cases] for s in shares
         }
         found.append(
             CaseTrials(
@@ -73,7 +73,7 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
                     for s in shares
                 },
                 truth={
-                    s: [0.0 if s == NONE else _truth(c["planted"][s]) for c in cases]
+                    s: [0.0 if s == NO_PLANT else _truth(c["planted"][s]) for c in cases]
                     for s in shares
                 },
                 control=[
@@ -100,7 +100,7 @@ def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
     if least < pairs:
         raise ValueError(f"{least} stored pairs are too few for gates of {pairs}")
     limits = Limits()
-    shares = [share for share in trials[0].change if share != NONE]
+    shares = [share for share in trials[0].change if share != NO_PLANT]
     return {
         "pairs": pairs,
         "stored_pairs": least,
@@ -177,7 +177,7 @@ def _draws(stored: int, pairs: int) -> list[Batches]:
 def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: Limits) -> dict[str, Any]:
     stored = min(len(t.control) for t in trials)
 
-    quiet = [NONE] * len(trials)
+    quiet = [NO_PLANT] * len(trials)
     apart = [_verdicts(trials, quiet, window, limits) for window in windows(stored, pairs)]
     drawn = [_verdicts(trials, quiet, draw, limits) for draw in _draws(stored, pairs)]
     flat = [verdict for gate in drawn for verdict in gate]
@@ -198,7 +198,7 @@ def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits)
     def seen(batches: Sequence[Batches]) -> list[bool]:
         found = []
         for number in range(len(trials)):
-            shares = [NONE] * len(trials)
+            shares = [NO_PLANT] * len(trials)
             shares[number] = share
             found += [
                 _verdicts(trials, shares, batch, limits)[number] == policy.REGRESSED
@@ -259,7 +259,7 @@ def _coverage(trials: Sequence[CaseTrials], pairs: int) -> dict[str, Any]:
 
 
 def _case_figures(trial: CaseTrials, pairs: int, limits: Limits, family: int) -> dict[str, Any]:
-    changes = trial.change[NONE]
+    changes = trial.change[NO_PLANT]
     return {
         "id": trial.id,
         "pair_sd": statistics.stdev(changes),

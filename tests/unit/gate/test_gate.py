@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from mfubench.gate.measure import sides as gate_sides
-from mfubench.gate.measure import verdict_run as gate_module
+from mfubench.gate.measure import variants
 from mfubench.gate.measure.cases import CaseChoiceError, GateCase, chosen, gate_cases
-from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench, PairJournal
-from mfubench.gate.measure.sides import SideError
+from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench
+from mfubench.gate.measure.variants import VariantError
 from mfubench.gate.measure.verdict_run import CONFIRMATION, CouldNotRunError, Gate, comparison_key
 from mfubench.gate.rules import policy
 from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
 from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
+from mfubench.pairs.journal import PairJournal
 from mfubench.pairs.machine_lock import BusyError, machine_lock
 
 CASES = gate_cases("nanogpt-cpu", "cpu")
@@ -47,9 +47,9 @@ class MadeUpPairs(PairBench):
     """A bench whose pairs are made up."""
 
     def __init__(self, folder: Path, answer: Answer) -> None:
-        (folder / "tree/model").mkdir(parents=True, exist_ok=True)
+        (folder / "tree/model/mfubench_model").mkdir(parents=True, exist_ok=True)
         sides = [
-            gate_sides.side(name, folder / "tree", folder / name) for name in (BASE, CANDIDATE)
+            variants.variant(name, folder / "tree", folder / name) for name in (BASE, CANDIDATE)
         ]
         super().__init__(*sides, cache=folder)
         self.answer = answer
@@ -142,13 +142,13 @@ def test_a_case_that_a_side_fails_is_never_green(
     assert sum(broken in ids for _, ids in found["asked"]) == 2
 
 
-def test_a_worker_that_died_once_leaves_the_case_open(tmp_path: Path) -> None:
+def test_a_side_that_died_once_leaves_the_case_open(tmp_path: Path) -> None:
     def answer(case: GateCase, number: int) -> dict[str, Any]:
-        return {"errors": {CANDIDATE: "the worker ended"}} if number == 3 else measured()
+        return {"errors": {CANDIDATE: "the process ended"}} if number == 3 else measured()
 
     found = gate(tmp_path, answer, CASES[:1])
     assert found["verdict"] == INCONCLUSIVE
-    assert found["cases"][0]["reason"] == "a side failed: the worker ended"
+    assert found["cases"][0]["reason"] == "a side failed: the process ended"
 
 
 def test_a_base_that_runs_nothing_is_no_gate(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_full_disk_says_where(tmp_path: Path) -> None:
 def test_pairs_of_other_code_are_another_comparison(tmp_path: Path) -> None:
     bench = MadeUpPairs(tmp_path, lambda case, number: measured())
     before = comparison_key(bench, CASES)
-    (tmp_path / "tree/model/gpt.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "tree/model/mfubench_model/gpt.py").write_text("x = 1\n", encoding="utf-8")
     assert comparison_key(bench, CASES) != before
     assert comparison_key(bench, CASES[:1]) != comparison_key(bench, CASES)
 
@@ -223,14 +223,14 @@ def repository(folder: Path) -> Path:
 
 def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    commit, label = gate_sides.resolve_base(root, "HEAD~1")
+    commit, label = variants.resolve_base(root, "HEAD~1")
     assert label.startswith("HEAD~1 (")
 
     def fails_inside() -> None:
-        with gate_sides.worktree(root, commit) as tree:
+        with variants.worktree(root, commit) as tree:
             seen.append(tree)
             assert (tree / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
-            base = gate_sides.side("base", tree, tmp_path / "links")
+            base = variants.variant("base", tree, tmp_path / "links")
             assert (base.folder / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
             raise KeyboardInterrupt
 
@@ -238,24 +238,24 @@ def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         fails_inside()
     assert not seen[0].parent.exists()
-    assert len(gate_sides.git("worktree", "list", cwd=root).splitlines()) == 1
+    assert len(variants.git("worktree", "list", cwd=root).splitlines()) == 1
 
 
 def test_the_default_base_is_the_merge_base_with_main(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    commit, label = gate_sides.resolve_base(root, None)
-    assert commit == gate_sides.git("rev-parse", "HEAD", cwd=root)
+    commit, label = variants.resolve_base(root, None)
+    assert commit == variants.git("rev-parse", "HEAD", cwd=root)
     assert label.startswith("merge base with main (")
 
 
 def test_what_cannot_be_a_base_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SideError, match="is in no git repository"):
-        gate_sides.repository(tmp_path)
+    with pytest.raises(VariantError, match="is in no git repository"):
+        variants.repository(tmp_path)
     root = repository(tmp_path / "repository")
-    with pytest.raises(SideError, match="there is no revision 'v9'"):
-        gate_sides.resolve_base(root, "v9")
-    with pytest.raises(SideError, match="base has no trainer; give what is under test"):
-        gate_sides.side("base", root, tmp_path / "links", under_test=("trainer",))
+    with pytest.raises(VariantError, match="there is no revision 'v9'"):
+        variants.resolve_base(root, "v9")
+    with pytest.raises(VariantError, match="base has no trainer; give what is under test"):
+        variants.variant("base", root, tmp_path / "links", under_test=("trainer",))
 
 
 def test_two_gates_never_time_at_once(tmp_path: Path) -> None:
@@ -311,4 +311,4 @@ def test_junit_is_red_where_the_gate_is(tmp_path: Path) -> None:
 def test_a_gate_is_plain_json(tmp_path: Path) -> None:
     found = shown(tmp_path)
     assert json.loads(json.dumps(found, allow_nan=False))["verdict"] == REGRESSED
-    assert gate_module.side_data(MadeUpPairs(tmp_path, lambda c, n: {}).base)["label"] == BASE
+    assert MadeUpPairs(tmp_path, lambda c, n: {}).base.as_data()["label"] == BASE
