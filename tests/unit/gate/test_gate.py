@@ -14,7 +14,7 @@ import pytest
 from mfubench.gate.measure import variants
 from mfubench.gate.measure.cases import CaseChoiceError, GateCase, chosen, gate_cases
 from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench
-from mfubench.gate.measure.variants import VariantError
+from mfubench.gate.measure.variants import MODEL_UNDER_TEST, VariantError
 from mfubench.gate.measure.verdict_run import CONFIRMATION, CouldNotRunError, Gate, comparison_key
 from mfubench.gate.rules import policy
 from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
@@ -206,17 +206,20 @@ def test_eight_cases_and_a_choice_of_them() -> None:
         chosen(CASES, "b12,gpt9")
 
 
+CODE = f"{MODEL_UNDER_TEST}.py"
+
+
 def repository(folder: Path) -> Path:
     def git(*arguments: str) -> None:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
         subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
-    folder.mkdir()
+    (folder / "model").mkdir(parents=True)
     git("init", "-q", "-b", "main")
-    (folder / "model.py").write_text("speed = 1\n", encoding="utf-8")
+    (folder / CODE).write_text("speed = 1\n", encoding="utf-8")
     git("add", "-A")
     git("commit", "-q", "-m", "one")
-    (folder / "model.py").write_text("speed = 2\n", encoding="utf-8")
+    (folder / CODE).write_text("speed = 2\n", encoding="utf-8")
     git("commit", "-q", "-a", "-m", "two")
     return folder
 
@@ -229,9 +232,9 @@ def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> No
     def fails_inside() -> None:
         with variants.worktree(root, commit) as tree:
             seen.append(tree)
-            assert (tree / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
+            assert (tree / CODE).read_text(encoding="utf-8") == "speed = 1\n"
             base = variants.variant("base", tree, tmp_path / "links")
-            assert (base.folder / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
+            assert (base.folder / "mfubench_model.py").read_text(encoding="utf-8") == "speed = 1\n"
             raise KeyboardInterrupt
 
     seen: list[Path] = []
