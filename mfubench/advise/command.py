@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.advise.search import Search
     from mfubench.advise.text import advice_text
     from mfubench.knobs.bench import KnobBench
+    from mfubench.pairs.side import SideError
     from mfubench.results import document
 
     if arguments.budget < LEAST_BUDGET_S:
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         )
         advice = search.run()
-    except _worker_error() as error:
+    except SideError as error:
         raise UserError(f"the baseline could not be run: {error}") from None
     finally:
         bench.close()
@@ -91,12 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(advice_text(advice, color=sys.stdout.isatty()))
         print(f"\n{where}")
     return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
-
-
-def _worker_error() -> type[Exception]:
-    from mfubench.pairs.process import WorkerError
-
-    return WorkerError
 
 
 def _knobs(names: str | None) -> tuple[Any, ...]:

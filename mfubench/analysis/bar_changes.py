@@ -13,11 +13,11 @@ BAR_SHARE = 0.3
 WORTH_NAMING_SHARE = 0.2
 
 
-def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def typical_bars(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Bars in seconds from several short profiles of one loop: the median of each bar's share, of
     the median iteration. What the medians leave or exceed is unexplained.
 
-    >>> typical([{"gemm": 2.0, "data": 2.0}, {"gemm": 6.0, "data": 2.0}, {"gemm": 3.0, "data": 1}])
+    >>> typical_bars([{"gemm": 2.0, "data": 2}, {"gemm": 6.0, "data": 2}, {"gemm": 3.0, "data": 1}])
     {'gemm': 3.0, 'data': 1.0, 'unexplained': 0.0}
 
     Raises ValueError for a profile without time.
@@ -37,7 +37,7 @@ def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {**bars, UNEXPLAINED: iteration_s - sum(bars.values())}
 
 
-def bar_changes(
+def bars_before_and_after(
     before: Mapping[str, float], after: Mapping[str, float], *, before_s: float, after_s: float
 ) -> list[BarChange]:
     """Each bar before and after, the largest change first.
@@ -46,7 +46,7 @@ def bar_changes(
     each bar's *share* of its own iteration, and the iterations' seconds `before_s` and `after_s`
     come from turns: the changes add up to what the turns saved.
 
-    >>> changes = bar_changes(
+    >>> changes = bars_before_and_after(
     ...     {"optimizer": 2.0, "gemm": 8.0},
     ...     {"optimizer": 1.1, "gemm": 8.8},  # taken while the machine was 10 % slower
     ...     before_s=0.010,
@@ -84,10 +84,12 @@ def worth_naming(changes: Sequence[BarChange]) -> list[BarChange]:
     return [change for change in moved if 0 < least_s <= abs(change.saved_s)]
 
 
-def moved_bar(base: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any] | None:
+def largest_growth(
+    base: Mapping[str, float], candidate: Mapping[str, float]
+) -> dict[str, Any] | None:
     """The bar that grew most, with its growth; None where nothing grew or no bar stands out.
 
-    >>> moved_bar({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
+    >>> largest_growth({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
     {'name': 'attention', 'grew_s': 0.003, 'share': 0.97}
     """
     names = {*base, *candidate} - {UNEXPLAINED}

@@ -1,4 +1,4 @@
-"""`mfubench advise` as it is typed, on workers that are made up."""
+"""`mfubench advise` as it is typed, on sides that are made up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mfubench.bodies import BODIES
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.knobs import bench as knob_bench
-from mfubench.pairs import turns
+from mfubench.pairs import pairing
 from mfubench.results import document
 from mfubench.results.schema import problems
 from tests.one_sentence import assert_refused
@@ -25,7 +25,7 @@ from tests.unit.advise.test_advise import MadeUpBench, speed_of
 def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bench = MadeUpBench(speed_of(fused=1.10, thread=1.05))
     monkeypatch.setattr(knob_bench, "KnobBench", lambda *_, **__: bench)
-    monkeypatch.setattr(turns, "SETTLE_S", 0.0)
+    monkeypatch.setattr(pairing, "SETTLE_S", 0.0)
     monkeypatch.chdir(tmp_path)
 
 

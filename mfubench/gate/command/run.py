@@ -23,8 +23,9 @@ from mfubench.arguments import (
 )
 
 if TYPE_CHECKING:
-    from mfubench.gate.measure.pairs import PairBench, PairJournal
-    from mfubench.gate.measure.sides import Side
+    from mfubench.gate.measure.pairs import PairBench
+    from mfubench.gate.measure.variants import Variant
+    from mfubench.pairs.journal import PairJournal
 
 COULD_NOT_RUN = 3
 MOST_PAIRS = 200
@@ -79,7 +80,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0 pass, 1 regressed, 2 inconclusive, 3 could not run."""
     from mfubench.gate.measure.cases import CaseChoiceError
-    from mfubench.gate.measure.sides import SideError
+    from mfubench.gate.measure.variants import VariantError
     from mfubench.gate.measure.verdict_run import CouldNotRunError
     from mfubench.pairs.machine_lock import BusyError, machine_lock
 
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
                 return run_self_test(arguments)
             return _gate(arguments)
-    except (UserError, CaseChoiceError, SideError, BusyError, CouldNotRunError) as error:
+    except (UserError, CaseChoiceError, VariantError, BusyError, CouldNotRunError) as error:
         print(f"mfubench gate: {error}", file=sys.stderr)
     except OSError as error:
         what = error.strerror or error
@@ -145,7 +146,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
     """The pairs of a comparison: those of an interrupted one with `resume`, else none."""
-    from mfubench.gate.measure.pairs import PairJournal
+    from mfubench.pairs.journal import PairJournal
 
     journal = PairJournal(folder / f".pairs-{key}.jsonl")
     if resume:
@@ -219,7 +220,7 @@ def _allowed_pairs() -> str:
 @contextlib.contextmanager
 def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench]:
     """Both sides ready to be measured; whatever was set up is taken away again."""
-    from mfubench.gate.measure import sides as gate_sides
+    from mfubench.gate.measure import variants
     from mfubench.gate.measure.pairs import PairBench
 
     refuse_corpus(arguments.corpus)
@@ -232,16 +233,16 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     same_tree = same_tree or arguments.self_test
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfubench-gate-")))
-        here = Path.cwd() if same_tree else gate_sides.repository(Path.cwd())
+        here = Path.cwd() if same_tree else variants.repository(Path.cwd())
         tree, label = here, "this tree"
         if not same_tree:
-            commit, label = gate_sides.resolve_base(here, arguments.base)
-            tree = stack.enter_context(gate_sides.worktree(here, commit))
+            commit, label = variants.resolve_base(here, arguments.base)
+            tree = stack.enter_context(variants.worktree(here, commit))
         base: dict[str, Any] = {"python": str(python.absolute())} if python else {}
 
-        def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Side:
+        def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Variant:
             words = ", ".join(f"{k}={v}" for k, v in changes.items())
-            return gate_sides.side(
+            return variants.variant(
                 f"{name} with {words}" if words else name,
                 where,
                 folder / str(len(list(folder.iterdir()))),

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from mfubench.gate.rules.document import Rival
-from mfubench.gate.rules.trials import NONE, CaseTrials
+from mfubench.gate.rules.trials import NO_PLANT, CaseTrials
 
 Rule = Callable[[Sequence[float], Sequence[float]], Any]
 
@@ -38,7 +38,7 @@ def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[Rival]:
                 for j in range(len(trial.base_s))
                 if i != j
             )
-            for share in (NONE, *shares)
+            for share in (NO_PLANT, *shares)
         }
         found.append(Rival(name=name, rates=rates))
     return found

@@ -36,7 +36,7 @@ Batches = tuple[list[int], list[int]]
 """Which pairs a gate measured first, and which to confirm."""
 
 DRAWS = 400
-NONE = "0"
+NO_PLANT = "0"
 """The name of no planted change."""
 
 
@@ -62,12 +62,15 @@ def trials_of(pairs: Sequence[Pair]) -> list[CaseTrials]:
     for case_id in ids:
         measured = [pair.cases[case_id].times for pair in pairs if case_id in pair.cases]
         cases = [times for times in measured if times is not None]
-        shares = [NONE, *(cases[0].planted if cases else ())]
+        shares = [NO_PLANT, *(cases[0].planted if cases else ())]
         times = {
-            s: [c.step.candidate if s == NONE else c.planted[s].step for c in cases] for s in shares
+            s: [c.step.candidate if s == NO_PLANT else c.planted[s].step for c in cases]
+            for s in shares
         }
         base_s = [c.step.base for c in cases]
-        beside = {s: base_s if s == NONE else [c.planted[s].base for c in cases] for s in shares}
+        beside = {
+            s: base_s if s == NO_PLANT else [c.planted[s].base for c in cases] for s in shares
+        }
         found.append(
             CaseTrials(
                 id=case_id,
@@ -76,7 +79,8 @@ def trials_of(pairs: Sequence[Pair]) -> list[CaseTrials]:
                     for s in shares
                 },
                 truth={
-                    s: [0.0 if s == NONE else _truth(c.planted[s]) for c in cases] for s in shares
+                    s: [0.0 if s == NO_PLANT else _truth(c.planted[s]) for c in cases]
+                    for s in shares
                 },
                 control=[policy.log_ratio(c.control.candidate, c.control.base) for c in cases],
                 base_s=base_s,
@@ -102,7 +106,7 @@ def summary(measured: Sequence[Pair], pairs: int) -> Summary:
     if least < pairs:
         raise ValueError(f"{least} stored pairs are too few for gates of {pairs}")
     limits = Limits()
-    shares = [share for share in trials[0].change if share != NONE]
+    shares = [share for share in trials[0].change if share != NO_PLANT]
     return Summary(
         pairs=pairs,
         stored_pairs=least,
@@ -179,7 +183,7 @@ def _draws(stored: int, pairs: int) -> list[Batches]:
 def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: Limits) -> FalseAlarms:
     stored = min(len(t.control) for t in trials)
 
-    quiet = [NONE] * len(trials)
+    quiet = [NO_PLANT] * len(trials)
     apart = [_verdicts(trials, quiet, window, limits) for window in windows(stored, pairs)]
     drawn = [_verdicts(trials, quiet, draw, limits) for draw in _draws(stored, pairs)]
     flat = [verdict for gate in drawn for verdict in gate]
@@ -200,7 +204,7 @@ def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits)
     def seen(batches: Sequence[Batches]) -> list[bool]:
         found = []
         for number in range(len(trials)):
-            shares = [NONE] * len(trials)
+            shares = [NO_PLANT] * len(trials)
             shares[number] = share
             found += [
                 _verdicts(trials, shares, batch, limits)[number] == policy.REGRESSED
@@ -261,7 +265,7 @@ def _coverage(trials: Sequence[CaseTrials], pairs: int) -> Coverage:
 
 
 def _case_figures(trial: CaseTrials, pairs: int, limits: Limits, family: int) -> CaseFigures:
-    changes = trial.change[NONE]
+    changes = trial.change[NO_PLANT]
     return CaseFigures(
         id=trial.id,
         pair_sd=statistics.stdev(changes),
