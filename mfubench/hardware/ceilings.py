@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from mfubench.hardware.cpu_cache import last_level_cache_bytes
 from mfubench.hardware.devices import Device
+from mfubench.hardware.memory import last_level_cache_bytes
 from mfubench.timing import time_s
 
 WINDOW_S = 0.2
@@ -119,11 +119,21 @@ def repeated(device: Device, once: Callable[[], object], repeats: int) -> Callab
     return run
 
 
-def _repeats_for_a_round(device: Device, once: Callable[[], object]) -> int:
+def _kernel(
+    device: Device,
+    kind: str,
+    unit: str,
+    once: Callable[[], object],
+    work: float,
+    detail: dict[str, Any],
+) -> Kernel:
+    """A kernel that repeats `once`, which does `work` units, until a round is long enough."""
     single = repeated(device, once, 1)
     single()
     once_s = min(time_s(single) for _ in range(3))
-    return max(1, round(ROUND_S / max(once_s, 1e-7)))
+    repeats = max(1, round(ROUND_S / max(once_s, 1e-7)))
+    run = repeated(device, once, repeats)
+    return Kernel(kind, unit, run, work * repeats, {**detail, "repeats": repeats})
 
 
 def gemm_kernel(
@@ -141,10 +151,8 @@ def gemm_kernel(
     def once() -> None:
         torch.mm(a, b, out=c)
 
-    repeats = _repeats_for_a_round(device, once)
-    work = 2.0 * m * n * k * repeats
-    detail = {"shape_mnk": [m, n, k], "layout": layout, "repeats": repeats}
-    return Kernel("gemm", "FLOP", repeated(device, once, repeats), work, detail)
+    detail = {"shape_mnk": [m, n, k], "layout": layout}
+    return _kernel(device, "gemm", "FLOP", once, 2.0 * m * n * k, detail)
 
 
 def best_gemm(
@@ -192,10 +200,7 @@ def copy_kernel(device: Device) -> Kernel:
     def once() -> None:
         b.copy_(a)
 
-    repeats = _repeats_for_a_round(device, once)
-    work = 2.0 * a.nbytes * repeats
-    detail = {"repeats": repeats, "array_bytes": a.nbytes}
-    return Kernel("copy", "B", repeated(device, once, repeats), work, detail)
+    return _kernel(device, "copy", "B", once, 2.0 * a.nbytes, {"array_bytes": a.nbytes})
 
 
 def triad_kernel(device: Device) -> Kernel:
@@ -207,10 +212,7 @@ def triad_kernel(device: Device) -> Kernel:
     def once() -> None:
         torch.add(a, b, alpha=3.0, out=c)
 
-    repeats = _repeats_for_a_round(device, once)
-    work = 3.0 * a.nbytes * repeats
-    detail = {"repeats": repeats, "array_bytes": a.nbytes}
-    return Kernel("triad", "B", repeated(device, once, repeats), work, detail)
+    return _kernel(device, "triad", "B", once, 3.0 * a.nbytes, {"array_bytes": a.nbytes})
 
 
 def dispatch_kernel(device: Device) -> Kernel:
@@ -222,9 +224,7 @@ def dispatch_kernel(device: Device) -> Kernel:
     def once() -> None:
         torch.add(a, b, out=c)
 
-    repeats = _repeats_for_a_round(device, once)
-    run = repeated(device, once, repeats)
-    return Kernel("dispatch", "op", run, float(repeats), {"repeats": repeats})
+    return _kernel(device, "dispatch", "op", once, 1.0, {})
 
 
 BANDWIDTH_KERNELS = {"copy": copy_kernel, "triad": triad_kernel}

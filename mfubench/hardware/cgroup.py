@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mfubench.hardware.textfile import integer_of, text_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,16 +56,16 @@ def _memory_groups(proc: Path, cgroup_root: Path) -> Iterator[tuple[int, int]]:
     )
     for controller, limit_file, use_file, cache_key in layouts:
         for group in _groups(proc, cgroup_root, controller):
-            limit = _read_int(group / limit_file)
+            limit = integer_of(group / limit_file)
             if limit is None or limit >= _NO_LIMIT_BYTES:
                 continue
-            used = _read_int(group / use_file) or 0
+            used = integer_of(group / use_file) or 0
             yield limit, max(0, used - _stat(group / "memory.stat", cache_key))
 
 
 def _groups(proc: Path, cgroup_root: Path, controller: str | None) -> Iterator[Path]:
     """Folders of this process's group and its ancestors; controller None means cgroup v2."""
-    for line in _read(proc / "self/cgroup").splitlines():
+    for line in text_of(proc / "self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controller is None:
@@ -81,7 +83,7 @@ def _groups(proc: Path, cgroup_root: Path, controller: str | None) -> Iterator[P
 
 
 def _quota_v2(path: Path) -> float | None:
-    parts = _read(path).split()
+    parts = text_of(path).split()
     try:
         quota_us, period_us = int(parts[0]), int(parts[1])
     except (IndexError, ValueError):  # "max 100000", or no such file
@@ -90,30 +92,16 @@ def _quota_v2(path: Path) -> float | None:
 
 
 def _quota_v1(group: Path) -> float | None:
-    quota_us = _read_int(group / "cpu.cfs_quota_us")
-    period_us = _read_int(group / "cpu.cfs_period_us")
+    quota_us = integer_of(group / "cpu.cfs_quota_us")
+    period_us = integer_of(group / "cpu.cfs_period_us")
     if quota_us is None or period_us is None or quota_us <= 0 or period_us <= 0:
         return None  # -1 is v1's "no limit"
     return quota_us / period_us
 
 
 def _stat(path: Path, key: str) -> int:
-    for line in _read(path).splitlines():
+    for line in text_of(path).splitlines():
         name, _, value = line.partition(" ")
         if name == key and value.isdigit():
             return int(value)
     return 0
-
-
-def _read_int(path: Path) -> int | None:
-    try:
-        return int(_read(path))
-    except ValueError:
-        return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

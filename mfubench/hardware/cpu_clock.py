@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfubench.hardware.cpu_identity import normal_arch, sysctl
+from mfubench.hardware.textfile import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +138,7 @@ def _time_s(chain: Callable[[int], int]) -> float:
 def _reported_hz(proc: Path) -> float | None:
     """The highest "cpu MHz" of /proc/cpuinfo; on macOS, what sysctl says."""
     readings = []
-    for line in _read(proc / "cpuinfo").splitlines():
+    for line in text_of(proc / "cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip().casefold() == "cpu mhz":
             readings.append(_positive(value, 1e6))
@@ -149,7 +150,7 @@ def _reported_hz(proc: Path) -> float | None:
 def _max_hz(sysfs: Path) -> float | None:
     """The highest ``cpuinfo_max_freq`` (in kHz) over the CPUs, boost included."""
     files = sorted((sysfs / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/cpuinfo_max_freq"))
-    readings = [_positive(_read(path), 1e3) for path in files]
+    readings = [_positive(text_of(path), 1e3) for path in files]
     if not readings and sys.platform == "darwin":
         readings.append(_positive(sysctl("hw.cpufrequency_max") or "", 1.0))
     return max((hz for hz in readings if hz is not None), default=None)
@@ -161,10 +162,3 @@ def _positive(text: str, unit_hz: float) -> float | None:
     except ValueError:
         return None
     return hz if 0 < hz < float("inf") else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

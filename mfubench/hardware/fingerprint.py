@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfubench.hardware.cpu import cpu_identity, usable_cores
+from mfubench.hardware.cpu import usable_cores
+from mfubench.hardware.cpu_identity import cpu_identity
 from mfubench.hardware.memory import memory_total_bytes
 from mfubench.hardware.pci import display_devices
 
