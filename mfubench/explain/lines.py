@@ -8,6 +8,7 @@ line with a decimal comma or with other fields was printed by something else.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from typing import Final
 
@@ -118,9 +119,7 @@ def rank_of(prefix: bytes) -> int | None:
     (3, 1, 2, None)
     """
     found = _RANK.search(prefix)
-    if found is None:
-        return None
-    return int(found[1] or found[2] or found[3])
+    return int(found[1] or found[2] or found[3]) if found else None
 
 
 def plain_value(text: bytes) -> str:
@@ -131,8 +130,5 @@ def plain_value(text: bytes) -> str:
     """
     value = text.decode("utf-8", errors="replace").strip().strip("'\"")
     if re.fullmatch(r"\d{1,6}(?:\s*\*\s*\d{1,6}){1,3}", value):
-        product = 1
-        for factor in value.split("*"):
-            product *= int(factor)
-        return str(product)
+        return str(math.prod(int(factor) for factor in value.split("*")))
     return value

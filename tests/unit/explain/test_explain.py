@@ -215,8 +215,8 @@ def test_a_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: C
     [
         (None, (), "cannot be read"),
         (b"", (), "is empty"),
-        (b"epoch 1: loss 2.0\n", (), "is no log of nanoGPT's train.py"),
-        (b"iter 1: loss 2.0, ti", (), "is no log of nanoGPT's train.py"),
+        (b"epoch 1: loss 2.0\n", (), "is not a log of nanoGPT's train.py"),
+        (b"iter 1: loss 2.0, ti", (), "is not a log of nanoGPT's train.py"),
         (as_bytes(cpu_log(9)), ("--n-layer", "0"), "n_layer is 0"),
         (as_bytes(cpu_log(9)), ("--preset", "gpt2", "--n-head", "7"), "multiple of n_head"),
         (as_bytes(cpu_log(9)), ("--ranks", "-1"), "ranks is -1"),
