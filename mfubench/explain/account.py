@@ -45,8 +45,8 @@ class RunAccount:
     nanogpt_flops_per_iter: int | None
     achieved_flops_per_s: Range | None
     counted_from: str | None
-    """It is "sizes" where the achieved rate is by the exact causal count of the sizes, "printed mfu"
-    where it is by nanoGPT's count as the printed mfu bound it."""
+    """It is "sizes" where the achieved rate is by the exact causal count of the sizes, and "printed
+    mfu" where it is by nanoGPT's count as the printed mfu bound it."""
     tokens_per_s: float | None
     """Over all ranks."""
     dtype: str | None

@@ -36,7 +36,7 @@ def explain_as_text(log: TrainingLog, accounts: Sequence[RunAccount], device: Na
             _wrapped(text, label.ljust(_LABEL_WIDTH)) for label, text in _fields(account, device)
         ]
         notes = [*account.sizes.notes, *caveats(account)]
-        for title, items in (("note", notes), (_WORTH_MEASURING, worth_measuring(account))):
+        for title, items in (("note", notes), (_WORTH_MEASURING, [*worth_measuring(account)])):
             if items:
                 lines += ["", title, *(_wrapped(item, "  - ") for item in items)]
         lines += ["", _wrapped(conclusion(account, device))]
