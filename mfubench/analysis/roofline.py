@@ -28,7 +28,7 @@ class Roof:
     peak_flops_per_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RoofPoint:
     """A component, or a matrix product that the ceiling was searched with."""
 
@@ -38,7 +38,7 @@ class RoofPoint:
     is_model: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Reach:
     """A component that only moves bytes: how much of the bandwidth it reaches."""
 
@@ -76,35 +76,25 @@ def roof_points(info: Info, ceilings: Iterable[Info]) -> list[RoofPoint]:
     """The model's components with FLOPs of their own, its whole step, and the search for the
     ceiling."""
     bars = {bar["name"]: bar for bar in info["breakdown"]}
-    points: list[RoofPoint] = []
     gemm_bytes = least_gemm_bytes(info)
+    step_flops = bars["peak"]["flops"]
     attention = bars.get("attention", {})
     gemm = bars.get("gemm in place") or bars.get("gemm shapes") or {}
     attention_flops = attention.get("flops") or 0
+    gemm_flops, step_bytes = step_flops - attention_flops, None
+    if gemm_bytes:
+        step_bytes = sum(bar["bytes"] or 0 for bar in info["breakdown"]) + gemm_bytes
     parts = (
-        (
-            "matrix products",
-            bars["peak"]["flops"] - attention_flops,
-            gemm_bytes,
-            gemm.get("whole_s"),
-        ),
+        ("matrix products", gemm_flops, gemm_bytes, gemm.get("whole_s")),
         ("attention", attention_flops, attention.get("bytes"), attention.get("whole_s")),
+        ("the whole step", step_flops, step_bytes, info["breakdown_step_s"]),
     )
-    for name, flops, moved, seconds in parts:
-        if flops and moved and seconds and seconds > 0:
-            points.append(_point(name, flops, moved, seconds))
-    moved = sum(bar["bytes"] or 0 for bar in info["breakdown"]) + (gemm_bytes or 0)
-    if gemm_bytes and moved:
-        points.append(
-            _point("the whole step", bars["peak"]["flops"], moved, info["breakdown_step_s"])
-        )
+    points = [
+        RoofPoint(name, flops / moved, flops / seconds, is_model=True)
+        for name, flops, moved, seconds in parts
+        if flops and moved and seconds and seconds > 0
+    ]
     return points + _searched(info, ceilings)
-
-
-def _point(name: str, flops: float, moved: float, seconds: float) -> RoofPoint:
-    return RoofPoint(
-        name=name, flops_per_byte=flops / moved, flops_per_s=flops / seconds, is_model=True
-    )
 
 
 def _searched(info: Info, ceilings: Iterable[Info]) -> list[RoofPoint]:
@@ -116,14 +106,9 @@ def _searched(info: Info, ceilings: Iterable[Info]) -> list[RoofPoint]:
         for tried in ceiling.get("search", []):
             m, n, k = tried["shape_mnk"]
             moved = value_bytes * (m * k + k * n + m * n)
-            points.append(
-                RoofPoint(
-                    name=f"matrix product {m}×{n}×{k}",
-                    flops_per_byte=2 * m * n * k / moved,
-                    flops_per_s=tried["flops_per_s"],
-                    is_model=False,
-                )
-            )
+            intensity = 2 * m * n * k / moved
+            name = f"matrix product {m}×{n}×{k}"
+            points.append(RoofPoint(name, intensity, tried["flops_per_s"], is_model=False))
     return points
 
 
@@ -150,12 +135,7 @@ def least_gemm_bytes(info: Info) -> int | None:
 def reaches(bars: Sequence[Info]) -> list[Reach]:
     """The components that only move bytes, the one with most to win first."""
     found = [
-        Reach(
-            name=bar["name"],
-            seconds=bar["seconds"],
-            floor_s=bar["floor_s"],
-            bytes_per_s=bar["bytes"] / bar["seconds"],
-        )
+        Reach(bar["name"], bar["seconds"], bar["floor_s"], bar["bytes"] / bar["seconds"])
         for bar in bars
         if bar["bytes"] and bar["floor_s"] and bar["seconds"] > 0 and bar["name"] != "attention"
     ]
