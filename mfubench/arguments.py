@@ -39,6 +39,10 @@ def duration_s(text: str) -> float:
     return float(match[1]) * UNITS_S[match[2] or ""]
 
 
+LARGEST_SIZE = 10**12
+"""Larger ones overflow in the counts, and no model comes near."""
+
+
 def option_of(name: str) -> str:
     """The option for a size: `--n-layer` for `n_layer`."""
     return "--" + name.replace("_", "-")
@@ -52,8 +56,12 @@ def add_sizes(parser: argparse.ArgumentParser, sizes: Mapping[str, str]) -> None
 
 
 def sizes_given(arguments: argparse.Namespace, sizes: Iterable[str]) -> dict[str, int]:
-    """The sizes that the user gave."""
-    return {n: value for n in sizes if (value := getattr(arguments, n)) is not None}
+    """The sizes that the user gave; raises UserError for one that is beyond all reason."""
+    given = {n: value for n in sizes if (value := getattr(arguments, n)) is not None}
+    for name, value in given.items():
+        if value > LARGEST_SIZE:
+            raise UserError(f"{option_of(name)} is too large; allowed: at most {LARGEST_SIZE:,}")
+    return given
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it; `mfubench --help` answers a
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,10 @@ COMMANDS = (flops, explain, breakdown, advise, gate, report, device, show, valid
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or pipe may not be UTF-8, and a file's name no text at all.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.command is None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from mfubench_model.config import GPTConfig
 from mfubench_model.presets import PRESETS
 
 from mfubench.arguments import SIZES, UserError, add_json, add_sizes, option_of, sizes_given
-
-CONFIG_FIELDS = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd", "dropout", "bias")
 
 
 def add_parser(commands: Any) -> None:
@@ -32,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     batch_size = given.pop("batch_size", None)
     if arguments.preset is not None:
         preset = PRESETS[arguments.preset]
-        base: dict[str, Any] = {name: getattr(preset.config, name) for name in CONFIG_FIELDS}
+        base = preset.config
         batch_size = preset.batch_size if batch_size is None else batch_size
         name = preset.name if not given else f"{preset.name}, changed"
     else:
@@ -43,11 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
             )
         if missing := [option_of(n) for n in SIZES if n != "batch_size" and n not in given]:
             raise UserError(f"without --preset every size is needed; missing: {' '.join(missing)}")
-        base = {"bias": False}
+        base = GPTConfig(bias=False)
         batch_size = 1 if batch_size is None else batch_size
         name = "explicit sizes"
-    if arguments.bias:
-        base["bias"] = True
+    config = replace(base, **given, bias=base.bias or bool(arguments.bias))
     as_what = flops_as_json if arguments.json else flops_as_text
-    print(as_what(name, GPTConfig(**{**base, **given}), batch_size))
+    print(as_what(name, config, batch_size))
     return 0

@@ -1,4 +1,4 @@
-"""`mfubench explain [LOG]`: the log, the sizes and the device are inputs, this machine is not."""
+"""`mfubench explain [LOG]`: what it takes, what it refuses, and which form it prints."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from mfubench.hardware.dtypes import DTYPES
 def add_parser(commands: Any) -> None:
     """Add `explain` to the command line."""
     parser = commands.add_parser(
-        "explain", help="what a log of nanoGPT's train.py says, and what its mfu does not say"
+        "explain", help="read a log of nanoGPT's train.py; report its speed and real MFU"
     )
     parser.add_argument("log", nargs="?", help="a log; - or nothing for the standard input")
-    parser.add_argument("--device", metavar="NAME", help="what it ran on, as the driver names it")
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="what it ran on, as the driver names it; cpu: this machine's CPU",
+    )
     parser.add_argument(
         "--peak-tflops", type=float, metavar="X", help="dense peak of a device that is not known"
     )

@@ -28,7 +28,7 @@ def cpus_of_all_threads() -> frozenset[int]:
     say 1.
     """
     allowed = set(usable_cpus())
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):  # elsewhere than on Linux nothing tells
         for task in Path("/proc/self/task").iterdir():
             with contextlib.suppress(OSError):  # it may have ended meanwhile
                 allowed |= os.sched_getaffinity(int(task.name))

@@ -8,13 +8,10 @@ then still meets the mount's root, which is the container's own group.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mfubench.hardware.textfile import integer_of, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROC = Path("/proc")
 CGROUP_ROOT = Path("/sys/fs/cgroup")

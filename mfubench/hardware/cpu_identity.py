@@ -5,14 +5,11 @@ from __future__ import annotations
 import functools
 import platform
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mfubench.hardware.textfile import output_of, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: Implementer codes of Arm's MIDR_EL1 register, as /proc/cpuinfo prints them.
 _ARM_IMPLEMENTERS = {0x41: "ARM", 0x46: "Fujitsu", 0x51: "Qualcomm", 0x61: "Apple", 0xC0: "Ampere"}

@@ -14,12 +14,9 @@ Intel ARK ("# of AVX-512 FMA Units"), AMD Software Optimization Guides for famil
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from mfubench.hardware.cpu_identity import CpuIdentity
 from mfubench.hardware.dtypes import check_dtype
-
-if TYPE_CHECKING:
-    from mfubench.hardware.cpu_identity import CpuIdentity
 
 Rate = tuple[int, str]
 

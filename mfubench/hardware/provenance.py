@@ -13,16 +13,14 @@ import platform
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.cpu_identity import cpu_identity
 from mfubench.hardware.textfile import output_of, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Thread counts, affinity and kernel choices of the libraries under torch.
 _ENVIRONMENT_PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_")
