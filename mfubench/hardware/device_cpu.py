@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,6 @@ class CpuDevice(Device):
 
     def _high_water_mark_bytes(self) -> int | None:
         """VmHWM of /proc/self/status, which is in kB (1024 bytes)."""
-        for line in text_of(self._proc_self / "status").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return None
+        status = text_of(self._proc_self / "status")
+        found = re.search(r"^VmHWM:\s*(\d+)", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else None
