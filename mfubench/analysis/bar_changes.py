@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-UNEXPLAINED = "unexplained"
+from mfubench.analysis.account import UNEXPLAINED
+
 BAR_SHARE = 0.3
 """The bar that grew most is named if it holds at least this share of all growth."""
 WORTH_NAMING_SHARE = 0.2

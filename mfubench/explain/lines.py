@@ -44,6 +44,7 @@ FILE: Final = re.compile(rb"Overriding config with .*:")
 """`Overriding config with config/train_gpt2.py:`: the file's text follows."""
 
 _HEADERS: Final = (
+    ("evaluation", STEP),
     ("setting", OVERRIDING),
     ("file", FILE),
     ("tokens", re.compile(rb"tokens per iteration will be: (\d[\d,]{0,19})\s*$")),
@@ -99,7 +100,7 @@ def find(pattern: re.Pattern[bytes], line: bytes) -> re.Match[bytes] | None:
 
 
 def header(line: bytes) -> tuple[str, re.Match[bytes] | None]:
-    """What a line that is no iteration's and no evaluation's says: its kind, and the match."""
+    """What a line that is not an iteration's says: its kind, and the match."""
     for kind, pattern in _HEADERS:
         if found := find(pattern, line):
             return kind, found

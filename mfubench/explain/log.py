@@ -136,30 +136,25 @@ class _Reader:
         run.add_iteration(iteration, loss, float(time_ms), mfu_percent)
 
     def _notable(self, line: bytes) -> None:
-        if found := line_of.find(line_of.STEP, line):
-            self._step(int(found[1]), line_of.rank_before(found))
-            return
         kind, found = line_of.header(line)
         if found is None:
             return
         rank = line_of.rank_before(found)
         if self.run.belongs_to_another_rank(rank):
             return
-        if kind == "checkpoint":
+        if kind == "evaluation":
+            self._evaluation(int(found[1]))
+        elif kind == "checkpoint":
             self.run.checkpoints += 1
         else:
             self._header(kind, found, rank)
 
-    def _step(self, iteration: int, rank: int | None) -> None:
-        run = self.run
-        if run.belongs_to_another_rank(rank):
-            return
-        if iteration <= run.last_iter:
-            # Within a run an evaluation is printed before the iteration of its number.
-            if run.lags(iteration):
-                return
-            run = self._next_run()
-        run.add_evaluation(iteration)
+    def _evaluation(self, iteration: int) -> None:
+        # Within a run an evaluation is printed before the iteration of its number.
+        new_run = iteration <= self.run.last_iter
+        if not (new_run and self.run.lags(iteration)):
+            run = self._next_run() if new_run else self.run
+            run.add_evaluation(iteration)
 
     def _header(self, kind: str, found: re.Match[bytes], rank: int | None) -> None:
         overrides = kind in {"setting", "file"}

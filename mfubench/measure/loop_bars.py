@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.profiler import record_function
 
-from mfubench.analysis.bar_changes import UNEXPLAINED
+from mfubench.analysis.account import UNEXPLAINED
 from mfubench.measure import events
 from mfubench.measure.loop_config import SLOW_STEP_S
 from mfubench.measure.profiler_events import ProfileError
