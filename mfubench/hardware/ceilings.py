@@ -147,12 +147,8 @@ def gemm_kernel(
     if layout == "nt":
         b = b.t().contiguous().t()
     c = torch.empty(m, n, device=device.torch_device, dtype=torch_dtype)
-
-    def once() -> None:
-        torch.mm(a, b, out=c)
-
     detail = {"shape_mnk": [m, n, k], "layout": layout}
-    return _kernel(device, "gemm", "FLOP", once, 2.0 * m * n * k, detail)
+    return _kernel(device, "gemm", "FLOP", lambda: torch.mm(a, b, out=c), 2.0 * m * n * k, detail)
 
 
 def best_gemm(
@@ -192,39 +188,33 @@ def array_bytes(device: Device, *, cache_bytes: int | None = None) -> int:
     return max(4, wanted // 4 * 4)
 
 
+def _arrays(device: Device, count: int) -> list[torch.Tensor]:
+    size = array_bytes(device) // 4
+    return [torch.ones(size, device=device.torch_device) for _ in range(count)]
+
+
 def copy_kernel(device: Device) -> Kernel:
     """b = a: one read and one write per element (the write-allocate read is not counted)."""
-    a = torch.ones(array_bytes(device) // 4, device=device.torch_device)
-    b = torch.zeros_like(a)
-
-    def once() -> None:
-        b.copy_(a)
-
-    return _kernel(device, "copy", "B", once, 2.0 * a.nbytes, {"array_bytes": a.nbytes})
+    a, b = _arrays(device, 2)
+    detail = {"array_bytes": a.nbytes}
+    return _kernel(device, "copy", "B", lambda: b.copy_(a), 2.0 * a.nbytes, detail)
 
 
 def triad_kernel(device: Device) -> Kernel:
     """c = a + 3 b (STREAM's triad): two reads and one write per element."""
-    a = torch.ones(array_bytes(device) // 4, device=device.torch_device)
-    b = torch.ones_like(a)
-    c = torch.zeros_like(a)
+    a, b, c = _arrays(device, 3)
+    detail = {"array_bytes": a.nbytes}
 
     def once() -> None:
         torch.add(a, b, alpha=3.0, out=c)
 
-    return _kernel(device, "triad", "B", once, 3.0 * a.nbytes, {"array_bytes": a.nbytes})
+    return _kernel(device, "triad", "B", once, 3.0 * a.nbytes, detail)
 
 
 def dispatch_kernel(device: Device) -> Kernel:
     """Additions of one element: all overhead, no work. On a GPU this is the launch rate."""
-    a = torch.ones(1, device=device.torch_device)
-    b = torch.ones_like(a)
-    c = torch.zeros_like(a)
-
-    def once() -> None:
-        torch.add(a, b, out=c)
-
-    return _kernel(device, "dispatch", "op", once, 1.0, {})
+    a, b, c = (torch.ones(1, device=device.torch_device) for _ in range(3))
+    return _kernel(device, "dispatch", "op", lambda: torch.add(a, b, out=c), 1.0, {})
 
 
 BANDWIDTH_KERNELS = {"copy": copy_kernel, "triad": triad_kernel}
