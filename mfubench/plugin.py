@@ -10,8 +10,8 @@ import pytest
 from mfubench.suite.options import add_options
 
 if TYPE_CHECKING:
+    from mfubench.suite.measure_case import MeasureCase
     from mfubench.suite.run import SuiteRun
-    from mfubench.suite.runner import CaseRunner
 
 RUN: pytest.StashKey[SuiteRun] = pytest.StashKey()
 
@@ -57,12 +57,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture
-def measure_case(request: pytest.FixtureRequest, benchmark: Any) -> CaseRunner:
+def measure_case(request: pytest.FixtureRequest, benchmark: Any) -> MeasureCase:
     """Measures one case: prepares, warms, times through pytest-benchmark, guards and accounts."""
     run = request.config.stash.get(RUN, None)
     if run is None:
         pytest.skip("nothing is timed here; to measure, type: pytest benchmarks/")
-    return run.runner(benchmark, request.node)
+    return run.measure_case(benchmark, request.node)
 
 
 @pytest.hookimpl(wrapper=True)

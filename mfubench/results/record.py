@@ -105,28 +105,3 @@ class CaseRecord:
         extra = fields.pop("extra")
         fields["outcome"] = self.outcome.value
         return {**fields, **extra}
-
-
-def case_id(
-    question: str,
-    *,
-    device: str,
-    dtype: str | None = None,
-    preset: str | None = None,
-    batch_size: int | None = None,
-    compile: bool | None = None,
-) -> str:
-    """The stable name of a case.
-
-    >>> case_id("train-step", preset="nanogpt-cpu", device="cpu", dtype="float32",
-    ...         batch_size=12, compile=False)
-    'train-step/nanogpt-cpu/cpu-float32-b12-eager'
-    """
-    setting = [device]
-    if dtype is not None:
-        setting.append(dtype)
-    if batch_size is not None:
-        setting.append(f"b{batch_size}")
-    if compile is not None:
-        setting.append("compiled" if compile else "eager")
-    return "/".join(part for part in (question, preset, "-".join(setting)) if part)

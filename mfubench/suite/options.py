@@ -16,10 +16,10 @@ import pytest
 from mfubench_model.presets import PRESETS
 
 from mfubench.hardware.dtypes import DTYPES
+from mfubench.results.case_id import DEVICE_KINDS
 from mfubench.results.read import ResultError, read_result
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
 
-DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
 DEFAULT_RESULTS_DIR = "results"
 DEFAULT_REPORT = "report.html"
 

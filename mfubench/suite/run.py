@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pytest_benchmark.storage.file import FileStorage
-from pytest_benchmark.utils import get_commit_info, get_current_time, get_machine_id
 
 from mfubench import __version__
 from mfubench.gate.option import GateOption, marked_limits
@@ -17,20 +15,17 @@ from mfubench.hardware.fingerprint import fingerprint
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.results.journal import left_behind
 from mfubench.results.record import Outcome
-from mfubench.results.write import ResultStorage, write_problem
 from mfubench.show.units import format_duration
 from mfubench.suite.options import read_options, report_path
 from mfubench.suite.progress import Progress
 from mfubench.suite.result import machine_info, our_part
 from mfubench.suite.screen import PytestScreen
+from mfubench.suite.storage import RunStorage, short_path
 from mfubench.suite.sweep import SWEEPS
 
 if TYPE_CHECKING:
-    from mfubench.suite.runner import CaseRunner
+    from mfubench.suite.measure_case import MeasureCase
     from mfubench.suite.session import BenchSession
-
-STORAGE_DEFAULT = "file://./.benchmarks"
-"""pytest-benchmark's own default: any other value was chosen by the user and is left alone."""
 
 QUESTION_FILES = (
     "test_ceilings",
@@ -72,42 +67,15 @@ class SuiteRun:
         self.fingerprint = fingerprint()
         self.machine_dir = self.options.results_dir / self.fingerprint.id
         self._session: BenchSession | None = None
+        self._cases: list[MeasureCase] = []
         self._screen: PytestScreen | None = None
         self._signals = contextlib.ExitStack()
-        if not config.option.collectonly:
-            self._refuse_unwritable(self.machine_dir)
-        option = config.option
-        self._storage_url = f"file://{self.machine_dir}"
-        if option.benchmark_storage == STORAGE_DEFAULT:
-            option.benchmark_storage = self._storage_url
-        if not option.benchmark_save and not option.benchmark_autosave:
-            commit = get_commit_info(self.config.getoption("benchmark_project_name", None))["id"][
-                :12
-            ]
-            option.benchmark_autosave = f"{commit}_{get_current_time()}"
-        option.benchmark_save_data = True
+        self._storage = RunStorage(config, self.machine_dir)
         self.report_path: Path | None = report_path(config)
-        self._baseline_note = self._note_missing_baseline()
         wants_gate = config.getoption("gate") and not config.option.collectonly
         self._gate = GateOption(self.machine_dir, config.rootpath) if wants_gate else None
-        if not (option.benchmark_compare or option.benchmark_verbose or option.benchmark_columns):
-            option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
 
     # --- before anything is timed --------------------------------------------------------------
-
-    @staticmethod
-    def _refuse_unwritable(folder: Path) -> None:
-        """Results that cannot be kept are refused before they are measured."""
-        if problem := write_problem(folder):
-            raise pytest.UsageError(
-                f"results cannot be saved in {folder}: {problem}. Choose another folder with "
-                "--results-dir DIR, or make this one writable."
-            )
-
-    @property
-    def _bench(self) -> Any:
-        """pytest-benchmark's session, which has no public name."""
-        return self.config._benchmarksession  # type: ignore[attr-defined]
 
     @property
     def screen(self) -> PytestScreen:
@@ -124,50 +92,20 @@ class SuiteRun:
         """Bring up torch, and take over saving."""
         from mfubench.suite.session import BenchSession
 
-        bench = self._bench
-        if isinstance(bench.storage.path, Path):
-            bench.storage = ResultStorage(
-                bench.storage.path, bench.logger, default_machine_id=bench.machine_id
-            )
-        if self._baseline_note:
-            self.screen.line(self._baseline_note)
+        self._storage.open()
+        if self._storage.baseline_note:
+            self.screen.line(self._storage.baseline_note)
         for note in self._gate.notes() if self._gate else ():
             self.screen.line(note)
         for path in left_behind(self.machine_dir):
             self.screen.line(
                 f"an earlier run ended before it could save; its finished cases are in "
-                f"{_short(path)} (delete the file when it is of no use)"
+                f"{short_path(path)} (delete the file when it is of no use)"
             )
         self._session = BenchSession(
             self.options, Progress(self.screen), machine_dir=self.machine_dir
         )
         self._signals.enter_context(terminated_as_interrupted())
-
-    def _note_missing_baseline(self) -> str | None:
-        """Say before the first timing, not after the last, that there is nothing to compare with.
-
-        pytest-benchmark would only warn, and fail after the whole run if told to fail.
-        """
-        option = self.config.option
-        if not option.benchmark_compare or option.benchmark_storage != self._storage_url:
-            return None
-        asked = option.benchmark_compare
-        wanted = "[0-9][0-9][0-9][0-9]_" if asked is True else asked
-        storage = FileStorage(self.machine_dir, None, default_machine_id=get_machine_id())
-        if storage.query(wanted):
-            return None
-        which = "" if asked is True else f" that matches {asked!r}"
-        missing = (
-            f"--benchmark-compare: there is no saved run{which} of this machine under "
-            f"{_short(self.machine_dir)}"
-        )
-        if option.benchmark_compare_fail:
-            raise pytest.UsageError(
-                f"{missing}, and --benchmark-compare-fail needs one. Run once without it: that "
-                "run is saved and becomes the baseline."
-            )
-        option.benchmark_compare = None
-        return f"{missing}. This run is saved and can be the baseline of the next."
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
         """Give a benchmark the cases of the sweep, by the parameters it names."""
@@ -181,7 +119,8 @@ class SuiteRun:
             cases = self.session.train_cases(
                 plan.few_compile if few else plan.compile, sweep_batch=not few
             )
-            metafunc.parametrize(TRAIN_PARAMETERS, cases, ids=[case.id for case in cases])
+            values = [tuple(getattr(case, name) for name in TRAIN_PARAMETERS) for case in cases]
+            metafunc.parametrize(TRAIN_PARAMETERS, values, ids=[str(case) for case in cases])
         elif "device" in names:
             presets = self.options.presets if "preset" in names else ()
             devices = self.session.device_names
@@ -245,10 +184,13 @@ class SuiteRun:
 
     # --- while it runs -------------------------------------------------------------------------
 
-    def runner(self, benchmark: Any, node: pytest.Item) -> CaseRunner:
-        from mfubench.suite.runner import CaseRunner
+    def measure_case(self, benchmark: Any, node: pytest.Item) -> MeasureCase:
+        """The fixture of one test."""
+        from mfubench.suite.measure_case import MeasureCase
 
-        return CaseRunner(self.session, benchmark, node.nodeid, gate=marked_limits(node))
+        case = MeasureCase(self.session, benchmark, node.nodeid, gate=marked_limits(node))
+        self._cases.append(case)
+        return case
 
     def start_case(self, item: pytest.Item) -> None:
         self.session.progress.start(item.nodeid)
@@ -271,54 +213,32 @@ class SuiteRun:
         output_json["mfubench"] = our_part(self.session, self.options, self.fingerprint)
 
     def before_saving(self, session: pytest.Session) -> None:
-        """Where nothing was timed pytest-benchmark only warns: keep it out, `finish` saves."""
+        """What later cases said of earlier ones is entered, and what cannot be saved kept out."""
         if self._session is not None:
             self.session.interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
-        bench = self._bench
-        self._save_as = bench.save or bench.autosave
-        if not any(bool(timed) and not timed.has_error for timed in bench.benchmarks):
-            bench.save = bench.autosave = None
-            bench.json = None
+        for case in self._cases:
+            case.refresh()
+        self._storage.before_saving()
 
     def rescue(self, error: OSError) -> None:
         """pytest-benchmark could not write where it was told to: save where results belong."""
         self.screen.line(
             f"could not write {error.filename or 'the results'}: {error.strerror or error}"
         )
-        if not self._storage_saved():
-            self._save()
+        self._storage.save()
 
     def finish(self, session: pytest.Session) -> None:
         """Save a run in which nothing was timed, and say by the exit status that nothing was."""
         records = self.session.records if self._session is not None else []
-        if records and not self._storage_saved():
-            self._save()
-        if self._storage_saved():
+        if records:
+            self._storage.save()
+        saved = self._storage.saved
+        if saved is not None:
             self.session.journal.saved()
         nothing = records and all(record.outcome is not Outcome.OK for record in records)
-        is_green = self._gate is None or (
-            self._storage_saved() and self._gate.judge(self._bench.storage.saved)
-        )
+        is_green = self._gate is None or (saved is not None and self._gate.judge(saved))
         if (nothing or not is_green) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _storage_saved(self) -> bool:
-        return getattr(self._bench.storage, "saved", None) is not None
-
-    def _save(self) -> None:
-        bench, hook = self._bench, self.config.hook
-        commit_info = hook.pytest_benchmark_generate_commit_info(config=self.config)
-        output_json = hook.pytest_benchmark_generate_json(
-            config=self.config,
-            benchmarks=bench.benchmarks,
-            include_data=True,
-            machine_info=self.machine_info(),
-            commit_info=commit_info,
-        )
-        hook.pytest_benchmark_update_json(
-            config=self.config, benchmarks=bench.benchmarks, output_json=output_json
-        )
-        bench.storage.save(output_json, self._save_as)
 
     def summarize(self, terminalreporter: Any) -> None:
         """The table, the sentences, and where the run was saved."""
@@ -326,11 +246,10 @@ class SuiteRun:
             return
         from mfubench.show.table import render
 
-        storage = self._bench.storage
         notes = []
-        if saved := getattr(storage, "saved", None):
-            notes.append(f"saved in {_short(saved)}")
-        for trouble in (getattr(storage, "trouble", None), self.session.ceilings.problem):
+        if saved := self._storage.saved:
+            notes.append(f"saved in {short_path(saved)}")
+        for trouble in (self._storage.trouble, self.session.ceilings.problem):
             if trouble:
                 notes.append(trouble)
         if self.report_path is not None and saved:
@@ -359,7 +278,7 @@ class SuiteRun:
             write_report([saved], Wanted(html=page))
         except ReportError as error:
             return f"no report: {error}"
-        return f"report in {_short(page)}"
+        return f"report in {short_path(page)}"
 
     def close(self) -> None:
         """Give back what `open` took."""
@@ -371,10 +290,3 @@ class SuiteRun:
 def _rank(stem: str) -> int:
     """Where a benchmark file stands; files of the user's own come last."""
     return QUESTION_FILES.index(stem) if stem in QUESTION_FILES else len(QUESTION_FILES)
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+
+from mfubench.results.case_id import CaseId
 
 SWEEPS = ("smoke", "default", "full")
 MAX_BATCH_SIZE = 2**20
@@ -84,26 +85,6 @@ class SweepOptions:
         return PLANS[self.sweep]
 
 
-class TrainCase(NamedTuple):
-    """One point of the sweep, as pytest parameters."""
-
-    preset: str
-    device: str
-    dtype: str
-    batch_size: int
-    compile: bool
-
-    @property
-    def id(self) -> str:
-        """Hand-written and stable: it never depends on the order or number of other cases.
-
-        >>> TrainCase("gpt2", "cuda", "bfloat16", 12, True).id
-        'gpt2/cuda-bfloat16-b12-compiled'
-        """
-        how = "compiled" if self.compile else "eager"
-        return f"{self.preset}/{self.device}-{self.dtype}-b{self.batch_size}-{how}"
-
-
 def train_cases(
     options: SweepOptions,
     *,
@@ -113,7 +94,7 @@ def train_cases(
     compile_modes: tuple[bool, ...],
     batch_multiples: tuple[int, ...],
     is_native: Callable[[str, str], bool],
-) -> Iterator[TrainCase]:
+) -> Iterator[CaseId]:
     """Every combination, eager before compiled so that first rows come early.
 
     `devices_of(preset)`, `dtypes_of(device)` and `batch_size_of(preset)` are the defaults. A dtype
@@ -129,4 +110,10 @@ def train_cases(
                 for dtype in options.dtypes or dtypes_of(device):
                     whole = options.batch_sizes or is_native(device, dtype)
                     for batch_size in batch_sizes if whole else batch_sizes[:1]:
-                        yield TrainCase(preset, device, dtype, batch_size, compiled)
+                        yield CaseId(
+                            preset=preset,
+                            device=device,
+                            dtype=dtype,
+                            batch_size=batch_size,
+                            compile=compiled,
+                        )

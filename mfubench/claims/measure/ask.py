@@ -18,7 +18,7 @@ from mfubench.claims.rules import verdicts as judges
 from mfubench.claims.rules.verdicts import UNTESTABLE, Answer
 from mfubench.measure.failures import classify
 from mfubench.results.record import CaseRecord, Outcome
-from mfubench.suite.outcomes import CaseEnded
+from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.runner import CaseRunner
 
 KNOB_RULE = (
@@ -197,8 +197,8 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def ask(runner: CaseRunner, claim: Claim) -> None:
-    """Answer one claim as a case of the run; whatever happens, its record has the claim in it."""
+def ask(runner: CaseRunner, claim: Claim) -> CaseResult:
+    """Answer one claim as a case; whatever happens, its record has the claim in it."""
     bench = ClaimBench(runner.session)
     record = CaseRecord(
         case_id=f"claim/{claim.id}",
@@ -218,7 +218,7 @@ def ask(runner: CaseRunner, claim: Claim) -> None:
         "figures": {},
         **asdict(Answer(verdict=UNTESTABLE, because=NOT_ANSWERED)),
     }
-    runner.answer(record, lambda: _answer(claim, bench, record.extra["claim"]))
+    return runner.answer(record, lambda: _answer(claim, bench, record.extra["claim"]))
 
 
 def _answer(claim: Claim, bench: ClaimBench, said: dict[str, Any]) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
-import pytest
 import torch
 from mfubench_model.presets import get_preset
 
 from mfubench.analysis.paired import PairedRatio, paired_ratio
-from mfubench.analysis.rates import withhold
 from mfubench.claims.rules.other_machine import OtherLoop, gpu_loop_among, loops_of
 from mfubench.claims.rules.verdicts import UNTESTABLE, Figures, of_effect
 from mfubench.hardware.devices import Device
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.catalogue import KNOBS_BY_NAME
+from mfubench.knobs.measure import knob_bench
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.process import Worker
 from mfubench.pairs.turns import ready
@@ -27,43 +25,21 @@ from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
-from mfubench.suite.single import PlainTimer
+from mfubench.suite.timer import PlainTimer
 from mfubench.timing import time_s
 
 PRESET = "nanogpt-cpu"
 """Every claim is about this set-up."""
 LOOP_STEPS = 60
-BUILDS, TURNS_PER_BUILD, LOOKS = 7, 4, 2
-"""Pairs of builds per look; what the first look leaves open gets a second one."""
+BUILDS_PER_LOOK, TURNS_PER_BUILD, MOST_LOOKS = 7, 4, 2
+"""Pairs of builds before each look at the interval. What a first look leaves open gets another."""
 EXTRA_PAIRS = 24
 EVALUATION_BATCHES = 8
-STRETCH = 10
-"""One part in so many of a whole run is really trained."""
+TRAINED_SHARE = 0.1
+"""Of a whole run's iterations, so many are really trained."""
 
 
 Verdict = Callable[[Figures], str]
-
-
-class Aside(CaseRunner):
-    """Measures a case for a claim: it is no case of the run, the claim keeps what it needs."""
-
-    def __init__(self, session: BenchSession) -> None:
-        super().__init__(session, cast(Any, PlainTimer()), "a claim")
-        self.kept: CaseRecord | None = None
-
-    def _keep(self, record: CaseRecord) -> None:
-        if record.outcome is not Outcome.OK:
-            withhold(record)
-        self.kept = record
-
-    def record_of(self, ask: Callable[[Aside], None]) -> CaseRecord:
-        """The record that `ask(self)` leaves. Raises CaseEnded unless it ended `ok`."""
-        with contextlib.suppress(pytest.skip.Exception, pytest.fail.Exception):
-            ask(self)
-        assert self.kept is not None
-        if self.kept.outcome is not Outcome.OK:
-            raise CaseEnded(self.kept.outcome, self.kept.outcome_reason or "")
-        return self.kept
 
 
 class ClaimBench:
@@ -87,7 +63,7 @@ class ClaimBench:
         return [d for d in devices if d.kind != "cpu" and d.unavailable_reason() is None]
 
     def knob_bench(self, device: str = "cpu") -> KnobBench:
-        return self.session.knob_bench(PRESET, device)
+        return knob_bench(self.session, PRESET, device)
 
     def phase(self, what: str) -> None:
         self.session.progress.phase(what)
@@ -104,13 +80,13 @@ class ClaimBench:
 
     def pairs(self, config: LoopConfig, what: str, verdict: Verdict = of_effect) -> dict[str, Any]:
         """A configuration against the CPU's baseline, in pairs of builds. Where `verdict` is open
-        after the first look there is a second one."""
+        after the first look at the interval there is a second one."""
         self.phase(f"starting {what}")
         with self.knob_bench().turns_with(config) as turns:
             turns.turns_per_build = TURNS_PER_BUILD
-            for _ in range(LOOKS):
-                self.phase(f"{what}: {BUILDS} pairs of builds")
-                turns.take(BUILDS * TURNS_PER_BUILD)
+            for _ in range(MOST_LOOKS):
+                self.phase(f"{what}: {BUILDS_PER_LOOK} pairs of builds")
+                turns.take(BUILDS_PER_LOOK * TURNS_PER_BUILD)
                 if verdict(asdict(turns.effect())) != UNTESTABLE:
                     break
             return turns.as_data()
@@ -148,7 +124,7 @@ class ClaimBench:
         iteration_s = self.iteration_s(device)
         short_s = batches / EVALUATION_BATCHES * _evaluation_s(worker, EVALUATION_BATCHES)
         short_s += worker.ask({"save": True})["seconds"]
-        iters = max(2, preset.max_iters // STRETCH)
+        iters = max(2, round(TRAINED_SHARE * preset.max_iters))
         self.phase(f"training {iters} iterations")
         outside_s = _evaluation_s(worker, batches)
         train_s = time_s(lambda: worker.run(iters // 2))
@@ -162,12 +138,15 @@ class ClaimBench:
             "iteration_s": iteration_s,
         }
 
+    def _new_case(self) -> CaseRunner:
+        """Measures a case that is none of the run's: the claim keeps what it needs of it."""
+        return CaseRunner(self.session, PlainTimer())
+
     def step(self, device: str, dtype: str, batch_size: int) -> CaseRecord:
         """A training step, as benchmarks/test_train_step.py has it."""
         workload = self.session.gpt_workload(PRESET, batch_size)
-        return Aside(self.session).record_of(
-            lambda case: case.train_step(workload, device=device, dtype=dtype, compile=False)
-        )
+        result = self._new_case().train_step(workload, device=device, dtype=dtype, compile=False)
+        return result.ok()
 
     def breakdown(self, device: str, dtype: str, *, loop: bool) -> CaseRecord:
         """An account of the step or of the loop's iteration, or this run's own; not checked by
@@ -178,11 +157,10 @@ class ClaimBench:
             if about == (question, PRESET, device, dtype, False) and "breakdown" in record.extra:
                 return record
         workload = self.session.gpt_workload(PRESET, self.preset.batch_size)
-        record = Aside(self.session).record_of(
-            lambda case: case.breakdown(
-                workload, device=device, dtype=dtype, compile=False, loop=loop, check=False
-            )
+        result = self._new_case().breakdown(
+            workload, device=device, dtype=dtype, compile=False, loop=loop, check=False
         )
+        record = result.ok()
         if "breakdown" not in record.extra:
             raise CaseEnded(Outcome.UNSUPPORTED, record.extra["breakdown_problem"])
         return record
