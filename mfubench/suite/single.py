@@ -51,7 +51,7 @@ def named_case(text: str) -> CaseId:
     )
 
 
-class _StreamScreen:
+class StreamScreen:
     """Progress on a stream: on a terminal one line that is overwritten, else nothing."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -78,7 +78,7 @@ def breakdown_of(case: CaseId, options: SweepOptions, *, loop: bool) -> CaseReco
     assert case.dtype is not None
     assert case.batch_size is not None
     machine_dir = options.results_dir / fingerprint().id
-    session = BenchSession(options, Progress(_StreamScreen(sys.stderr)), machine_dir=machine_dir)
+    session = BenchSession(options, Progress(StreamScreen(sys.stderr)), machine_dir=machine_dir)
     try:
         name = str(replace(case, question=None))
         session.progress.plan({name: bool(case.compile)}, options.plan)
