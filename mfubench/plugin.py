@@ -1,8 +1,7 @@
-"""pytest's hooks for the suite. Each one delegates; what happens is in `mfubench.suite`."""
+"""What pytest loads: the options, the fixture, and the hooks of a run that measures."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,28 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "limits for its cases.",
     )
     if measures(config):
-        config.stash[RUN] = SuiteRun(config)
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    if run := session.config.stash.get(RUN, None):
-        run.open()
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if run := metafunc.config.stash.get(RUN, None):
-        run.parametrize(metafunc)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if run := config.stash.get(RUN, None):
-        run.choose(items)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    if run := session.config.stash.get(RUN, None):
-        run.announce(session)
+        run = config.stash[RUN] = SuiteRun(config)
+        config.pluginmanager.register(run, "mfubench-run")
 
 
 @pytest.fixture
@@ -63,59 +42,3 @@ def measure_case(request: pytest.FixtureRequest, benchmark: Any) -> MeasureCase:
     if run is None:
         pytest.skip("nothing is timed here; to measure, type: pytest benchmarks/")
     return run.measure_case(benchmark, request.node)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    if run := item.config.stash.get(RUN, None):
-        run.start_case(item)
-    return (yield)
-
-
-def pytest_report_teststatus(
-    report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
-) -> tuple[str, str, str] | None:
-    run = config.stash.get(RUN, None)
-    return run.letter(report) if run is not None else None
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any] | None:
-    run = config.stash.get(RUN, None)
-    return run.machine_info() if run is not None else None
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    if run := config.stash.get(RUN, None):
-        run.complete_json(output_json)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
-    """Around pytest-benchmark's own: what it does not save, or fails to, is saved here.
-
-    Neither tryfirst nor trylast: inside the terminal's wrapper, whose summary tells what was saved.
-    """
-    run = session.config.stash.get(RUN, None)
-    if run is None:
-        return (yield)
-    run.before_saving(session)
-    try:
-        result = yield
-    except OSError as error:
-        run.rescue(error)
-        result = None
-    run.finish(session)
-    return result
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if run := config.stash.get(RUN, None):
-        run.summarize(terminalreporter)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if run := config.stash.get(RUN, None):
-        run.close()

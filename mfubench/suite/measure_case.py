@@ -16,6 +16,7 @@ from mfubench.show.case_line import case_line
 from mfubench.suite.outcomes import CaseResult
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
+from mfubench.suite.timer import Run
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -24,33 +25,20 @@ P = ParamSpec("P")
 
 
 class BenchmarkTimer:
-    """pytest-benchmark's fixture as a `Timer`."""
+    """pytest-benchmark's fixture as a `Timer`; --benchmark-disable disables it."""
 
     def __init__(self, benchmark: BenchmarkFixture) -> None:
         self._benchmark = benchmark
+        self.disabled = bool(benchmark.disabled)
+        self.rounds_s: list[float] = []
 
-    @property
-    def disabled(self) -> bool:
-        """With --benchmark-disable."""
-        return bool(self._benchmark.disabled)
-
-    @property
-    def rounds_s(self) -> list[float]:
-        """See `Timer.rounds_s`."""
-        timed = self._benchmark.stats
-        return [] if timed is None else list(timed.stats.data)
-
-    def time(
-        self,
-        run: Callable[[], None],
-        *,
-        rounds: int,
-        before: Callable[[], None] | None = None,
-        question: str,
-    ) -> None:
+    def time(self, run: Run, *, rounds: int, before: Run | None = None) -> None:
         """See `Timer.time`."""
-        self._benchmark.group = question
-        self._benchmark.pedantic(run, rounds=rounds, iterations=1, setup=before)
+        try:
+            self._benchmark.pedantic(run, rounds=rounds, iterations=1, setup=before)
+        finally:
+            if self._benchmark.stats is not None:
+                self.rounds_s = list(self._benchmark.stats.stats.data)
 
 
 def _ends_the_test(
@@ -96,7 +84,7 @@ class MeasureCase:
         raised again, with its traceback.
         """
         __tracebackhide__ = True
-        self._keep(result)
+        self._keep(result.record, result.rounds_s)
         record = result.recorded()
         reason = f"{record.outcome}: {record.outcome_reason}"
         if record.outcome.is_a_limit:
@@ -105,20 +93,20 @@ class MeasureCase:
             pytest.fail(reason, pytrace=False)
         return record
 
-    def _keep(self, result: CaseResult) -> None:
-        self._record = result.record
-        if result.record.outcome is not Outcome.OK:
-            self._benchmark.has_error = True  # out of pytest-benchmark's tables and comparisons
+    def _keep(self, record: CaseRecord, rounds_s: list[float]) -> None:
+        self._record = record
+        if self._benchmark.stats is not None:
+            self._benchmark.stats.group = record.question
+        # Out of pytest-benchmark's tables and comparisons; the rounds stay with the record.
+        self._benchmark.has_error = record.outcome is not Outcome.OK
         self.refresh()
-        info = result.record.as_extra_info()
-        self.session.journal.add(info, result.rounds_s)
-        self.session.records.append(result.record)
+        info = record.as_extra_info()
+        self.session.journal.add(info, rounds_s)
+        self.session.records.append(record)
         self.session.progress.finish(self._name, case_line(info))
 
     def refresh(self) -> None:
-        """Say in pytest-benchmark's entry what the record says now.
-
-        The ceiling that a case is held against may be measured again, later in the run.
-        """
+        """Say in pytest-benchmark's entry what the record says now: the ceiling that a case is held
+        against may be measured again, later in the run."""
         if self._record is not None:
             self._benchmark.extra_info.update(self._record.as_extra_info())

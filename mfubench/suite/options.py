@@ -22,6 +22,7 @@ from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptio
 
 DEFAULT_RESULTS_DIR = "results"
 DEFAULT_REPORT = "report.html"
+COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
 
 
 def one_of(what: str, allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
@@ -133,7 +134,6 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--devices",
         type=parse_devices,
-        default=None,
         metavar="NAMES",
         help="Devices, separated by commas: cpu, cuda (ROCm too), xpu, mps, cuda:1. "
         "Default: auto, all that are present.",
@@ -141,7 +141,6 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--dtypes",
         type=parse_dtypes,
-        default=None,
         metavar="NAMES",
         help=f"What matmuls run in, separated by commas: {', '.join(DTYPES)}. "
         "Default: auto, those the device has instructions for.",
@@ -149,20 +148,18 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--batch-sizes",
         type=parse_batch_sizes,
-        default=None,
         metavar="SIZES",
         help="Sequences per step, separated by commas. Default: auto, the preset's and multiples.",
     )
     group.addoption(
         "--compile",
-        choices=("auto", "no", "yes", "both"),
+        choices=tuple(COMPILE_MODES),
         default="auto",
         help="Without torch.compile, with it, or both. Default: auto, as the sweep has it.",
     )
     group.addoption(
         "--corpus",
         type=Path,
-        default=None,
         metavar="PATH",
         help="A text file, or a directory with nanoGPT's train.bin. Default: Python's own "
         "language reference, which needs no download.",
@@ -170,14 +167,12 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--threads",
         type=parse_threads,
-        default=None,
         metavar="N",
         help="CPU threads for one operator. Default: the usable cores.",
     )
     group.addoption(
         "--gate",
         action="store_true",
-        default=False,
         help="Judge this run by the stored runs of this machine, and fail unless all of it passes.",
     )
     group.addoption(
@@ -198,7 +193,6 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--claims-against",
         type=Path,
-        default=None,
         metavar="FILE",
         help="A saved run of another machine, for the claims about two. Default: the last one "
         "with a GPU under --results-dir.",
@@ -209,14 +203,10 @@ def add_options(parser: pytest.Parser) -> None:
         nargs="?",
         type=Path,
         const=Path(DEFAULT_REPORT),
-        default=None,
         metavar="PATH",
         help="Write a page about this run when it has ended, last on the line or with its PATH. "
         f"Default PATH: {DEFAULT_REPORT}.",
     )
-
-
-COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
 
 
 def _result_file(base: Path, given: Path | None) -> Path | None:

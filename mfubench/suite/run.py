@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def named_paths(config: pytest.Config) -> set[Path]:
 
 
 class SuiteRun:
-    """The suite's side of one pytest session."""
+    """The suite's side of one pytest session: a plugin object, whose hooks pytest calls."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -85,10 +86,10 @@ class SuiteRun:
 
     @property
     def session(self) -> BenchSession:
-        assert self._session is not None, "open() comes first"
+        assert self._session is not None, "the session starts first"
         return self._session
 
-    def open(self) -> None:
+    def pytest_sessionstart(self) -> None:
         """Bring up torch, and take over saving."""
         from mfubench.suite.session import BenchSession
 
@@ -107,40 +108,33 @@ class SuiteRun:
         )
         self._signals.enter_context(terminated_as_interrupted())
 
-    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Give a benchmark the cases of the sweep, by the parameters it names."""
-        names = metafunc.fixturenames
-        if "measure_case" not in names:
+        names, session, options = metafunc.fixturenames, self.session, self.options
+        if "measure_case" not in names or "device" not in names:
             return
         if all(name in names for name in TRAIN_PARAMETERS):
             marker = metafunc.definition.get_closest_marker("mfubench")
             few = bool(marker and marker.kwargs.get("few"))
-            plan = self.options.plan
-            cases = self.session.train_cases(
-                plan.few_compile if few else plan.compile, sweep_batch=not few
-            )
+            modes = options.plan.few_compile if few else options.plan.compile
+            cases = session.train_cases(modes, sweep_batch=not few)
             values = [tuple(getattr(case, name) for name in TRAIN_PARAMETERS) for case in cases]
             metafunc.parametrize(TRAIN_PARAMETERS, values, ids=[str(case) for case in cases])
-        elif "device" in names:
-            presets = self.options.presets if "preset" in names else ()
-            devices = self.session.device_names
-            if presets:
-                # A device that is left out for every preset is left out here too.
-                wanted = [d for p in presets for d in self.session.devices_of(p)]
-                devices = tuple(d for d in devices if d in wanted)
-            if "dtype" in names:
-                pairs = [
-                    (device, dtype)
-                    for device in devices
-                    for dtype in self.options.dtypes or self.session.dtypes_of(device)
-                ]
-                metafunc.parametrize(("device", "dtype"), pairs, ids=[f"{d}-{t}" for d, t in pairs])
-            else:
-                metafunc.parametrize("device", devices, ids=list(devices))
-            if presets:
-                metafunc.parametrize("preset", presets, ids=list(presets))
+            return
+        presets = options.presets if "preset" in names else ()
+        # A device that is left out for every preset is left out here too.
+        wanted = {device for preset in presets for device in session.devices_of(preset)}
+        devices = [name for name in session.device_names if not presets or name in wanted]
+        if "dtype" in names:
+            pairs = [(d, t) for d in devices for t in options.dtypes or session.dtypes_of(d)]
+            metafunc.parametrize(("device", "dtype"), pairs)
+        else:
+            metafunc.parametrize("device", devices)
+        if presets:
+            metafunc.parametrize("preset", presets)
 
-    def choose(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Drop the questions that this sweep does not ask, unless their file was named."""
         rank = SWEEPS.index(self.options.sweep)
         named = named_paths(self.config)
@@ -157,7 +151,7 @@ class SuiteRun:
         # Ceilings first: they take seconds, and every share is held against them.
         items[:] = sorted(kept, key=lambda item: _rank(item.path.stem))
 
-    def announce(self, session: pytest.Session) -> None:
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Read every corpus that will be needed, plan the progress, say what is about to happen."""
         from mfubench_model.corpus import CorpusError
 
@@ -192,10 +186,10 @@ class SuiteRun:
         self._cases.append(case)
         return case
 
-    def start_case(self, item: pytest.Item) -> None:
-        self.session.progress.start(item.nodeid)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.session.progress.start(nodeid)
 
-    def letter(
+    def pytest_report_teststatus(
         self, report: pytest.CollectReport | pytest.TestReport
     ) -> tuple[str, str, str] | None:
         """No dot for a case that has its own line; failures keep pytest's letter."""
@@ -206,28 +200,36 @@ class SuiteRun:
 
     # --- when it ends --------------------------------------------------------------------------
 
-    def machine_info(self) -> dict[str, Any]:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_generate_machine_info(self) -> dict[str, Any]:
         return machine_info(self.fingerprint)
 
-    def complete_json(self, output_json: dict[str, Any]) -> None:
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
         output_json["mfubench"] = our_part(self.session, self.options, self.fingerprint)
 
-    def before_saving(self, session: pytest.Session) -> None:
-        """What later cases said of earlier ones is entered, and what cannot be saved kept out."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Around pytest-benchmark's own: what it does not save, or fails to, is saved here.
+
+        Neither tryfirst nor trylast: inside the terminal's wrapper, whose summary tells what was
+        saved.
+        """
         if self._session is not None:
             self.session.interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
         for case in self._cases:
             case.refresh()
         self._storage.before_saving()
+        try:
+            yield
+        except OSError as error:
+            self.screen.line(
+                f"could not write {error.filename or 'the results'}: {error.strerror or error}"
+            )
+            self._storage.save()
+        self._finish(session)
 
-    def rescue(self, error: OSError) -> None:
-        """pytest-benchmark could not write where it was told to: save where results belong."""
-        self.screen.line(
-            f"could not write {error.filename or 'the results'}: {error.strerror or error}"
-        )
-        self._storage.save()
-
-    def finish(self, session: pytest.Session) -> None:
+    def _finish(self, session: pytest.Session) -> None:
         """Save a run in which nothing was timed, and say by the exit status that nothing was."""
         records = self.session.records if self._session is not None else []
         if records:
@@ -240,7 +242,8 @@ class SuiteRun:
         if (nothing or not is_green) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def summarize(self, terminalreporter: Any) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table, the sentences, and where the run was saved."""
         if self._session is None or not self.session.records:
             return
@@ -280,8 +283,8 @@ class SuiteRun:
             return f"no report: {error}"
         return f"report in {short_path(page)}"
 
-    def close(self) -> None:
-        """Give back what `open` took."""
+    def pytest_unconfigure(self) -> None:
+        """Give back what the start of the session took."""
         self._signals.close()
         if self._session is not None:
             self._session.close()

@@ -25,7 +25,7 @@ from mfubench.results.case_id import CaseId
 from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.session import BenchSession
-from mfubench.suite.timer import Timer
+from mfubench.suite.timer import Run, Timer
 from mfubench.timing import time_s
 
 Step = TypeVar("Step", bound=TrainStep)
@@ -169,19 +169,14 @@ class CaseStages:
         record.peak_memory_bytes = step.device.peak_memory_bytes()
 
     def time_rounds(
-        self,
-        record: CaseRecord,
-        run: Callable[[], None],
-        rounds: int,
-        *,
-        before: Callable[[], None] | None = None,
+        self, record: CaseRecord, run: Run, rounds: int, *, before: Run | None = None
     ) -> list[float]:
         """Seconds of each round; every round is kept. `before` runs untimed before each.
 
         Raises CaseEnded where timing is switched off.
         """
         self.session.progress.phase(f"timing {rounds} rounds of {record.case_id}")
-        self.timer.time(run, rounds=rounds, before=before, question=record.question)
+        self.timer.time(run, rounds=rounds, before=before)
         self._refuse_disabled()
         rounds_s = self.timer.rounds_s
         record.rounds = len(rounds_s)

@@ -7,50 +7,30 @@ from typing import Protocol
 
 from mfubench.timing import time_s
 
+Run = Callable[[], None]
+
 
 class Timer(Protocol):
     """Times the rounds of one case. A case needs a timer of its own."""
 
-    @property
-    def disabled(self) -> bool:
-        """Whether `time` only calls what it is given once, and times nothing."""
+    disabled: bool
+    """Whether `time` times nothing, and calls what it is given once."""
+    rounds_s: list[float]
+    """Seconds of each round until now: the first ones where `time` was broken off."""
 
-    @property
-    def rounds_s(self) -> list[float]:
-        """Seconds of each round until now: the first ones where `time` was broken off."""
-
-    def time(
-        self,
-        run: Callable[[], None],
-        *,
-        rounds: int,
-        before: Callable[[], None] | None = None,
-        question: str,
-    ) -> None:
-        """Call `run` that many times and time each call. `before` is called untimed before each.
-
-        `question` is what the rounds answer; a timer may group its results by it.
-        """
+    def time(self, run: Run, *, rounds: int, before: Run | None = None) -> None:
+        """Call `run` that many times and time each call. `before` is called untimed before each."""
 
 
 class PlainTimer:
     """Times rounds outside pytest."""
 
-    disabled = False
-
     def __init__(self) -> None:
+        self.disabled = False
         self.rounds_s: list[float] = []
 
-    def time(
-        self,
-        run: Callable[[], None],
-        *,
-        rounds: int,
-        before: Callable[[], None] | None = None,
-        question: str = "",
-    ) -> None:
+    def time(self, run: Run, *, rounds: int, before: Run | None = None) -> None:
         """See `Timer.time`."""
-        del question
         for _ in range(rounds):
             if before is not None:
                 before()

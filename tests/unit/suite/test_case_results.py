@@ -24,12 +24,6 @@ from mfubench.suite.timer import PlainTimer
 ASKED = CaseId(question="claim", preset="tiny", device="cpu")
 
 
-class SwitchedOff(PlainTimer):
-    """A timer as pytest-benchmark's is with --benchmark-disable."""
-
-    disabled = True
-
-
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[BenchSession]:
     made = BenchSession(SweepOptions(), Progress(StreamScreen(io.StringIO())), machine_dir=tmp_path)
@@ -115,7 +109,9 @@ def test_rounds_before_an_end_are_kept(session: BenchSession) -> None:
 
 
 def test_with_timing_switched_off_nothing_is_asked(session: BenchSession) -> None:
-    runner = CaseRunner(session, SwitchedOff())
+    timer = PlainTimer()
+    timer.disabled = True
+    runner = CaseRunner(session, timer)
     result = runner.answer(runner.new_record(ASKED), lambda: pytest.fail("it was asked"))
     assert result.record.outcome is Outcome.UNAVAILABLE
     assert "--benchmark-disable" in str(result.record.outcome_reason)
