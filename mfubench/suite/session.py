@@ -26,7 +26,7 @@ from mfubench.results.case_id import CaseId
 from mfubench.results.journal import Journal
 from mfubench.results.record import CaseRecord
 from mfubench.suite.progress import Progress
-from mfubench.suite.sweep import SweepOptions, train_cases
+from mfubench.suite.sweep import SweepOptions
 from mfubench.timing import time_s
 
 LONGEST_CPU_STEP_S = 1.0
@@ -120,18 +120,31 @@ class BenchSession:
         return tuple(device.native_dtypes())
 
     def train_cases(self, compile_modes: tuple[bool, ...], *, sweep_batch: bool) -> list[CaseId]:
-        """The cases of a training question, in the order in which they run."""
-        return list(
-            train_cases(
-                self.options,
-                devices_of=self.devices_of,
-                dtypes_of=self.dtypes_of,
-                batch_size_of=lambda preset: PRESETS[preset].batch_size,
-                compile_modes=compile_modes,
-                is_native=self.is_fast,
-                batch_multiples=self.options.plan.batch_multiples if sweep_batch else (1,),
-            )
-        )
+        """The cases of a training question in the order in which they run: every combination, eager
+        before compiled so that first rows come early.
+
+        A dtype that the device only converts to is swept at the smallest batch alone, unless batch
+        sizes were asked for: its steps are up to a hundred times slower.
+        """
+        options, found = self.options, []
+        multiples = options.plan.batch_multiples if sweep_batch else (1,)
+        for preset in options.presets:
+            sizes = options.batch_sizes or [n * PRESETS[preset].batch_size for n in multiples]
+            for compiled in options.compile or compile_modes:
+                for device in self.devices_of(preset):
+                    for dtype in options.dtypes or self.dtypes_of(device):
+                        whole = options.batch_sizes or self.is_fast(device, dtype)
+                        found += [
+                            CaseId(
+                                preset=preset,
+                                device=device,
+                                dtype=dtype,
+                                batch_size=size,
+                                compile=compiled,
+                            )
+                            for size in (sizes if whole else sizes[:1])
+                        ]
+        return found
 
     def corpus(self, preset: str) -> Corpus:
         """The corpus, encoded for a preset; raises CorpusError with a sentence for the user."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from mfubench.results.case_id import CaseId
 
 SWEEPS = ("smoke", "default", "full")
 MAX_BATCH_SIZE = 2**20
@@ -83,37 +80,3 @@ class SweepOptions:
     @property
     def plan(self) -> SweepPlan:
         return PLANS[self.sweep]
-
-
-def train_cases(
-    options: SweepOptions,
-    *,
-    devices_of: Callable[[str], tuple[str, ...]],
-    dtypes_of: Callable[[str], tuple[str, ...]],
-    batch_size_of: Callable[[str], int],
-    compile_modes: tuple[bool, ...],
-    batch_multiples: tuple[int, ...],
-    is_native: Callable[[str, str], bool],
-) -> Iterator[CaseId]:
-    """Every combination, eager before compiled so that first rows come early.
-
-    `devices_of(preset)`, `dtypes_of(device)` and `batch_size_of(preset)` are the defaults. A dtype
-    that the device only converts to (`is_native` says no) is swept at the smallest batch alone
-    unless batch sizes were asked for: its steps are up to a hundred times slower.
-    """
-    for preset in options.presets:
-        batch_sizes = options.batch_sizes or tuple(
-            multiple * batch_size_of(preset) for multiple in batch_multiples
-        )
-        for compiled in options.compile or compile_modes:
-            for device in devices_of(preset):
-                for dtype in options.dtypes or dtypes_of(device):
-                    whole = options.batch_sizes or is_native(device, dtype)
-                    for batch_size in batch_sizes if whole else batch_sizes[:1]:
-                        yield CaseId(
-                            preset=preset,
-                            device=device,
-                            dtype=dtype,
-                            batch_size=batch_size,
-                            compile=compiled,
-                        )

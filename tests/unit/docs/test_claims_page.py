@@ -64,7 +64,9 @@ def test_a_rule_has_the_threshold_of_its_judge(claim_id: str, said: str) -> None
 
 def test_the_numbers_of_the_method_are_those_of_the_code() -> None:
     text = " ".join(section(CLAIMS_PAGE, "## How they are measured").split())
-    assert f"{claim_bench.BUILDS_PER_LOOK} times, for {claim_bench.TURNS_PER_BUILD} turns each" in text
+    assert (
+        f"{claim_bench.BUILDS_PER_LOOK} times, for {claim_bench.TURNS_PER_BUILD} turns each" in text
+    )
     assert f"one iteration in {round(1 / claim_bench.TRAINED_SHARE)}" in text
 
 
