@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ QUESTION_FILES = (
     "test_knobs",
     "test_claims",
 )
-"""The order in which questions are asked."""
+"""The order in which questions are asked; files of the user's own come last."""
 
 TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
 
@@ -103,9 +102,8 @@ class SuiteRun:
                 f"an earlier run ended before it could save; its finished cases are in "
                 f"{short_path(path)} (delete the file when it is of no use)"
             )
-        self._session = BenchSession(
-            self.options, Progress(self.screen), machine_dir=self.machine_dir
-        )
+        progress = Progress(self.screen)
+        self._session = BenchSession(self.options, progress, machine_dir=self.machine_dir)
         self._signals.enter_context(terminated_as_interrupted())
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -149,7 +147,8 @@ class SuiteRun:
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
         # Ceilings first: they take seconds, and every share is held against them.
-        items[:] = sorted(kept, key=lambda item: _rank(item.path.stem))
+        order = {stem: place for place, stem in enumerate(QUESTION_FILES)}
+        items[:] = sorted(kept, key=lambda item: order.get(item.path.stem, len(order)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Read every corpus that will be needed, plan the progress, say what is about to happen."""
@@ -243,34 +242,21 @@ class SuiteRun:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+    def pytest_terminal_summary(self) -> None:
         """The table, the sentences, and where the run was saved."""
         if self._session is None or not self.session.records:
             return
-        from mfubench.show.table import render
-
-        notes = []
-        if saved := self._storage.saved:
+        saved, notes = self._storage.saved, []
+        if saved:
             notes.append(f"saved in {short_path(saved)}")
-        for trouble in (self._storage.trouble, self.session.ceilings.problem):
-            if trouble:
-                notes.append(trouble)
+        notes += [note for note in (self._storage.trouble, self.session.ceilings.problem) if note]
         if self.report_path is not None and saved:
             notes.append(self._write_report(saved, self.report_path))
         if self.session.interrupted:
             notes.append("interrupted: what was measured until then is above, and saved")
-        infos = [record.as_extra_info() for record in self.session.records]
-        writer = terminalreporter._tw
-        terminalreporter.section("mfubench")
-        width = writer.fullwidth if sys.stdout.isatty() else 100
-        text = render(infos, color=writer.hasmarkup, notes=notes, width=width)
-        writer.write(text)
+        self.screen.summary([record.as_extra_info() for record in self.session.records], notes)
         if self._gate is not None:
-            from mfubench.gate.show.stored import stored_text
-
-            terminalreporter.section("mfubench gate")
-            run = saved.name if saved else "this run"
-            writer.write(stored_text(self._gate.verdicts, run=run, color=writer.hasmarkup) + "\n")
+            self.screen.verdicts(self._gate.verdicts, saved.name if saved else "this run")
 
     @staticmethod
     def _write_report(saved: Path, page: Path) -> str:
@@ -288,8 +274,3 @@ class SuiteRun:
         self._signals.close()
         if self._session is not None:
             self._session.close()
-
-
-def _rank(stem: str) -> int:
-    """Where a benchmark file stands; files of the user's own come last."""
-    return QUESTION_FILES.index(stem) if stem in QUESTION_FILES else len(QUESTION_FILES)
