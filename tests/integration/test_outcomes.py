@@ -212,7 +212,7 @@ def test_a_full_disk_loses_nothing(
     project: Project, bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     project()
-    from mfubench.suite import storage
+    from mfubench.plugin import storage
 
     def full(path: Path, text: str) -> Path:
         raise OSError(28, "No space left on device")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mfubench.pairs.process import WorkerError
 
 from mfubench.measure.gpt_workload import GPTWorkload
-from mfubench.pairs.process import WorkerError
 from mfubench.results.case_id import CaseId
 from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded, CaseResult

@@ -254,7 +254,7 @@ class SuiteRun:
             notes.append(self._write_report(saved, self.report_path))
         if self.session.interrupted:
             notes.append("interrupted: what was measured until then is above, and saved")
-        self.screen.summary([record.as_extra_info() for record in self.session.records], notes)
+        self.screen.summary(self.session.records, notes)
         if self._gate is not None:
             self.screen.verdicts(self._gate.verdicts, saved.name if saved else "this run")
 
