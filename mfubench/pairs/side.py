@@ -124,6 +124,11 @@ class Side:
         else is `wanted`."""
         return self.ask({"turn": steps, **wanted})
 
+    def bars(self) -> dict[str, float]:
+        """Seconds of each bar of a unit of work, from a block of a profile. Raises SideError where
+        there is none."""
+        return {name: float(s) for name, s in self.ask({"bars": True})["bars"].items()}
+
     @property
     def has_ended(self) -> bool:
         """Whether the process is gone."""
