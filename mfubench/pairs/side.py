@@ -188,6 +188,8 @@ class Side:
 
     def close(self) -> None:
         """End the process, gently if it listens, and every process that it has started."""
+        if self._said[0].closed:
+            return
         self._send({"stop": True})
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self._connection is not None:

@@ -77,8 +77,13 @@ class PairBench:
         for name, side in sides.items():
             try:
                 self._build(side, case)
-                steps = LOSS_STEPS if number == 0 else WARM_STEPS
-                started[name] = side.ask(self._variants[name].start_request(case, steps))
+                started[name] = side.ask(
+                    {
+                        "start": LOSS_STEPS if number == 0 else WARM_STEPS,
+                        "evaluates": case.evaluates,
+                        "planted_memory_ratio": self._variants[name].planted_memory_ratio,
+                    }
+                )
             except SideError as error:
                 errors[name] = error.words
         if errors:
