@@ -9,9 +9,10 @@ import msgspec
 from mfubench_model.presets import get_preset
 
 from mfubench.analysis.effect import HELPS
-from mfubench.knobs.bench import KnobBench
+from mfubench.knobs.bench import PROCESSES, KnobBench
 from mfubench.knobs.catalogue import KNOBS_BY_NAME
 from mfubench.measure.loop_config import LoopConfig
+from mfubench.pairs.loop_side import FEW_WARM_STEPS
 from mfubench.pairs.pairing import FINE_TURN_S, TURNS, TURNS_PER_BUILD, Pairing
 from mfubench.results.case_id import CaseId
 from mfubench.results.record import CaseRecord, KnobResult, Outcome
@@ -84,7 +85,11 @@ def _take_turns(
     )
     with contextlib.ExitStack() as started:
         if in_several_processes:
-            turns = started.enter_context(bench.process_pairs_with(config))
+            turns = started.enter_context(
+                bench.turns_with(
+                    config, processes=PROCESSES, turn_s=FINE_TURN_S, warm_steps=FEW_WARM_STEPS
+                )
+            )
             runner.time_rounds(record, turns.turn, turns.turns, before=turns.prepare)
         else:
             turns = _take_turns_of_builds(runner, record, bench, config, started)
