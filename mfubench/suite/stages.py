@@ -50,14 +50,16 @@ class CaseStages:
     def new_record(self, case: CaseId, **known: Any) -> CaseRecord:
         """The record of a case of which nothing is measured yet."""
         assert case.question is not None
-        setting = {"preset": case.preset, "batch_size": case.batch_size, "compile": case.compile}
         return CaseRecord(
             case_id=str(case),
             question=case.question,
+            preset=case.preset,
             device=case.device,
             dtype=case.dtype,
+            batch_size=case.batch_size,
+            compile=case.compile,
             threads=self.session.threads,
-            **{**setting, **known},
+            **known,
         )
 
     def _train_record(
