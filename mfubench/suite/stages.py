@@ -231,7 +231,7 @@ class CaseStages:
     @contextlib.contextmanager
     def recorded(self, record: CaseRecord) -> Iterator[CaseResult]:
         """Whatever happens inside ends as an outcome of the record; errors stay in the result."""
-        __tracebackhide__ = True
+        __tracebackhide__ = True  # where an error passes through, this frame says nothing
         result = CaseResult(record)
         try:
             yield result
