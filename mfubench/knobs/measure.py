@@ -47,7 +47,8 @@ def measure_knob(runner: CaseRunner, name: str, *, preset: str, device: str) -> 
         dtype="float32",
         knob=name.replace(" ", "-"),
     )
-    record = runner.new_record(case, batch_size=get_preset(preset).batch_size)
+    record = runner.new_record(case)
+    record.batch_size = get_preset(preset).batch_size
     record.knob = KnobResult(
         name=name,
         before=knob.before,

@@ -84,8 +84,10 @@ class MeasureCase:
         raised again, with its traceback.
         """
         __tracebackhide__ = True
-        self._keep(result.record, result.rounds_s)
-        record = result.recorded()
+        record = result.record
+        self._keep(record, result.rounds_s)
+        if result.error is not None:
+            raise result.error
         reason = f"{record.outcome}: {record.outcome_reason}"
         if record.outcome.is_a_limit:
             pytest.skip(reason)

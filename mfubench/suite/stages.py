@@ -50,14 +50,16 @@ class CaseStages:
     def new_record(self, case: CaseId, **known: Any) -> CaseRecord:
         """The record of a case of which nothing is measured yet."""
         assert case.question is not None
-        setting = {"preset": case.preset, "batch_size": case.batch_size, "compile": case.compile}
         return CaseRecord(
             case_id=str(case),
             question=cast(Question, case.question),
+            preset=case.preset,
             device=case.device,
             dtype=cast(Dtype | None, case.dtype),
+            batch_size=case.batch_size,
+            compile=case.compile,
             threads=self.session.threads,
-            **{**setting, **known},
+            **known,
         )
 
     def _train_record(
@@ -229,7 +231,7 @@ class CaseStages:
     @contextlib.contextmanager
     def recorded(self, record: CaseRecord) -> Iterator[CaseResult]:
         """Whatever happens inside ends as an outcome of the record; errors stay in the result."""
-        __tracebackhide__ = True
+        __tracebackhide__ = True  # where an error passes through, this frame says nothing
         result = CaseResult(record)
         try:
             yield result

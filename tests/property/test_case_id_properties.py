@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mfubench.hardware import devices as devices_module
 from mfubench.results.case_id import DEVICE_KINDS, CaseId, CaseIdError
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,20}", fullmatch=True)
@@ -37,6 +38,10 @@ cases = (
 @given(cases)
 def test_it_is_read_back_as_it_was_written(case: CaseId) -> None:
     assert CaseId.parse(str(case)) == case
+
+
+def test_every_kind_of_device_has_ids() -> None:
+    assert DEVICE_KINDS == devices_module.DEVICE_KINDS
 
 
 @pytest.mark.parametrize("text", ["", "gpt2", "train-step/gpt2", "gpt2/tpu-float32-b1-eager"])
