@@ -29,7 +29,7 @@ class Roof:
     peak_flops_per_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RoofPoint:
     """A component, or a matrix product that the ceiling was searched with."""
 
@@ -39,7 +39,7 @@ class RoofPoint:
     is_model: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Reach:
     """A component that only moves bytes: how much of the bandwidth it reaches."""
 
@@ -79,26 +79,24 @@ def roof_points(record: CaseRecord, ceilings: Iterable[CaseRecord]) -> list[Roof
     bars = {bar.name: bar for bar in known(record.breakdown)}
     attention, gemm = bars.get("attention"), bars.get(IN_PLACE) or bars.get(SHAPES)
     attention_flops = attention.flops or 0 if attention else 0
-    model_flops = known(bars[PEAK].flops)
-    gemm_bytes = least_gemm_bytes(record)
-    moved = sum(bar.bytes or 0 for bar in bars.values()) + (gemm_bytes or 0)
-    parts = [("matrix products", model_flops - attention_flops, gemm_bytes, gemm)]
-    if attention:
-        parts.append(("attention", attention_flops, attention.bytes, attention))
-    points = [
-        _point(name, flops, part_bytes, bar.whole_s)
-        for name, flops, part_bytes, bar in parts
-        if flops and part_bytes and bar and bar.whole_s and bar.whole_s > 0
-    ]
-    if gemm_bytes and moved:
-        points.append(_point("the whole step", model_flops, moved, known(record.breakdown_step_s)))
-    return points + _searched(record, ceilings)
-
-
-def _point(name: str, flops: float, moved: float, seconds: float) -> RoofPoint:
-    return RoofPoint(
-        name=name, flops_per_byte=flops / moved, flops_per_s=flops / seconds, is_model=True
+    step_flops, gemm_bytes = known(bars[PEAK].flops), least_gemm_bytes(record)
+    step_bytes = gemm_bytes and gemm_bytes + sum(bar.bytes or 0 for bar in bars.values())
+    parts = (
+        ("matrix products", step_flops - attention_flops, gemm_bytes, gemm and gemm.whole_s),
+        (
+            "attention",
+            attention_flops,
+            attention and attention.bytes,
+            attention and attention.whole_s,
+        ),
+        ("the whole step", step_flops, step_bytes, record.breakdown_step_s),
     )
+    points = [
+        RoofPoint(name, flops / moved, flops / seconds, is_model=True)
+        for name, flops, moved, seconds in parts
+        if flops and moved and seconds and seconds > 0
+    ]
+    return points + _searched(record, ceilings)
 
 
 def _searched(record: CaseRecord, ceilings: Iterable[CaseRecord]) -> list[RoofPoint]:
@@ -110,14 +108,9 @@ def _searched(record: CaseRecord, ceilings: Iterable[CaseRecord]) -> list[RoofPo
         for tried in ceiling.search or ():
             m, n, k = tried.shape_mnk
             moved = value_bytes * (m * k + k * n + m * n)
-            points.append(
-                RoofPoint(
-                    name=f"matrix product {m}×{n}×{k}",
-                    flops_per_byte=2 * m * n * k / moved,
-                    flops_per_s=tried.flops_per_s,
-                    is_model=False,
-                )
-            )
+            intensity = 2 * m * n * k / moved
+            name = f"matrix product {m}×{n}×{k}"
+            points.append(RoofPoint(name, intensity, tried.flops_per_s, is_model=False))
     return points
 
 
@@ -146,12 +139,7 @@ def least_gemm_bytes(record: CaseRecord) -> int | None:
 def reaches(bars: Sequence[Bar]) -> list[Reach]:
     """The components that only move bytes, the one with most to win first."""
     found = [
-        Reach(
-            name=bar.name,
-            seconds=bar.seconds,
-            floor_s=bar.floor_s,
-            bytes_per_s=bar.bytes / bar.seconds,
-        )
+        Reach(bar.name, bar.seconds, bar.floor_s, bar.bytes / bar.seconds)
         for bar in bars
         if bar.bytes and bar.floor_s and bar.seconds > 0 and bar.name != "attention"
     ]

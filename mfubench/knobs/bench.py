@@ -13,10 +13,10 @@ from pathlib import Path
 
 from mfubench_model.presets import get_preset
 
+from mfubench.hardware.affinity import performance_cpus, usable_cpus
 from mfubench.hardware.cpu import usable_cores
-from mfubench.hardware.cpu_kinds import performance_cpus
 from mfubench.hardware.devices import parse_device
-from mfubench.knobs.knob import Knob, Machine, usable_cpus
+from mfubench.knobs.knob import Knob, Machine
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
 from mfubench.pairs.loop_side import FEW_WARM_STEPS, WARM_STEPS, LoopSide

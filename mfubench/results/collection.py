@@ -120,7 +120,7 @@ class Collection:
         return [case for case in measured if case.record.question in questions]
 
     def place(self, case: Case) -> str:
-        """The machine where there are several, so that nothing is said twice on a page about one."""
+        """The machine, where there are several; a page about one need not repeat it."""
         return f"{case.run.machine}: " if len(self.machines) > 1 else ""
 
     def device_name(self, case: Case) -> str:

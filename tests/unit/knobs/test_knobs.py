@@ -15,7 +15,7 @@ from mfubench_model.presets import get_preset
 from torch.nn import functional as F
 
 from mfubench.analysis.effect import HELPS, HURTS, NO_DIFFERENCE, UNCLEAR, effect_of
-from mfubench.hardware.cpu_kinds import performance_cpus
+from mfubench.hardware.affinity import performance_cpus
 from mfubench.hardware.devices import CpuDevice
 from mfubench.knobs.bench import KnobBench, machine_of
 from mfubench.knobs.catalogue import KNOBS, KNOBS_BY_NAME
