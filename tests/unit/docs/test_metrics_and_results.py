@@ -60,13 +60,6 @@ def test_the_object_mfubench_is_documented_as_the_schema_has_it() -> None:
     assert f"| `schema_version` | {SCHEMA_VERSION} |" in RESULTS
 
 
-@pytest.mark.parametrize("kind", list(BODIES))
-def test_every_field_of_a_document_is_documented(kind: str) -> None:
-    names = document_schema(kind, BODIES[kind])["$defs"][BODIES[kind].__name__]["properties"]
-    documents = section(RESULTS, "## Documents")
-    assert [name for name in names if f"`{name}`" not in documents] == []
-
-
 def test_every_question_of_the_schema_is_documented() -> None:
     (cells,) = (
         cells
