@@ -13,7 +13,7 @@ from mfubench.analysis import rates
 from mfubench.analysis.effect import HELPS
 from mfubench.analysis.paired import paired_ratio
 from mfubench.hardware.devices import Device
-from mfubench.knobs.bench import KnobBench
+from mfubench.knobs.bench import PROCESSES, KnobBench
 from mfubench.knobs.catalogue import KNOBS_BY_NAME
 from mfubench.measure.bare import bare_step
 from mfubench.measure.loop_config import LoopConfig
@@ -21,6 +21,7 @@ from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
 from mfubench.measure.warmup import WarmUp, rounds_for
 from mfubench.measure.workload import Workload
+from mfubench.pairs.loop_side import FEW_WARM_STEPS
 from mfubench.pairs.pairing import FINE_TURN_S, TURNS, TURNS_PER_BUILD, Pairing
 from mfubench.pairs.side import SideError
 from mfubench.results.record import CaseRecord, Outcome, case_id
@@ -158,9 +159,15 @@ class CaseRunner(CaseStages):
         )
         with contextlib.ExitStack() as started:
             if several:
-                pairs = started.enter_context(bench.process_pairs_with(config))
-                self._rounds(record, pairs.turn, pairs.turns, before=pairs.prepare)
-                turns = pairs
+                turns = started.enter_context(
+                    bench.turns_with(
+                        config,
+                        processes=PROCESSES,
+                        turn_s=FINE_TURN_S,
+                        warm_steps=FEW_WARM_STEPS,
+                    )
+                )
+                self._rounds(record, turns.turn, turns.turns, before=turns.prepare)
             else:
                 turns = self._turns_of_builds(record, bench, config, started)
             if turns.effect().verdict == HELPS:
