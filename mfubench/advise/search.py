@@ -256,22 +256,18 @@ class Search:
     def _note(
         self, knob: Knob, tried: Trial, on_top_of: tuple[str, ...] = (), *, kept: bool = False
     ) -> None:
-        effect, reason = tried.effect, tried.reason
         one = Try(
             knob=knob.name,
             on_top_of=on_top_of,
-            effect=effect,
-            reason=reason,
+            effect=tried.effect,
+            reason=tried.reason,
             kept=kept,
             aims_at=knob.aims_at,
             to_win_ratio=self._prospects.of(knob),
             bars=None if tried.bars is None else tuple(tried.bars),
         )
         self._tries.append(one)
-        what = "" if effect is None else f"×{effect.ratio:.3f} {effect.verdict}"
-        upon = f" on top of {', '.join(on_top_of)}" if on_top_of else ""
-        words = "; ".join(filter(None, [what, reason, "kept" if kept else None]))
-        self._say(f"{knob.name}{upon}: {words}")
+        self._say(one.in_words)
 
     def _advice(
         self,
@@ -283,12 +279,11 @@ class Search:
         is_safe = verification is not None and verification.refusal is None
         kept, base = (self._kept if is_safe else []), self._bench.base
         config = self._config if is_safe else base
-        singles = [self._gain(knob) for knob in self._kept]
         return Advice(
             preset=base.preset,
             device=base.device,
             knobs=tuple(knob.name for knob in kept),
-            predicted_ratio=math.prod(singles) if singles else None,
+            predicted_ratio=math.prod(map(self._gain, self._kept)) if self._kept else None,
             learning=self._learning,
             baseline=base.as_data(),
             config=config.as_data(),
