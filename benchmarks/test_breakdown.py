@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mfubench.plugin.measure_case import MeasureCase
+from mfubench.plugin.fixture import MeasureCase
 
 
 @pytest.mark.mfubench(from_sweep="default", few=True)

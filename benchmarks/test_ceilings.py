@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mfubench.hardware import ceilings
-from mfubench.plugin.measure_case import MeasureCase
+from mfubench.plugin.fixture import MeasureCase
 
 
 def test_gemm(measure_case: MeasureCase, device: str, dtype: str) -> None:

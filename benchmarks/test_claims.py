@@ -6,7 +6,7 @@ import pytest
 
 from mfubench.claims.measure.ask import CLAIMS, Claim, ask
 from mfubench.claims.measure.bench import PRESET
-from mfubench.plugin.measure_case import MeasureCase
+from mfubench.plugin.fixture import MeasureCase
 
 
 # The preset is a parameter so that its corpus is read, or refused, before anything is timed.

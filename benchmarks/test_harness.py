@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mfubench_model.presets import PRESETS
 
-from mfubench.plugin.measure_case import MeasureCase
+from mfubench.plugin.fixture import MeasureCase
 
 
 @pytest.mark.mfubench(from_sweep="default")

@@ -6,7 +6,7 @@ import pytest
 
 from mfubench.knobs.catalogue import KNOBS
 from mfubench.knobs.measure import measure_knob
-from mfubench.plugin.measure_case import MeasureCase
+from mfubench.plugin.fixture import MeasureCase
 
 
 @pytest.mark.mfubench(from_sweep="full")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mfubench.plugin.measure_case import MeasureCase
+from mfubench.plugin.fixture import MeasureCase
 
 
 def test_train_step(

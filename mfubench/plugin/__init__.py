@@ -9,7 +9,7 @@ import pytest
 from mfubench.plugin.options import add_options
 
 if TYPE_CHECKING:
-    from mfubench.plugin.measure_case import MeasureCase
+    from mfubench.plugin.fixture import MeasureCase
     from mfubench.plugin.run import SuiteRun
 
 RUN: pytest.StashKey[SuiteRun] = pytest.StashKey()

@@ -24,7 +24,7 @@ from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import SWEEPS
 
 if TYPE_CHECKING:
-    from mfubench.plugin.measure_case import MeasureCase
+    from mfubench.plugin.fixture import MeasureCase
     from mfubench.suite.session import BenchSession
 
 QUESTION_FILES = (
@@ -179,7 +179,7 @@ class SuiteRun:
 
     def measure_case(self, benchmark: Any, node: pytest.Item) -> MeasureCase:
         """The fixture of one test."""
-        from mfubench.plugin.measure_case import MeasureCase
+        from mfubench.plugin.fixture import MeasureCase
 
         case = MeasureCase(self.session, benchmark, node.nodeid, gate=marked_limits(node))
         self._cases.append(case)

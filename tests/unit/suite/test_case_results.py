@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mfubench.pairs.process import WorkerError
 
 from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.pairs.side import SideError
 from mfubench.results.case_id import CaseId
 from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded, CaseResult
@@ -58,7 +58,7 @@ def test_a_case_that_ends_well_has_its_rounds(session: BenchSession) -> None:
     [
         (CaseEnded(Outcome.UNSUPPORTED, "no such kernel"), Outcome.UNSUPPORTED, "no such kernel"),
         (CaseEnded(Outcome.INVALID, "too fast"), Outcome.INVALID, "too fast"),
-        (WorkerError(Outcome.ERROR, "it died"), Outcome.ERROR, "it died"),
+        (SideError(Outcome.ERROR, "it died"), Outcome.ERROR, "it died"),
         (MemoryError(), Outcome.OUT_OF_MEMORY, "MemoryError"),
     ],
 )
