@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 STORAGE_DEFAULT = "file://./.benchmarks"
 """pytest-benchmark's own default: any other value was chosen by the user and is left alone."""
 
+BENCHMARKS_PACKAGE = "mfubench_benchmarks"
+
 QUESTION_FILES = (
     "test_ceilings",
     "test_train_step",
@@ -47,20 +50,40 @@ TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
 
 
 def measures(config: pytest.Config) -> bool:
-    """Whether this pytest run is to measure: it was given a path under `benchmarks`.
+    """Whether this pytest run is to measure: it was given a path under `benchmarks`, or our own
+    benchmarks by the name of their package.
 
     Plain `pytest` proves things right and times nothing.
     """
     if hasattr(config, "workerinput"):
         return False
     folder = config.rootpath / "benchmarks"
-    return any(path == folder or folder in path.parents for path in named_paths(config))
+    return any(
+        _installed_benchmark(config, name) or folder in (path, *path.parents)
+        for name, path in _named(config)
+    )
 
 
 def named_paths(config: pytest.Config) -> set[Path]:
     """The files and folders named on the command line, without what follows `::`."""
-    base = config.invocation_params.dir
-    return {(base / str(argument).split("::")[0]).resolve() for argument in config.args}
+    return {_installed_benchmark(config, name) or path for name, path in _named(config)}
+
+
+def _named(config: pytest.Config) -> list[tuple[str, Path]]:
+    """Each argument without what follows `::`, and the path that it is if it is one."""
+    names = [str(argument).split("::")[0] for argument in config.args]
+    return [(name, (config.invocation_params.dir / name).resolve()) for name in names]
+
+
+def _installed_benchmark(config: pytest.Config, name: str) -> Path | None:
+    """Where our package of benchmarks, or a module in it, lies; None for every other argument."""
+    if not config.option.pyargs or name.split(".", maxsplit=1)[0] != BENCHMARKS_PACKAGE:
+        return None
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None  # pytest refuses the argument itself
+    path = Path(spec.origin).resolve()
+    return path.parent if path.name == "__init__.py" else path
 
 
 class SuiteRun:

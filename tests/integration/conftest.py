@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas  # noqa: F401
 import pytest
-import torch
-import torch._dynamo
 
 import mfubench.report.write
 
@@ -19,9 +16,7 @@ import mfubench.report.write
 import mfubench.show.page
 import mfubench.show.table
 import mfubench.suite.runner  # noqa: F401
-from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
-from mfubench.hardware.cpu import usable_cores
-from mfubench.hardware.fingerprint import fingerprint
+from tests.stored_ceiling import store_ceiling
 
 TINY_CASES = """
 import pytest
@@ -60,25 +55,6 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Calla
         return pytester.path
 
     return write
-
-
-def store_ceiling(results: Path, flops_per_s: float) -> None:
-    threads = max(1, min(torch.get_num_threads(), int(usable_cores().count)))
-    cache = CeilingCache(results / fingerprint().id / "ceilings.json")
-    for dtype in ("float32", "bfloat16", "float16"):
-        cache.put(
-            StoredCeiling(
-                kind="gemm",
-                device="cpu",
-                dtype=dtype,
-                threads=threads,
-                torch_version=torch.__version__,
-                rate_per_s=flops_per_s,
-                noise_ratio=0.01,
-                measured_at_s=time.time(),
-            ),
-            max_age_s=0,
-        )
 
 
 @pytest.fixture
