@@ -46,7 +46,7 @@ class CaseRecord:
 
     case_id: str
     question: str
-    """ceiling, train-step, train-loop, harness, breakdown, breakdown-loop, knob or claim."""
+    """ceiling, train-step, train-loop, harness, breakdown, breakdown-loop, knob, claim, planted."""
     device: str
     dtype: str | None = None
     preset: str | None = None

@@ -12,7 +12,7 @@ from mfubench.claims.show.text import claims_table
 from mfubench.knobs.text import compile_charges, knob_table, time_sources
 from mfubench.show.account import breakdown_sentences, breakdown_table, breakdown_title
 from mfubench.show.answer import answers, compile_times
-from mfubench.show.case_line import Info, ceiling_rate, harness_ratio
+from mfubench.show.case_line import Info, ceiling_rate, harness_ratio, planted_line
 from mfubench.show.console import WIDTH, as_text, plain_table, wrapped
 from mfubench.show.units import UNKNOWN, format_bytes, format_share, format_si
 
@@ -38,9 +38,9 @@ def _parts(infos: Sequence[Info]) -> list[RenderableType]:
         parts.append(_ceiling_table(ceilings))
     if training:
         parts.append(_training_table(training))
-    for info in ok:
-        if info["question"] == "harness":
-            parts.append(Text(f"harness: {harness_ratio(info)}\n"))
+    parts += [Text(f"harness: {harness_ratio(i)}\n") for i in ok if i["question"] == "harness"]
+    planted = [i for i in ok if i["question"] == "planted"]
+    parts += [Text(f"{i['planted']['name']}: {planted_line(i)}\n") for i in planted]
     for info in ok:
         if "breakdown" in info:
             parts.append(breakdown_table(info["breakdown"], breakdown_title(info)))

@@ -43,6 +43,7 @@ QUESTION_FILES = (
     "test_breakdown",
     "test_knobs",
     "test_claims",
+    "test_planted_costs",
 )
 """The order in which questions are asked."""
 
