@@ -92,6 +92,11 @@ class SuiteRun:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        if getattr(config.option, "dist", "no") != "no":
+            raise pytest.UsageError(
+                "benchmarks run one at a time: two at once would be each other's noise. Leave out "
+                "-n, or give -n 0."
+            )
         self.options = read_options(config)
         self.fingerprint = fingerprint()
         self.machine_dir = self.options.results_dir / self.fingerprint.id

@@ -7,16 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas  # noqa: F401
 import pytest
 
-import mfubench.report.write
-
-# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
-import mfubench.show.page
-import mfubench.show.table
-import mfubench.suite.runner  # noqa: F401
-from tests.stored_ceiling import store_ceiling
+from tests.inner_runs import shorten, store_ceiling
 
 TINY_CASES = """
 import pytest
@@ -58,11 +51,15 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Calla
 
 
 @pytest.fixture
-def bench(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
-    """Run `pytest benchmarks/ --sweep smoke …` in this process (torch is loaded already).
+def bench(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pytest.RunResult]:
+    """Run `pytest benchmarks/ --sweep smoke …` in this process (torch is loaded already), each case
+    for an instant: what comes of it is looked at, not how long it took.
 
     In float32 unless told otherwise: some CPUs have instructions for bfloat16, and would add cases.
     """
+    shorten(monkeypatch)
 
     def run(*arguments: str) -> pytest.RunResult:
         chosen = any(argument.startswith("--dtypes") for argument in arguments)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stored_ceiling import store_ceiling
+from tests.inner_runs import store_ceiling
 from tests.unit.docs.pages import ROOT, fenced, page
 from tests.unit.explain.printed_by_train_py import header, iterations
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pandas  # noqa: F401
 import pytest
 import torch
-import torch._dynamo
 from mfubench_model.dispatch_count import count_dispatched_flops
 
-# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
-import mfubench.show.table
-import mfubench.suite.runner  # noqa: F401
 from mfubench.analysis.account import PROFILED_BARS
 from mfubench.results.schema import problems
-from tests.stored_ceiling import store_ceiling
+from tests.inner_runs import shorten, store_ceiling
 from tests.unit.docs.pages import fenced, first_codes, page, section
 
 EXTENDING = page("docs/extending.md")
@@ -26,8 +21,9 @@ PLUGIN = next(block for block in fenced(EXTENDING, "python") if "pytest_plugins"
 
 
 @pytest.fixture
-def saved(pytester: pytest.Pytester) -> dict[str, Any]:
+def saved(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The result of running the example in a project of its own, as the page says."""
+    shorten(monkeypatch)
     pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = ['tests']\n")
     pytester.makeconftest(PLUGIN)
     file = pytester.path / EXAMPLE.partition("\n")[0].removeprefix("# ")
