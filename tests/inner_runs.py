@@ -12,7 +12,9 @@ import torch
 import torch._dynamo
 
 # pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
+import mfubench.report.build
 import mfubench.report.write
+import mfubench.results.schema
 import mfubench.show.page
 import mfubench.show.table
 import mfubench.suite.runner  # noqa: F401
