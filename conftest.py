@@ -32,7 +32,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     The options are set here and not in pyproject.toml, where a benchmark run would meet them, with
     or without the plugins that they belong to.
     """
-    if config.args_source != pytest.Config.ArgsSource.TESTPATHS:
+    is_worker = hasattr(config, "workerinput")  # it would start workers of its own
+    if is_worker or config.args_source != pytest.Config.ArgsSource.TESTPATHS:
         return
     option = config.option
     if getattr(option, "numprocesses", 0) is None and not option.collectonly:
