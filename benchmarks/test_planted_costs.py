@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from mfubench.results.record import CaseRecord, Outcome, case_id
+from mfubench.results.record import CaseRecord, Outcome, PlantedCost, case_id
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
 
@@ -57,6 +58,6 @@ def test_planted_cost(measure_case: CaseRunner, name: str) -> None:
                 "the machine; run this case again",
             )
         record.step_s = planted.pop("step_s")
-        record.extra["planted"] = planted
+        record.planted = msgspec.convert(planted, PlantedCost)
 
     measure_case.answer(record, look)

@@ -13,10 +13,10 @@ import torch._dynamo
 
 # pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
 import mfubench.report.build
+import mfubench.report.table
 import mfubench.report.write
 import mfubench.results.schema
 import mfubench.show.page
-import mfubench.show.table
 import mfubench.suite.runner  # noqa: F401
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.cpu import usable_cores
