@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 
 import pytest
 
 from mfubench.analysis import account as accounts
 from mfubench.analysis.account import Account, ComponentCost, Operator, build_account
-from mfubench.measure import ablation, bandwidth, gemms, profiling
-from mfubench.measure.profiling import Profile
-from mfubench.results.record import CaseRecord
-from mfubench.results.schema import schema
+from mfubench.measure import ablation
 from mfubench.show.account import LABELS
-from mfubench.suite import breakdown
-from tests.unit.docs.pages import ROOT, fenced, first_codes, page, rows, section
+from tests.unit.docs.pages import fenced, first_codes, page, rows, section
 
 BREAKDOWN = page("docs/breakdown.md")
 RESULTS = page("docs/results.md")
@@ -52,11 +47,6 @@ def account() -> Account:
     )
 
 
-def words(text: str) -> str:
-    """The text on one line, without emphasis."""
-    return " ".join(text.replace("*", "").split())
-
-
 def test_every_bar_is_documented_in_its_order_and_no_other(account: Account) -> None:
     assert first_codes(BARS) == [bar.name for bar in account.bars]
 
@@ -74,61 +64,6 @@ def test_every_group_is_documented(account: Account) -> None:
 def test_what_can_be_taken_out_is_documented() -> None:
     checked = [*ablation.STEP_ABLATIONS, *ablation.LOOP_ABLATIONS]
     assert first_codes(section(BREAKDOWN, "## Ablation")) == checked == list(ablation.ABLATED)
-
-
-def test_every_key_of_a_bar_and_of_an_operator_is_documented_and_no_other(
-    account: Account,
-) -> None:
-    documented = first_codes(section(RESULTS, "## A breakdown"))
-    bar_keys = list(account.as_data()[0])
-    assert documented == bar_keys + [field.name for field in fields(Operator)]
-    item = schema()["$defs"]["case"]["properties"]["breakdown"]["items"]
-    assert set(item["required"]) == set(item["properties"]) == set(bar_keys)
-
-
-def test_every_field_that_an_account_leaves_is_documented(account: Account) -> None:
-    record = CaseRecord(case_id="breakdown/x", question="breakdown", device="cpu")
-    profile = Profile(
-        step_s=0.03,
-        op_times=[],
-        python_s={},
-        counts={},
-        profiled_s=0.04,
-        event_cost_s=1e-6,
-        events_per_step=100.0,
-        by_module=True,
-    )
-    breakdown.keep(record, account, profile, scale=1.0)
-    documented = first_codes(section(RESULTS, "## Fields of one question"))
-    assert [name for name in record.extra if name not in documented] == []
-
-
-def test_every_breakdown_field_in_the_code_is_documented_and_no_other() -> None:
-    sources = [ROOT / "mfubench" / "suite" / "breakdown.py", *(ROOT / "mfubench").glob("report/*")]
-    code = "".join(path.read_text(encoding="utf-8") for path in sources if path.suffix == ".py")
-    named = set(re.findall(r'"(breakdown(?:_\w+)?)"', code))
-    documented = first_codes(section(RESULTS, "## Fields of one question"))
-    assert {name for name in documented if name.startswith("breakdown")} == named
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        f"differ by more than {breakdown.SAME_SPEED - 1:.0%}",
-        f"at most {accounts.AGREE_RATIO:.0%} of the bar or {accounts.AGREE_SHARE_OF_STEP:.0%} of",
-        f"{profiling.BLOCKS} blocks follow, each of {profiling.PLAIN_STEPS} plain steps",
-        f"{profiling.PROFILED_STEPS} profiled ones and {profiling.PLAIN_STEPS} plain ones",
-        f"median of {gemms.ROUNDS} rounds of about {gemms.ROUND_S * 1e3:.0f} ms",
-        f"from {bandwidth.SIZES_BYTES[0] // 2**10} KiB to {bandwidth.SIZES_BYTES[-1] // 2**20} MiB",
-        *(f"`{option}`" for option in breakdown.COMPILE_OPTIONS),
-    ],
-)
-def test_the_numbers_of_the_method_are_those_of_the_code(said: str) -> None:
-    assert said.replace("%", " %") in words(BREAKDOWN)
-
-
-def test_the_number_of_kept_operators_is_as_the_results_say() -> None:
-    assert f"{breakdown.KEPT_OPERATORS} at most" in RESULTS
 
 
 def test_the_example_adds_up() -> None:

@@ -7,16 +7,13 @@ import re
 import pytest
 
 from mfubench.analysis.effect import WORTH_RATIO
-from mfubench.claims.measure import bench as claim_bench
 from mfubench.claims.measure.ask import CLAIMS, Claim
 from mfubench.claims.rules import machines as claims_of_machines
 from mfubench.claims.rules import verdicts as claims
 from mfubench.claims.rules.verdicts import VERDICTS
-from mfubench.results.schema import schema
-from tests.unit.docs.pages import first_codes, page, rows, section
+from tests.unit.docs.pages import page, rows, section
 
 CLAIMS_PAGE = page("docs/claims.md")
-RESULTS = page("docs/results.md")
 RULES = rows(section(CLAIMS_PAGE, "## The claims and their rules"))
 MEASURED = rows(section(CLAIMS_PAGE, "## Measured on one machine"))
 
@@ -60,14 +57,3 @@ def test_what_was_measured_ends_in_a_verdict() -> None:
 def test_a_rule_has_the_threshold_of_its_judge(claim_id: str, said: str) -> None:
     (claim,) = (claim for claim in CLAIMS if claim.id == claim_id)
     assert said.replace("%", " %") in claim.rule
-
-
-def test_the_numbers_of_the_method_are_those_of_the_code() -> None:
-    text = " ".join(section(CLAIMS_PAGE, "## How they are measured").split())
-    assert f"{claim_bench.BUILDS} times, for {claim_bench.TURNS_PER_BUILD} turns each" in text
-    assert f"one iteration in {claim_bench.TRAINED_ONE_IN}" in text
-
-
-def test_every_key_of_a_claim_is_documented_and_no_other() -> None:
-    keys = schema()["$defs"]["case"]["properties"]["claim"]["required"]
-    assert first_codes(section(RESULTS, "## A claim")) == keys
