@@ -18,7 +18,7 @@ from mfubench.hardware.devices import CpuDevice, CudaDevice, Device, MpsDevice, 
 from mfubench.hardware.pci import PciDevice
 from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded
-from tests.unit.hardware.test_accelerators import FakeCuda, cuda
+from tests.unit.hardware.fake_cuda import FakeCuda, cuda
 
 EFFECT: dict[str, Any] = {
     "ratio": 1.05,
