@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mfubench.results.record import CaseRecord, Outcome, PlantedCost, case_id
+from mfubench.plugin.measure_case import MeasureCase
+from mfubench.results.record import CaseRecord, Outcome, PlantedCost
 from mfubench.suite.outcomes import CaseEnded
-from mfubench.suite.runner import CaseRunner
 
 from .planted_costs import PLANTS, PRESET
 
@@ -24,17 +24,15 @@ and then, or only with the profiler's events between its blocks, has two duratio
 
 @pytest.mark.mfubench(from_sweep="full")
 @pytest.mark.parametrize("name", PLANTS, ids=lambda name: name.replace(" ", "-"))
-def test_planted_cost(measure_case: CaseRunner, name: str) -> None:
+def test_planted_cost(measure_case: MeasureCase, name: str) -> None:
     """The planted seconds, and how many of them the breakdown finds in the bar that is right."""
-    size = PLANTS[name].batch_size
-    setting = case_id("planted", device="cpu", dtype="float32", batch_size=size, compile=False)
     record = CaseRecord(
-        case_id=f"{setting}/{name.replace(' ', '-')}",
+        case_id=f"planted/{name.replace(' ', '-')}",
         question="planted",
         preset=PRESET.name,
         device="cpu",
         dtype="float32",
-        batch_size=size,
+        batch_size=PLANTS[name].batch_size,
         block_size=PRESET.config.block_size,
         compile=False,
         threads=1,
@@ -60,4 +58,4 @@ def test_planted_cost(measure_case: CaseRunner, name: str) -> None:
         record.step_s = planted.pop("step_s")
         record.planted = msgspec.convert(planted, PlantedCost)
 
-    measure_case.answer(record, look)
+    measure_case.conclude(measure_case.runner.answer(record, look))

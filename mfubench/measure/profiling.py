@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from torch.profiler import record_function
 
-from mfubench.analysis.account import Operator
 from mfubench.measure import components, events
 from mfubench.measure.events import OpTime, StepTree, walk
 from mfubench.measure.profiler_events import (
@@ -20,6 +19,7 @@ from mfubench.measure.profiler_events import (
     learn_modules,
 )
 from mfubench.measure.train_step import TrainStep
+from mfubench.results.bars import Operator
 from mfubench.timing import time_s
 
 PROFILED_STEPS = 3
