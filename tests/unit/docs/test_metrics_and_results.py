@@ -9,11 +9,11 @@ import pytest
 from mfubench_model.config import GPTConfig
 from mfubench_model.conventions import CONVENTIONS
 
-from mfubench.analysis.rates import RATES
-from mfubench.results.bars import Bar, OperatorTime
+from mfubench.results.bars import Bar, Operator
 from mfubench.results.frame import STATS
 from mfubench.results.record import (
     ALWAYS,
+    RATES,
     SCHEMA_VERSION,
     SOMETIMES,
     ClaimResult,
@@ -29,7 +29,7 @@ RESULTS = page("docs/results.md")
 METRICS = page("docs/metrics.md")
 GPT2 = GPTConfig(bias=False)
 OBJECTS = {
-    "## A breakdown": (*Bar.__struct_fields__, *OperatorTime.__struct_fields__),
+    "## A breakdown": (*Bar.__struct_fields__, *Operator.__struct_fields__),
     "## A knob": KnobResult.__struct_fields__,
     "## A claim": ClaimResult.__struct_fields__,
     "## A planted cost": PlantedCost.__struct_fields__,
