@@ -28,7 +28,7 @@ from mfubench.hardware.devices import CpuDevice
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.loop_bars import touch_memory
 from mfubench.measure.profiler_events import event_cost
-from mfubench.measure.profiling import PhasedStep, StepProfiler, operators
+from mfubench.measure.profiling import StepProfiler, operators, phased
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch
@@ -257,7 +257,7 @@ class QuietBars:
 
     def __init__(self, step: TrainStep, cost_s: float) -> None:
         self._step = step
-        self._profiler = StepProfiler(step, PhasedStep(step), event_cost_s=cost_s)
+        self._profiler = StepProfiler(step, phased(step), event_cost_s=cost_s)
         self._turns: list[Counter[str]] = []
 
     def turn(self) -> None:
