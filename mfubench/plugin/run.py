@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mfubench.plugin.fixture import MeasureCase
     from mfubench.suite.session import BenchSession
 
+BENCHMARKS_PACKAGE = "mfubench_benchmarks"
+
 QUESTION_FILES = (
     "test_ceilings",
     "test_train_step",
@@ -35,6 +38,7 @@ QUESTION_FILES = (
     "test_breakdown",
     "test_knobs",
     "test_claims",
+    "test_planted_costs",
 )
 """The order in which questions are asked; files of the user's own come last."""
 
@@ -42,20 +46,40 @@ TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
 
 
 def measures(config: pytest.Config) -> bool:
-    """Whether this pytest run is to measure: it was given a path under `benchmarks`.
+    """Whether this pytest run is to measure: it was given a path under `benchmarks`, or our own
+    benchmarks by the name of their package.
 
     Plain `pytest` proves things right and times nothing.
     """
     if hasattr(config, "workerinput"):
         return False
     folder = config.rootpath / "benchmarks"
-    return any(path == folder or folder in path.parents for path in named_paths(config))
+    return any(
+        _installed_benchmark(config, name) or folder in (path, *path.parents)
+        for name, path in _named(config)
+    )
 
 
 def named_paths(config: pytest.Config) -> set[Path]:
     """The files and folders named on the command line, without what follows `::`."""
-    base = config.invocation_params.dir
-    return {(base / str(argument).split("::")[0]).resolve() for argument in config.args}
+    return {_installed_benchmark(config, name) or path for name, path in _named(config)}
+
+
+def _named(config: pytest.Config) -> list[tuple[str, Path]]:
+    """Each argument without what follows `::`, and the path that it is if it is one."""
+    names = [str(argument).split("::")[0] for argument in config.args]
+    return [(name, (config.invocation_params.dir / name).resolve()) for name in names]
+
+
+def _installed_benchmark(config: pytest.Config, name: str) -> Path | None:
+    """Where our package of benchmarks, or a module in it, lies; None for every other argument."""
+    if not config.option.pyargs or name.split(".", maxsplit=1)[0] != BENCHMARKS_PACKAGE:
+        return None
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None  # pytest refuses the argument itself
+    path = Path(spec.origin).resolve()
+    return path.parent if path.name == "__init__.py" else path
 
 
 class SuiteRun:
@@ -63,6 +87,11 @@ class SuiteRun:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        if getattr(config.option, "dist", "no") != "no":
+            raise pytest.UsageError(
+                "benchmarks run one at a time: two at once would be each other's noise. Leave out "
+                "-n, or give -n 0."
+            )
         self.options = read_options(config)
         self.fingerprint = fingerprint()
         self.machine_dir = self.options.results_dir / self.fingerprint.id

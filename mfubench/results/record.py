@@ -35,6 +35,7 @@ Question = Literal[
     "breakdown-loop",
     "knob",
     "claim",
+    "planted",
 ]
 TRAINING = ("train-step", "train-loop")
 """Questions whose answer is the time of a training step."""
@@ -139,6 +140,24 @@ class ClaimResult(Struct, kw_only=True):
     unit: str | None
     low: float | None
     high: float | None
+
+
+class PlantedCost(Struct, kw_only=True):
+    """A cost that was planted in a step, and what the breakdown found of it."""
+
+    name: Text
+    bar: Text
+    """The bar that it belongs to."""
+    looks: Count
+    """Profiled turns of the step with the cost and of the one without."""
+    planted_s: float
+    """What the step takes longer."""
+    found_s: float
+    """What its bar takes longer."""
+    found_ratio: float
+    elsewhere: Text
+    """The bar among the others that changed most, by `elsewhere_s`."""
+    elsewhere_s: float
 
 
 class TriedShape(Struct, kw_only=True):
@@ -252,6 +271,7 @@ class CaseRecord(Struct, kw_only=True):
 
     knob: KnobResult | None = None
     claim: ClaimResult | None = None
+    planted: PlantedCost | None = None
 
     extra: dict[str, Any] = {}
     """Fields that are not declared here: of a newer version, or of a user's own question."""

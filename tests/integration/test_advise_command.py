@@ -18,7 +18,7 @@ from mfubench.pairs import pairing
 from mfubench.results import document
 from mfubench.results.schema import problems
 from tests.one_sentence import assert_refused
-from tests.unit.advise.test_advise import MadeUpBench, speed_of
+from tests.unit.advise.made_up_bench import MadeUpBench, speed_of
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mfubench.gate.measure.pairs import PairBench
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.pairs import machine_lock
 from mfubench.results.schema import problems
-from tests.unit.gate.test_gate import measured, repository
+from tests.unit.gate.made_up_pairs import measured, repository
 from tests.unit.report.example_results import case, reference
 
 CASES = ["gate", "--cases", "b12-eager", "--results-dir", "kept"]

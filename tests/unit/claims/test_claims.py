@@ -32,7 +32,7 @@ from mfubench.suite.progress import Progress
 from mfubench.suite.session import BenchSession
 from mfubench.suite.single import StreamScreen
 from mfubench.suite.sweep import SweepOptions
-from tests.unit.hardware.test_accelerators import FakeCuda, cuda
+from tests.unit.hardware.fake_cuda import FakeCuda, cuda
 
 EFFECT: dict[str, Any] = {
     "ratio": 1.05,
