@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
 from mfubench.plugin.measure_case import MeasureCase
+
 from mfubench.results.record import CaseRecord, Outcome, PlantedCost
 from mfubench.suite.outcomes import CaseEnded
 
