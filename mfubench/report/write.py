@@ -52,7 +52,7 @@ NAMED = 10
 
 def gather(sources: Sequence[str | Path]) -> Collection:
     """The collection behind a report; raises ReportError where there is nothing to show."""
-    from mfubench.bodies import BODIES
+    from mfubench.report.bodies import BODIES
 
     try:
         collection = collect(sources, BODIES)

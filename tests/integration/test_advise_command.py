@@ -10,7 +10,7 @@ import pytest
 
 from mfubench.advise import search as advise
 from mfubench.advise.learning import Curve
-from mfubench.bodies import BODIES
+from mfubench.report.bodies import BODIES
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.knobs import bench as knob_bench

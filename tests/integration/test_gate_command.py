@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mfubench.bodies import BODIES
+from mfubench.report.bodies import BODIES
 from mfubench.cli import main
 from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.pairs import PairBench

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from mfubench.arguments import UserError
-from mfubench.gate.command.run import open_journal
+from mfubench.gate.command.setup import open_journal
 from mfubench.gate.measure import variants
 from mfubench.gate.measure.cases import CaseChoiceError, GateCase, chosen, gate_cases
 from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench

@@ -12,7 +12,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from mfubench.bodies import BODIES
+from mfubench.report.bodies import BODIES
 from mfubench.cli import main
 from mfubench.results.folder import DOCUMENTS
 from mfubench.results.read import ResultError, document_in, read_document
