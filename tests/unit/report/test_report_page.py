@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfubench.report.bodies import BODIES
 from mfubench.report.answer import answers
+from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results.collection import collect
 from mfubench.results.record import CaseRecord
