@@ -12,7 +12,9 @@ import msgspec
 import pytest
 from mfubench.plugin.measure_case import MeasureCase
 
-from mfubench.results.record import CaseRecord, Outcome, PlantedCost
+from mfubench.results.answers import PlantedCost
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded
 
 from .planted_costs import PLANTS, PRESET

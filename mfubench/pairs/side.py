@@ -23,7 +23,7 @@ from typing import IO, Any, Self
 import psutil
 
 from mfubench.pairs.child import ADDRESS, KEY, Answer, Request
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 
 START_TIMEOUT_S = 120.0
 TIMEOUT_S = 300.0

@@ -19,7 +19,7 @@ from mfubench.plugin.result import machine_info, our_part
 from mfubench.plugin.screen import PytestScreen
 from mfubench.plugin.storage import RunStorage, short_path
 from mfubench.results.journal import left_behind
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 from mfubench.show.units import format_duration
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import SWEEPS

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from mfubench.claims.show.text import claim_line
 from mfubench.knobs.text import knob_line
-from mfubench.results.record import CaseRecord, Outcome, known
+from mfubench.results.outcomes import Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.units import format_duration, format_share, format_si
 
 

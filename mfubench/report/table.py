@@ -12,7 +12,8 @@ from mfubench.claims.show.text import claims_table
 from mfubench.knobs.text import compile_charges, knob_table, time_sources
 from mfubench.report.answer import answers, compile_times
 from mfubench.report.case_line import ceiling_rate, harness_ratio, planted_line
-from mfubench.results.record import CaseRecord, Outcome, known
+from mfubench.results.outcomes import Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_sentences, breakdown_table, breakdown_title
 from mfubench.show.console import WIDTH, as_text, plain_table, wrapped
 from mfubench.show.units import UNKNOWN, format_bytes, format_share, format_si

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfubench.results.collection import Collection, collect
+from mfubench.results.collect import collect
+from mfubench.results.collection import Collection
 
 if TYPE_CHECKING:
     from mfubench.show.blocks import Report

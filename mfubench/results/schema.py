@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from mfubench.results.outcomes import SCHEMA_VERSION
 from mfubench.results.read import (
     ResultError,
     converted,
@@ -16,7 +17,7 @@ from mfubench.results.read import (
     kind_in,
     refuse_version_of,
 )
-from mfubench.results.record import SCHEMA_VERSION, CaseRecord
+from mfubench.results.record import CaseRecord
 from mfubench.results.run import DocumentHeader, Run
 
 MAX_PROBLEMS = 20

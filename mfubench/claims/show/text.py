@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from mfubench.results.record import CaseRecord, known
+from mfubench.results.outcomes import known
+from mfubench.results.record import CaseRecord
 from mfubench.show.console import plain_table
 from mfubench.show.units import format_duration, format_share, format_si
 

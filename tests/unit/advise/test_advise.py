@@ -19,7 +19,7 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs import pairing
 from mfubench.pairs.loop_side import LoopSide
 from mfubench.pairs.side import SideError
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 from tests.unit.advise.made_up_bench import STEP_S, MadeUpBench, speed_of
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mfubench.analysis import rates
 from mfubench.analysis.paired import paired_ratio
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 
 positive = st.floats(1e-6, 1e15, allow_nan=False)
 

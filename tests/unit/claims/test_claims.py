@@ -26,7 +26,8 @@ from mfubench.hardware.ceiling_cache import StoredCeiling
 from mfubench.hardware.devices import CpuDevice, CudaDevice, Device, MpsDevice, XpuDevice
 from mfubench.hardware.pci import PciDevice
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.progress import Progress
 from mfubench.suite.session import BenchSession

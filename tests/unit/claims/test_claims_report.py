@@ -8,7 +8,8 @@ import pytest
 
 from mfubench.report.case_line import case_line
 from mfubench.report.table import render
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 
 
 def info(claim_id: str, outcome: Outcome = Outcome.OK, **claim: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 import mfubench
 from mfubench.cli import main
 from mfubench.report.build import build_report
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from mfubench.show.markdown import MOST_BYTES, as_markdown
 from mfubench.show.pictures import standalone_svg
 from tests.unit.report.example_results import case, fill, nights, reference, save

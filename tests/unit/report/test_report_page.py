@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mfubench.report.answer import answers
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_sentences
 from mfubench.show.blocks import Figure, Prose, Report, Table

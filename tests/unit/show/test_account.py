@@ -16,7 +16,8 @@ from mfubench.analysis.account import (
     with_ablations,
 )
 from mfubench.results.bars import Bar, Operator
-from mfubench.results.record import CaseRecord, Outcome, known
+from mfubench.results.outcomes import Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.account import (
     LABELS,
     breakdown_sentences,

@@ -8,7 +8,8 @@ import pytest
 
 from mfubench.report.answer import answers
 from mfubench.report.table import render
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite import progress as progress_module
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import PLANS

@@ -12,7 +12,8 @@ import pytest
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.pairs.side import SideError
 from mfubench.results.case_id import CaseId
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.progress import Progress
 from mfubench.suite.runner import CaseRunner
