@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from mfubench import __version__
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.plugin.gate_option import GateOption, marked_limits
+from mfubench.plugin.named import named_paths
 from mfubench.plugin.options import read_options, report_path
 from mfubench.plugin.result import machine_info, our_part
 from mfubench.plugin.screen import PytestScreen
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from mfubench.plugin.fixture import MeasureCase
     from mfubench.suite.session import BenchSession
 
-BENCHMARKS_PACKAGE = "mfubench_benchmarks"
-
 QUESTION_FILES = (
     "test_ceilings",
     "test_train_step",
@@ -43,43 +41,6 @@ QUESTION_FILES = (
 """The order in which questions are asked; files of the user's own come last."""
 
 TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
-
-
-def measures(config: pytest.Config) -> bool:
-    """Whether this pytest run is to measure: it was given a path under `benchmarks`, or our own
-    benchmarks by the name of their package.
-
-    Plain `pytest` proves things right and times nothing.
-    """
-    if hasattr(config, "workerinput"):
-        return False
-    folder = config.rootpath / "benchmarks"
-    return any(
-        _installed_benchmark(config, name) or folder in (path, *path.parents)
-        for name, path in _named(config)
-    )
-
-
-def named_paths(config: pytest.Config) -> set[Path]:
-    """The files and folders named on the command line, without what follows `::`."""
-    return {_installed_benchmark(config, name) or path for name, path in _named(config)}
-
-
-def _named(config: pytest.Config) -> list[tuple[str, Path]]:
-    """Each argument without what follows `::`, and the path that it is if it is one."""
-    names = [str(argument).split("::")[0] for argument in config.args]
-    return [(name, (config.invocation_params.dir / name).resolve()) for name in names]
-
-
-def _installed_benchmark(config: pytest.Config, name: str) -> Path | None:
-    """Where our package of benchmarks, or a module in it, lies; None for every other argument."""
-    if not config.option.pyargs or name.split(".", maxsplit=1)[0] != BENCHMARKS_PACKAGE:
-        return None
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        return None  # pytest refuses the argument itself
-    path = Path(spec.origin).resolve()
-    return path.parent if path.name == "__init__.py" else path
 
 
 class SuiteRun:
