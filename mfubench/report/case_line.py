@@ -64,6 +64,7 @@ def harness_ratio(record: CaseRecord) -> str:
 def planted_line(record: CaseRecord) -> str:
     """What the breakdown found of a planted cost.
 
+    >>> from mfubench.results.answers import PlantedCost
     >>> planted_line(CaseRecord(case_id="x", question="planted", device="cpu", planted=PlantedCost(
     ...     name="needless clones", bar="copies", looks=12, planted_s=1e-3, found_s=9.6e-4,
     ...     found_ratio=0.96, elsewhere="gemm", elsewhere_s=2e-5)))

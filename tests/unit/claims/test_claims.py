@@ -135,11 +135,8 @@ class FakeBench(ClaimBench):
 
     def breakdown(self, device: str, dtype: str, *, loop: bool) -> CaseRecord:
         record = CaseRecord(case_id="x", question="breakdown", device=device)
-        record.extra = {
-            "breakdown_groups": GROUPS,
-            "breakdown_step_s": 0.0404,
-            "breakdown_unexplained": 0.0,
-        }
+        record.breakdown_groups = dict(GROUPS)
+        record.breakdown_step_s, record.breakdown_unexplained = 0.0404, 0.0
         return record
 
     def given_loops(self) -> list[OtherLoop]:
