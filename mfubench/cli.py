@@ -27,6 +27,7 @@ from mfubench.arguments import (
 from mfubench.gate.command import run as gate
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.script import command as script
 
 if TYPE_CHECKING:
     from mfubench.explain.device import NamedDevice
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
+        if arguments.command == "run":  # the script's signals and its end are its own
+            return script.run(arguments)
         with terminated_as_interrupted():
             status: int = arguments.run(arguments)
     except (UserError, ConfigError) as error:
@@ -116,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     breakdown.set_defaults(run=run_breakdown)
     advise.add_parser(commands)
     gate.add_parser(commands)
+    script.add_parser(commands)
 
     report = commands.add_parser("report", help="one page about stored runs, to read and to share")
     add_report_options(report)

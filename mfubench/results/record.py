@@ -46,7 +46,8 @@ class CaseRecord:
 
     case_id: str
     question: str
-    """ceiling, train-step, train-loop, harness, breakdown, breakdown-loop, knob or claim."""
+    """ceiling, train-step, train-loop, harness, breakdown, breakdown-loop, knob, claim or
+    script."""
     device: str
     dtype: str | None = None
     preset: str | None = None

@@ -16,7 +16,7 @@ from mfubench.show.case_line import Info, ceiling_rate, harness_ratio
 from mfubench.show.console import WIDTH, as_text, plain_table, wrapped
 from mfubench.show.units import UNKNOWN, format_bytes, format_share, format_si
 
-QUESTIONS = {"train-step": "train step", "train-loop": "train loop"}
+QUESTIONS = {"train-step": "train step", "train-loop": "train loop", "script": "training script"}
 
 
 def render(
@@ -98,13 +98,18 @@ def _training_table(training: Sequence[Info]) -> Table:
             "  " + info["case_id"].rsplit("/", 1)[-1],
             f"{info['step_s'] * 1e3:.2f}",
             format_share(info["step_spread_ratio"], digits=2),
-            f"{info['tokens_per_s']:,.0f}",
-            f"{info['achieved_flops_per_s'] / 1e9:,.1f}",
+            _thousands(info["tokens_per_s"], 1.0, 0),
+            _thousands(info["achieved_flops_per_s"], 1e9, 1),
             format_share(info["ceiling_utilisation"]),
             format_share(info["mfu"]),
             format_bytes(info["peak_memory_bytes"]),
         )
     return table
+
+
+def _thousands(value: float | None, unit: float, digits: int) -> str:
+    """A rate in its unit; a script may have no tokens, or no FLOPs that could be counted."""
+    return UNKNOWN if value is None else f"{value / unit:,.{digits}f}"
 
 
 def _outcome_table(others: Sequence[Info]) -> Table:
