@@ -57,7 +57,7 @@ def operator_flops(name: str, given: Arguments, out: Any) -> OperatorFlops | Non
 
 
 _HIDES_PRODUCTS = re.compile(
-    r"aten::(_fft_\w+|linalg_\w+|_linalg_\w+|_cdist_\w+|cholesky\w*|_cholesky\w*|triangular_solve|"
+    r"aten::(_fft_\w+|linalg_(?!vector_norm)\w+|_linalg_\w+|_cdist_\w+|cholesky\w*|_cholesky\w*|triangular_solve|"
     r"_trilinear|geqrf|ormqr|lu_\w+|_nested_tensor_\w+|_transformer_encoder_layer_fwd|"
     r"_native_multi_head_attention|_sparse_mm\w*|_sparse_addmm|_scaled_grouped_mm\w*|"
     r"_(flash|efficient)_attention_(forward|backward)|quantized_\w+)"
