@@ -1,5 +1,5 @@
-"""Ceilings for a script: from the cache, or measured in a process of their own, so that the script's
-random numbers, threads and memory stay as they are."""
+"""Ceilings for a script: from the cache, or measured in a process of their own, so that the
+script's random numbers, threads and memory stay as they are."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def cache_of(results_dir: Path) -> CeilingCache:
 
 
 def any_is_stored(results_dir: Path) -> bool:
-    """Whether a matrix multiplication of this torch was measured here in the last days. torch is not
-    imported for it."""
+    """Whether a matrix multiplication of this torch was measured here in the last days. torch is
+    not imported for it."""
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:

@@ -38,6 +38,11 @@ def add_parser(commands: Any) -> None:
         help="tokens of one step, where the embedding does not tell",
     )
     parser.add_argument(
+        "--breakdown",
+        action="store_true",
+        help="time the parts of a few steps and print where a step's time goes",
+    )
+    parser.add_argument(
         "--no-ceilings", action="store_true", help="without the share of the measured ceiling"
     )
     parser.add_argument(
@@ -74,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from mfubench.script.run import TrainingRun
 
-    run = TrainingRun(steps=arguments.steps, say=_say)
+    run = TrainingRun(steps=arguments.steps, breakdown=arguments.breakdown, say=_say)
     run.start()
     ending = run_target(target)
     if run.is_ours:

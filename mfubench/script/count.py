@@ -160,7 +160,7 @@ class _Modules:
             self._stack.pop()
 
     def current(self, phase: str) -> str:
-        """The module of the operator that runs: in backward, the one whose forward made the node."""
+        """The module of an operator: in backward, the one whose forward made its node."""
         if phase == BACKWARD:
             node = _in_graph()
             return self._of_node.get(node._sequence_nr(), "") if node is not None else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mfubench.results.record import CaseRecord, Outcome
 from mfubench.script import ceiling
+from mfubench.script.account import fill_breakdown
 from mfubench.script.record import build_record, fill_nanogpt, fill_shares, typical_count
 from mfubench.script.run import Found, TrainingRun
 from mfubench.script.save import save_run
@@ -38,6 +39,8 @@ def finish(
     if with_ceiling and results_dir is not None and device is not None:
         stored = _ceiling(record, device, results_dir, may_measure=may_measure)
     fill_shares(record, typical_count(found), device, stored)
+    if found.wants_phases:
+        fill_breakdown(record, found, typical_count(found))
     if variables is not None and record.outcome is Outcome.OK:
         fill_nanogpt(record, variables)
     notes = [text for text in (run.problem,) if text]

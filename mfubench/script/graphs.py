@@ -3,8 +3,12 @@ added whenever the compiled graph is called. Nothing runs twice, nothing runs in
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mfubench.script.tally import (
@@ -48,6 +52,7 @@ def count_at_compile_time() -> Callable[[], None]:
         compiled = original(gm, example_inputs, *args, **kwargs)
         if tally is not None:
             setattr(compiled, _COUNTED, tally)
+            _keep(compiled, tally)
         return compiled
 
     compile_fx._compile_fx_inner = compile_and_count
@@ -68,7 +73,7 @@ def watch_calls(called: Callable[[Tally | None, Callable[[], Any]], Any]) -> Cal
     original = graph_class.__call__
 
     def call_graph(self: Any, inputs: Any) -> Any:
-        return called(getattr(self, _COUNTED, None), lambda: original(self, inputs))
+        return called(_tally_of(self), lambda: original(self, inputs))
 
     graph_class.__call__ = call_graph
 
@@ -76,6 +81,36 @@ def watch_calls(called: Callable[[Tally | None, Callable[[], Any]], Any]) -> Cal
         graph_class.__call__ = original
 
     return restore
+
+
+def _tally_of(compiled: Any) -> Tally | None:
+    """The count of a graph compiled in this process, or kept when an earlier one compiled it: then
+    torch takes the graph from its cache, and nobody sees its operators."""
+    if not hasattr(compiled, _COUNTED):
+        tally = None
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            tally = Tally.from_json(json.loads(_kept_at(compiled).read_text(encoding="utf-8")))
+        with contextlib.suppress(AttributeError):
+            setattr(compiled, _COUNTED, tally)
+        return tally
+    found: Tally | None = getattr(compiled, _COUNTED)
+    return found
+
+
+def _keep(compiled: Any, tally: Tally) -> None:
+    """Beside torch's own cache, under the same key, and gone when that is cleared."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        path = _kept_at(compiled)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(tally.as_json()), encoding="utf-8")
+        partial.replace(path)
+
+
+def _kept_at(compiled: Any) -> Path:
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    return Path(cache_dir()) / "mfubench" / f"{compiled._fx_graph_cache_key}.json"
 
 
 def count_graph(gm: Any, *, is_backward: bool) -> Tally | None:

@@ -113,10 +113,12 @@ def _what_was_seen(
         seen["loader_wait_s"] = _middle([s.data_s for s in typical])
         seen["loader_batches"] = _middle([s.batches for s in typical])
         seen["backward_s"] = _middle([s.backward_s for s in typical])
-        seen["optimizer_s"] = None if rows.has_closure else _middle([s.optimizer_s for s in typical])
-        seen["evaluation_s"] = sum(s.evaluation_s for s in steps)
+        seen["optimizer_s"] = (
+            None if rows.has_closure else _middle([s.optimizer_s for s in typical])
+        )
+        seen["evaluation_total_s"] = sum(s.evaluation_s for s in steps)
         seen["evaluations"] = sum(s.evaluation_s > 0 for s in steps)
-        seen["checkpoint_s"] = sum(s.checkpoint_s for s in steps)
+        seen["checkpoint_total_s"] = sum(s.checkpoint_s for s in steps)
         seen["checkpoints"] = sum(s.checkpoint_s > 0 for s in steps)
         seen["loop_s"] = sum(s.seconds + s.evaluation_s + s.checkpoint_s for s in steps)
     return seen

@@ -13,12 +13,12 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mfubench.script.steps import COLUMNS, PARAMETER, Rows
+from mfubench.script.steps import PARAMETER, Rows
 
 LOSS_STEP = 10
 """The loss is kept at this step, as the suite's own cases keep it, or at the last before it."""
 PENDING_EVENTS = 64
-"""CUDA events that may wait to be read; older ones have long happened, so reading them is no wait."""
+"""CUDA events that may wait to be read; older ones have happened, so reading them is no wait."""
 NEVER = float("inf")
 
 clock_s = time.perf_counter
@@ -40,7 +40,7 @@ class Recorder:
         """torch's device of the first parameter that was stepped."""
         self.on_alarm: Callable[[int], None] = lambda which: None
         self.alarm: float = NEVER
-        """The number of the first optimizer's steps from which `on_alarm` is called at each step."""
+        """From this many steps of the first optimizer on, `on_alarm` is called at each step."""
         self.steps = 0
         self.backward_depth = 0
         self.creates_graph = False
@@ -75,6 +75,8 @@ class Recorder:
         """Before `Optimizer.step` does its work."""
         self.in_optimizer = True
         self._backwards_before = self.backwards
+        if self.phases is not None:
+            self.phases.enter("optimizer")
         self._step_since_s = clock_s()
 
     def optimizer_ended(self, optimizer: Any, *, inside_backward: bool) -> None:
@@ -84,6 +86,8 @@ class Recorder:
             self._optimizer_s += clock_s() - self._step_since_s
         else:
             self.rows.has_closure = True
+        if self.phases is not None:
+            self.phases.leave("optimizer")
         if inside_backward:
             self.rows.inside_backward = True
             self._in_backward.append(optimizer)
@@ -148,6 +152,8 @@ class Recorder:
 
     def backward_starts(self, roots: Sequence[Any]) -> None:
         """Before the outermost backward pass."""
+        if self.phases is not None:
+            self.phases.enter("backward")
         if not self._optimizers:
             self._look_at_parameter(roots)
         if self.loss_step < LOSS_STEP and self.steps >= self.loss_step and len(roots) == 1:
@@ -158,6 +164,8 @@ class Recorder:
     def backward_ended(self, since_s: float, *, accumulates: bool) -> None:
         """After the outermost backward pass."""
         self._backward_s += clock_s() - since_s
+        if self.phases is not None:
+            self.phases.leave("backward")
         self.backwards += 1
         self._n_backward += accumulates
         if self._in_backward:
@@ -188,17 +196,23 @@ class Recorder:
                 self._evaluation_since_s = clock_s()
         elif self._evaluation_since_s is not None:
             self._evaluation_s += clock_s() - self._evaluation_since_s
+            if self.phases is not None:
+                self.phases.known("pause", self._evaluation_since_s)
             self._evaluation_since_s = None
 
     def checkpoint_saved(self, since_s: float) -> None:
         """Something was written by `torch.save` or the like."""
         if self._evaluation_since_s is None:
             self._checkpoint_s += clock_s() - since_s
+            if self.phases is not None:
+                self.phases.known("pause", since_s)
 
     def batch_loaded(self, since_s: float) -> None:
         """A data loader gave a batch."""
         if self._evaluation_since_s is None:
             self._data_s += clock_s() - since_s
+            if self.phases is not None:
+                self.phases.known("data wait", since_s)
             self._batches += 1
 
     # --- afterwards ------------------------------------------------------------------------------
@@ -263,5 +277,3 @@ def _a_leaf(roots: Sequence[Any]) -> Any:
             return node.variable
         nodes += [following for following, _ in node.next_functions if following is not None]
     return None
-
-

@@ -15,6 +15,7 @@ from mfubench.script.steps import Steps, boundary_optimizer, find_steps, warmup_
 
 if TYPE_CHECKING:
     from mfubench.script.count import StepCounter
+    from mfubench.script.phases import PhaseClock
     from mfubench.script.tally import Tally
 
 COUNT_FROM = (1, 4, 9, 19, 39)
@@ -47,13 +48,20 @@ class Found:
     """The measured steps: without warm-up, and without those in which FLOPs were counted."""
     warmup_s: list[float] = field(default_factory=list)
     counts: list[Count] = field(default_factory=list)
+    wants_phases: bool = False
+    phases: PhaseClock | None = None
+    """The clock of the profiled steps, where a breakdown was asked for."""
 
 
 class TrainingRun:
     """Watches the training that happens in this process between `start` and `stop`."""
 
     def __init__(
-        self, *, steps: int | None = None, say: Callable[[str], None] = lambda text: None
+        self,
+        *,
+        steps: int | None = None,
+        breakdown: bool = False,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.recorder = Recorder()
         self.steps_wanted = steps
@@ -69,6 +77,9 @@ class TrainingRun:
         self._counting_from = 0
         self._counts: list[Count] = []
         self._to_count = list(COUNT_FROM)
+        self._asked_for_phases = self._wants_phases = breakdown
+        self._phases: PhaseClock | None = None
+        self._phased_rows: list[tuple[int, int]] = []
         self._check_end_at = NEVER if steps is None else steps
         self._found: Found | None = None
 
@@ -96,6 +107,8 @@ class TrainingRun:
 
     def _set_alarm(self) -> None:
         next_count = self._to_count[0] if self._to_count else NEVER
+        if not self._to_count and self._wants_phases:
+            next_count = 0
         self.recorder.alarm = min(next_count, self._check_end_at)
 
     def _alarm(self, which: int) -> None:
@@ -104,6 +117,10 @@ class TrainingRun:
         if self._counter is not None:
             if which == self._counting_which:
                 self._end_count()
+            return
+        if self._wants_phases and not self._to_count:
+            if which == self._counting_which:
+                self._phase_alarm()
             return
         if self._to_count and recorder.steps >= self._to_count[0]:
             chosen = boundary_optimizer(recorder.rows.column("which"))
@@ -145,6 +162,23 @@ class TrainingRun:
             self._end_if_enough()
         self._set_alarm()
 
+    def _phase_alarm(self) -> None:
+        """Begin, go on with or end the steps of a breakdown."""
+        from mfubench.script.phases import PROFILED_STEPS, PhaseClock
+
+        row = len(self.recorder.rows) - 1
+        if self._phases is None:
+            self._phases = PhaseClock(self.recorder)
+            self._phases.start()
+            self._phased_rows.append((row, row))
+            return
+        self._phases.steps += 1
+        self._phased_rows[-1] = (self._phased_rows[-1][0], row)
+        if self._phases.steps >= PROFILED_STEPS:
+            self._phases.stop()
+            self._wants_phases = False
+            self._set_alarm()
+
     def _end_if_enough(self) -> None:
         assert self.steps_wanted is not None
         missing = self.steps_wanted - len(self._look().rounds_s)
@@ -159,6 +193,8 @@ class TrainingRun:
         if self._found is None:
             if self._counter is not None:
                 self._counter.stop()
+            if self._phases is not None and self._wants_phases:
+                self._phases.stop()
             self._signals.detach()
             for undo in self._undo:
                 undo()
@@ -173,7 +209,13 @@ class TrainingRun:
         rows = {(step.first_row, step.last_row) for step in steps.steps}
         found.counts = [c for c in self._counts if (c.first_row, c.last_row) in rows]
         counted = {(c.first_row, c.last_row) for c in self._counts}
-        plain = [s for s in steps.steps if (s.first_row, s.last_row) not in counted]
+        plain = [
+            s
+            for s in steps.steps
+            if (s.first_row, s.last_row) not in counted
+            and not any(first <= s.first_row < last for first, last in self._phased_rows)
+        ]
+        found.phases, found.wants_phases = self._phases, self._asked_for_phases
         times_s = [s.seconds for s in plain]
         warm = warmup_length(times_s)
         found.warmup_s, found.rounds_s = times_s[:warm], times_s[warm:]

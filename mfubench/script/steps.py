@@ -1,7 +1,7 @@
 """From noted rows to training steps: where a step begins and ends, or a sentence why nobody knows.
 
 A step is the recurrence of an optimizer: of the first one where all step equally often, of the one
-that steps least where they do not (a GAN whose critic steps five times for each of the generator's).
+that steps least where they do not (a GAN whose critic steps five times as often).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import statistics
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 COLUMNS = (
     "at_s",
@@ -110,10 +111,7 @@ def boundary_optimizer(which: array[float]) -> int | None:
 def _recurs(order: list[int], chosen: int) -> bool:
     """Whether what happens between two steps of the chosen one is always the same."""
     ends = [i for i, w in enumerate(order) if w == chosen]
-    periods = {
-        tuple(sorted(Counter(order[a + 1 : b + 1]).items()))
-        for a, b in zip(ends, ends[1:], strict=False)
-    }
+    periods = {tuple(sorted(Counter(order[a + 1 : b + 1]).items())) for a, b in pairwise(ends)}
     return len(periods) <= 1
 
 
@@ -137,9 +135,7 @@ def find_steps(rows: Rows) -> Steps:
         )
         return Steps(steps=[], boundary=sentence, found=False)
     columns = {name: rows.column(name) for name in COLUMNS}
-    steps = [
-        _step(columns, rows.device_s, a, b) for a, b in zip(ends, ends[1:], strict=False)
-    ]
+    steps = [_step(columns, rows.device_s, a, b) for a, b in pairwise(ends)]
     return Steps(steps=steps, boundary=_how(rows, which, chosen, len(ends)), found=True)
 
 

@@ -115,9 +115,7 @@ class Tally:
     def flops(self, which: str, *phases: str) -> int:
         """`model`, `full` or `executed` FLOPs of these phases together."""
         return sum(
-            getattr(total, which)
-            for (phase, _), total in self.operators.items()
-            if phase in phases
+            getattr(total, which) for (phase, _), total in self.operators.items() if phase in phases
         )
 
     @property
@@ -144,6 +142,33 @@ class Tally:
     def dtype(self) -> str | None:
         """The format that most FLOPs ran in."""
         return max(self.dtypes, key=lambda name: self.dtypes[name]) if self.dtypes else None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` reads: counts only."""
+        return {
+            "operators": [[*key, *_fields(total)] for key, total in self.operators.items()],
+            "modules": [[*key, *_fields(total)] for key, total in self.modules.items()],
+            "dtypes": self.dtypes,
+            "embeddings": list(self.embeddings.items()),
+            "images": self.images,
+            "uncounted": list(self.uncounted_s),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Tally:
+        """The tally that was kept; raises KeyError, TypeError or ValueError for anything else."""
+        return cls(
+            operators={(p, n): Total(*map(int, counts)) for p, n, *counts in data["operators"]},
+            modules={(p, n): Total(*map(int, counts)) for p, n, *counts in data["modules"]},
+            dtypes={str(name): int(count) for name, count in data["dtypes"].items()},
+            embeddings={int(rows): int(count) for rows, count in data["embeddings"]},
+            images=int(data["images"]),
+            uncounted_s=dict.fromkeys(map(str, data["uncounted"]), None),
+        )
+
+
+def _fields(total: Total) -> tuple[int, int, int, int]:
+    return total.calls, total.model, total.full, total.executed
 
 
 COUNTED, EMBEDDING, HIDING, OTHER = "counted", "embedding", "hiding", "other"

@@ -30,18 +30,18 @@ def sentences(info: Info) -> list[str]:
 def _answer(info: Info) -> str:
     achieved = info["achieved_flops_per_s"]
     if achieved is None:
-        return (
-            f"{info['preset']} takes {format_duration(info['step_s'])} per step. Its FLOPs were not "
-            "counted: the run was too short for a step in which they could be"
+        why = (
+            "its FLOPs were not counted, because the run was too short for a step to count"
             if info.get("flops_counted_steps") is None
-            else f"{info['preset']} takes {format_duration(info['step_s'])} per step. No matrix "
-            "product, convolution or attention was seen in it"
-        ) + ", so it has no MFU."
+            else "no matrix product, convolution or attention was seen in it"
+        )
+        step = format_duration(info["step_s"])
+        return f"{info['preset']} takes {step} per step. It has no MFU: {why}."
     text = f"{info['preset']} does {format_si(achieved, 'FLOP/s')}"
     if info["ceiling_utilisation"] is not None:
         text += (
-            f": {format_share(info['ceiling_utilisation'])} of what the best {info['dtype']} matrix "
-            f"multiplication sustains on this {info['device']} "
+            f": {format_share(info['ceiling_utilisation'])} of what the best {info['dtype']} "
+            f"matrix multiplication sustains on this {info['device']} "
             f"({format_si(info['ceiling_flops_per_s'], 'FLOP/s')}, measured)"
         )
     if info["mfu"] is not None:
@@ -98,17 +98,15 @@ def _flops(info: Info) -> str:
         share = format_share(info["flops_uncounted_share"], digits=2)
         text += f" Not counted: {', '.join(names)} ({share} of the step's time)."
     if info["opaque_graphs"]:
-        text += (
-            " Compiled graphs came from a cache: only the library calls in them were counted."
-        )
+        text += " Compiled graphs came from a cache: only the library calls in them were counted."
     return text
 
 
 def _pauses(info: Info) -> str:
     loop_s, parts = info["loop_s"], []
     for what, seconds, count in (
-        ("evaluation", info["evaluation_s"], info["evaluations"]),
-        ("checkpoints", info["checkpoint_s"], info["checkpoints"]),
+        ("evaluation", info["evaluation_total_s"], info["evaluations"]),
+        ("checkpoints", info["checkpoint_total_s"], info["checkpoints"]),
     ):
         if count:
             share = format_share(seconds / loop_s, digits=2)
@@ -125,8 +123,8 @@ def _advice(info: Info) -> str:
         "waiting for the data loader (more workers, or batches made ahead)": (
             info["loader_wait_s"] * seen
         ),
-        "evaluation (less often, or on fewer batches)": info["evaluation_s"],
-        "writing checkpoints (less often)": info["checkpoint_s"],
+        "evaluation (less often, or on fewer batches)": info["evaluation_total_s"],
+        "writing checkpoints (less often)": info["checkpoint_total_s"],
     }
     what = max(chances, key=lambda name: chances[name])
     if chances[what] >= WORTH_NAMING * loop_s:

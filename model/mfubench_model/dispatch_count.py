@@ -1,9 +1,9 @@
 """Count the FLOPs of any torch code by watching its operators as they run, every one of them once.
 
-Not torch's own counter (torch.utils.flop_counter, up to 2.13 at least): that has no formula for the
-fused attention of the CPU, so that attention counts as 0 there, charges fused attention on CUDA with
-5 matrix products in backward, knows no causal mask, and returns from higher-order operators without
-running them.
+Not torch's own counter (torch.utils.flop_counter, up to 2.13 at least): that has no formula for
+the fused attention of the CPU, so that attention counts as 0 there, charges fused attention on CUDA
+with 5 matrix products in backward, knows no causal mask, and returns from higher-order operators
+without running them.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ class DispatchCounter(TorchDispatchMode):
         self.counted(func, args, kwargs, out)
         return out
 
-    def counted(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
-    ) -> None:
+    def counted(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         """Called with every operator, its arguments and what it gave."""
 
 
@@ -49,9 +47,7 @@ class _Total(DispatchCounter):
         super().__init__()
         self.flops: list[OperatorFlops] = []
 
-    def counted(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
-    ) -> None:
+    def counted(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         if hasattr(func, "_schema"):
             flops = operator_flops(func._schema.name, bound(func, args, kwargs), out)
             if flops is not None:

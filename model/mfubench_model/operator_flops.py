@@ -1,5 +1,5 @@
-"""FLOPs of one operator of torch from its shapes alone: matrix products, convolutions, attention and
-recurrent layers, as the dispatcher or a compiled graph names them.
+"""FLOPs of one operator of torch from its shapes alone: matrix products, convolutions, attention
+and recurrent layers, as the dispatcher or a compiled graph names them.
 
 A multiply-add is 2 FLOPs. Everything that is not one of these counts as 0, as in `flops.py`.
 Only shapes are read, so the arguments may be tensors of any device, meta and fake ones included.
@@ -69,8 +69,8 @@ def may_hide_flops(name: str) -> bool:
     """Whether an operator without a formula may hold matrix products: one that torch does not
     define, or one of torch's own that multiplies matrices in a way that nobody has counted here.
 
-    >>> may_hide_flops("mylib::attention"), may_hide_flops("aten::_fft_r2c"), may_hide_flops("aten::add")
-    (True, True, False)
+    >>> [may_hide_flops(name) for name in ("mylib::mix", "aten::_fft_r2c", "aten::add")]
+    [True, True, False]
     """
     namespace, _, _ = name.partition("::")
     return namespace not in _OURS or bool(_HIDES_PRODUCTS.fullmatch(name))

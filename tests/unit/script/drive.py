@@ -1,10 +1,10 @@
-"""Runs scripts bare and under `mfubench run`, each in a child of one process that has imported torch
-already: a start of Python and torch for each would take minutes.
+"""Runs scripts bare and under `mfubench run`, each in a child of one process that has imported
+torch already: a start of Python and torch for each would take minutes.
 
     python drive.py FOLDER SCRIPT …     "recomputing.py reentrant" is a script with an argument
 
-In FOLDER each run leaves NAME.bare.out, NAME.bare.err, NAME.run.out, NAME.run.err and NAME.json (the
-record); the exit statuses are printed as JSON.
+In FOLDER each run leaves NAME.bare.out, NAME.bare.err, NAME.run.out, NAME.run.err and NAME.json
+(the record); the exit statuses are printed as JSON.
 """
 
 from __future__ import annotations

@@ -7,8 +7,16 @@ from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, 
 
 torch.manual_seed(0)
 config = GPT2Config(
-    vocab_size=40, n_positions=8, n_embd=16, n_layer=1, n_head=2,
-    resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+    vocab_size=40,
+    n_positions=8,
+    n_embd=16,
+    n_layer=1,
+    n_head=2,
+    resid_pdrop=0.0,
+    embd_pdrop=0.0,
+    attn_pdrop=0.0,
+    bos_token_id=0,
+    eos_token_id=0,
 )
 model = GPT2LMHeadModel(config)
 generator = torch.Generator().manual_seed(1)
@@ -24,8 +32,15 @@ class Prints(TrainerCallback):
 
 with tempfile.TemporaryDirectory() as folder:
     arguments = TrainingArguments(
-        output_dir=folder, per_device_train_batch_size=4, gradient_accumulation_steps=2,
-        max_steps=12, logging_steps=1, save_strategy="no", report_to=[], use_cpu=True,
-        disable_tqdm=True, seed=0,
+        output_dir=folder,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        max_steps=12,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        seed=0,
     )
     Trainer(model=model, args=arguments, train_dataset=data, callbacks=[Prints()]).train()

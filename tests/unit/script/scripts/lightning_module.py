@@ -32,8 +32,13 @@ class Network(lightning.LightningModule):
 
 
 trainer = lightning.Trainer(
-    max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
-    enable_progress_bar=False, enable_model_summary=False, val_check_interval=7,
+    max_epochs=1,
+    accelerator="cpu",
+    logger=False,
+    enable_checkpointing=False,
+    enable_progress_bar=False,
+    enable_model_summary=False,
+    val_check_interval=7,
     num_sanity_val_steps=0,
 )
 trainer.fit(Network(), DataLoader(data, batch_size=8), DataLoader(data, batch_size=56))

@@ -5,8 +5,13 @@ from torch import nn
 
 torch.manual_seed(0)
 model = nn.Transformer(
-    d_model=16, nhead=2, num_encoder_layers=1, num_decoder_layers=1, dim_feedforward=32,
-    dropout=0.0, batch_first=True,
+    d_model=16,
+    nhead=2,
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+    dim_feedforward=32,
+    dropout=0.0,
+    batch_first=True,
 )
 optimizer = torch.optim.AdamW(model.parameters())
 mask = nn.Transformer.generate_square_subsequent_mask(5)

@@ -1,0 +1,132 @@
+"""The account of a script's step: its parts on the clock, and what was timed in the whole run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mfubench.analysis.account import (
+    COMPUTE,
+    DISPATCH_BOUND,
+    INPUT,
+    MEMORY,
+    OUTSIDE,
+    SYNC,
+    UNEXPLAINED,
+    Account,
+    Bar,
+)
+from mfubench.script import phases
+
+if TYPE_CHECKING:
+    from mfubench.results.record import CaseRecord
+    from mfubench.script.run import Found
+    from mfubench.script.tally import Tally
+
+ORDER = (
+    phases.DATA,
+    phases.FORWARD,
+    phases.BACKWARD,
+    phases.CLIP,
+    phases.OPTIMIZER,
+    phases.COMMUNICATION,
+    phases.LOGGING,
+    phases.PYTHON,
+)
+AVOIDABLE = (phases.DATA, phases.CLIP, phases.LOGGING, phases.PYTHON)
+
+
+def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> None:
+    """Add the account of a step to its record, or say why there is none."""
+    clock = found.phases
+    if record.step_s is None:
+        return
+    if clock is None or clock.steps < 2:
+        record.extra["breakdown_problem"] = (
+            "no breakdown: the script ended before the steps that it is taken from; it needs about "
+            f"{5 + phases.PROFILED_STEPS + 8} steps"
+        )
+        return
+    seen = record.extra["steps_seen"]
+    outside = {
+        name: record.extra[f"{name}_total_s"] / seen
+        for name in ("evaluation", "checkpoint")
+        if record.extra[f"{name}_total_s"]
+    }
+    account = close_account(
+        {name: s / clock.steps for name, s in clock.seconds.items() if name != phases.PAUSE},
+        outside,
+        step_s=record.step_s + sum(outside.values()),
+        flops={
+            phases.FORWARD: tally.flops("model", "forward") if tally else 0,
+            phases.BACKWARD: tally.flops("model", "backward") if tally else 0,
+        },
+        ceiling_flops_per_s=record.ceiling_flops_per_s,
+    )
+    record.extra |= {
+        "breakdown": account.as_data(),
+        "breakdown_step_s": account.step_s,
+        "breakdown_binds": account.binds,
+        "breakdown_groups": account.groups,
+        "breakdown_unexplained": account.unexplained_ratio,
+        "breakdown_operators": [],
+        "profile_by_module": True,
+    }
+
+
+def close_account(
+    parts_s: dict[str, float],
+    outside_s: dict[str, float],
+    *,
+    step_s: float,
+    flops: dict[str, int],
+    ceiling_flops_per_s: float | None,
+) -> Account:
+    """Bars that add up to `step_s`: the parts of a step and its share of the pauses, in seconds.
+
+    Forward and backward could take what their FLOPs take at the measured ceiling; what is not
+    arithmetic could take nothing.
+
+    >>> account = close_account({"forward": 0.03, "data": 0.01}, {}, step_s=0.05,
+    ...                         flops={"forward": 10**9}, ceiling_flops_per_s=1e11)
+    >>> account.binds, round(account.unexplained_ratio, 3), account.bar("forward").floor_s
+    ('memory-bound', 0.2, 0.01)
+    """
+    bars = []
+    for name in ORDER:
+        if name not in parts_s:
+            continue
+        count = flops.get(name)
+        floor_s: float | None = 0.0 if name in AVOIDABLE else None
+        if count and ceiling_flops_per_s:
+            floor_s = count / ceiling_flops_per_s
+        bars.append(
+            Bar(
+                name=name,
+                seconds=parts_s[name],
+                floor_s=floor_s,
+                flops=count or None,
+                source="the clock of the profiled steps",
+                whole_s=parts_s[name],
+            )
+        )
+    bars += [
+        Bar(name=name, seconds=s, floor_s=None, source="timed in the whole run, amortised")
+        for name, s in outside_s.items()
+    ]
+    rest_s = step_s - sum(bar.seconds for bar in bars)
+    bars.append(
+        Bar(name=UNEXPLAINED, seconds=rest_s, floor_s=None, source="the step less all of the above")
+    )
+    at_ceiling_s = sum(bar.floor_s or 0.0 for bar in bars if bar.flops)
+    arithmetic = (phases.FORWARD, phases.BACKWARD, phases.OPTIMIZER, phases.CLIP)
+    whole_s = sum(parts_s.get(name, 0.0) for name in arithmetic)
+    groups: dict[str, Any] = {
+        COMPUTE: min(at_ceiling_s, whole_s),
+        MEMORY: max(0.0, whole_s - at_ceiling_s),
+        DISPATCH_BOUND: parts_s.get(phases.PYTHON, 0.0),
+        INPUT: parts_s.get(phases.DATA, 0.0),
+        SYNC: parts_s.get(phases.LOGGING, 0.0) + parts_s.get(phases.COMMUNICATION, 0.0),
+        OUTSIDE: sum(outside_s.values()),
+    }
+    binds = max((name for name in groups if name != OUTSIDE), key=lambda name: groups[name])
+    return Account(step_s=step_s, bars=bars, binds=binds, groups=groups)
