@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from mfubench.analysis.account import (
@@ -40,10 +41,10 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
     clock = found.phases
     if record.step_s is None:
         return
-    if clock is None or clock.steps < 2:
+    if clock is None or len(clock.steps_s) < 2 or not found.beside_phases_s:
         record.extra["breakdown_problem"] = (
             "no breakdown: the script ended before the steps that it is taken from; it needs about "
-            f"{5 + phases.PROFILED_STEPS + 8} steps"
+            f"{8 + 3 * phases.PROFILED_STEPS} steps"
         )
         return
     seen = record.extra["steps_seen"]
@@ -52,8 +53,10 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
         for name in ("evaluation", "checkpoint")
         if record.extra[f"{name}_total_s"]
     }
+    # The machine may have been faster or slower then: the plain steps between them tell.
+    scale = record.step_s / statistics.median(found.beside_phases_s)
     account = close_account(
-        {name: s / clock.steps for name, s in clock.seconds.items() if name != phases.PAUSE},
+        {name: seconds * scale for name, seconds in clock.typical_s().items()},
         outside,
         step_s=record.step_s + sum(outside.values()),
         flops={

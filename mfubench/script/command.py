@@ -87,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
             _report(run, ending, target, arguments, results_dir)
         except KeyboardInterrupt:
             _say("interrupted again: the report was left out")
+        except Exception as error:  # the script's end is its own, whatever becomes of our part
+            _say(f"the measurement could not be finished: {type(error).__name__}: {error}")
     return leave(ending)
 
 

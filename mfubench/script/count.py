@@ -36,7 +36,7 @@ class StepCounter(DispatchCounter):
     """Counts from `start` to `stop`, both called at the end of a step."""
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.tally = Tally()
         self._recorder = recorder
         self._is_open = False

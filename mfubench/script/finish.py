@@ -43,7 +43,7 @@ def finish(
         fill_breakdown(record, found, typical_count(found))
     if variables is not None and record.outcome is Outcome.OK:
         fill_nanogpt(record, variables)
-    notes = [text for text in (run.problem,) if text]
+    notes = [text for text in (run.recorder.trouble,) if text]
     if results_dir is not None:
         notes.append(
             save_run(

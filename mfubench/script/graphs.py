@@ -44,7 +44,7 @@ def count_at_compile_time() -> Callable[[], None]:
 
     `torch._inductor.compile_fx` is imported already.
     """
-    compile_fx = sys.modules["torch._inductor.compile_fx"]
+    compile_fx: Any = sys.modules["torch._inductor.compile_fx"]
     original = compile_fx._compile_fx_inner
 
     def compile_and_count(gm: Any, example_inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -28,11 +28,12 @@ _NEITHER = ("aten::zero_", "aten::_foreach_zero_", "aten::detach")
 
 
 class PhaseClock:
-    """Adds up the time of each part of the loop between `start` and `stop`."""
+    """Adds up the time of each part of the loop, step by step, between `start` and `stop`."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self.seconds: dict[str, float] = {}
-        self.steps = 0
+        self.steps_s: list[dict[str, float]] = []
+        """Of each timed step, the seconds of its parts."""
+        self.is_running = False
         self._recorder = recorder
         self._stack: list[str] = []
         self._last_s = 0.0
@@ -48,6 +49,8 @@ class PhaseClock:
 
     def start(self) -> None:
         """At the end of a step."""
+        self.is_running = True
+        self.steps_s.append({})
         if graphs.compiled_here():
             self._undo.append(_around_compiled_modules(self))
         else:
@@ -64,12 +67,13 @@ class PhaseClock:
         self._watch.open()
 
     def stop(self) -> None:
-        """At the end of a later step."""
+        """At the end of the next."""
+        self.is_running = False
         self._settle(self._now(), "")
         self._watch.close()
         self._recorder.phases = None
-        for undo in self._undo:
-            undo()
+        while self._undo:
+            self._undo.pop()()
 
     def _module_starts(self, module: Any, args: Any) -> None:
         self.enter(FORWARD)
@@ -119,7 +123,19 @@ class PhaseClock:
         self._between.append((kind, since_s, self._now()))
 
     def _add(self, part: str, seconds: float) -> None:
-        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+        step = self.steps_s[-1]
+        step[part] = step.get(part, 0.0) + seconds
+
+    def typical_s(self) -> dict[str, float]:
+        """The mean over the steps whose length is in the middle half, without pauses."""
+        ordered = sorted(
+            ({part: s for part, s in step.items() if part != PAUSE} for step in self.steps_s),
+            key=lambda step: sum(step.values()),
+        )
+        quarter = len(ordered) // 4
+        middle = ordered[quarter : len(ordered) - quarter]
+        parts = {part for step in middle for part in step}
+        return {part: sum(step.get(part, 0.0) for step in middle) / len(middle) for part in parts}
 
     def _settle(self, now_s: float, before: str) -> None:
         """Give the time between two parts its meaning."""
@@ -129,60 +145,61 @@ class PhaseClock:
         self._last_s = now_s
 
 
-def divided(
-    seen: Sequence[tuple[str, float, float]], start_s: float, end_s: float, after: str, before: str
-) -> list[tuple[str, float]]:
-    """The parts of a stretch between two phases, from the operators (kind, start, end) in it.
+DATA_WAIT = "data wait"
+Seen = tuple[str, float, float]
+"""An operator between two phases: its kind, its start and its end."""
 
-    From the first to the last operator that makes a batch everything is data, and so is what comes
-    before it, unless a value was read there: then that is logging. After a value was read, the rest
-    is logging. Between backward and optimizer it is clipping. The rest is Python.
+
+def divided(
+    seen: Sequence[Seen], start_s: float, end_s: float, after: str, before: str
+) -> list[tuple[str, float]]:
+    """The parts of a stretch between two phases, from the operators in it, in their order.
+
+    Between backward and optimizer it is clipping. Elsewhere operators make a batch, or something is
+    read ("sync"). Where the last of them makes a batch, all is data up to it, from the start on or
+    from the first operator after a value was read. Where the last of them reads a value, all is
+    logging. The rest is Python.
 
     >>> divided([("data", 2.0, 3.0)], 0.0, 4.0, "forward", "backward")
     [('data', 3.0), ('dispatch', 1.0)]
     >>> divided([("sync", 1.0, 1.5)], 0.0, 4.0, "optimizer", "forward")
     [('logging', 4.0)]
+    >>> divided([("sync", 1.0, 1.5), ("data", 2.0, 3.0)], 0.0, 3.0, "optimizer", "forward")
+    [('logging', 2.0), ('data', 1.0)]
     """
     if after == BACKWARD and before == OPTIMIZER:
         return [(CLIP, end_s - start_s)]
     parts: list[tuple[str, float]] = []
+    own: list[Seen] = []
     at_s = start_s
-    known = [entry for entry in seen if entry[0] in (DATA_WAIT, PAUSE, COMMUNICATION, FORWARD)]
-    for kind, since_s, until_s in known:
-        inside = [e for e in seen if e not in known and at_s <= e[1] < since_s]
-        parts += _undivided(inside, at_s, since_s)
-        parts.append((DATA if kind == DATA_WAIT else kind, until_s - since_s))
-        at_s = until_s
-    parts += _undivided([e for e in seen if e not in known and e[1] >= at_s], at_s, end_s)
+    for kind, since_s, until_s in seen:
+        if kind in (DATA_WAIT, PAUSE, COMMUNICATION, FORWARD):
+            parts += _own(own, at_s, since_s)
+            parts.append((DATA if kind == DATA_WAIT else kind, until_s - since_s))
+            at_s, own = until_s, []
+        elif kind != "other":
+            own.append((kind, since_s, until_s))
+    parts += _own(own, at_s, end_s)
     return [(part, seconds) for part, seconds in parts if seconds > 0]
 
 
-DATA_WAIT = "data wait"
-
-
-def _undivided(
-    seen: Sequence[tuple[str, float, float]], start_s: float, end_s: float
-) -> list[tuple[str, float]]:
-    data = [i for i, entry in enumerate(seen) if entry[0] == DATA]
-    if not data:
-        read = any(kind == "sync" for kind, _, _ in seen)
-        return [(LOGGING if read else PYTHON, end_s - start_s)]
-    first, last = data[0], data[-1]
-    read_before = any(kind == "sync" for kind, _, _ in seen[:first])
-    read_after = any(kind == "sync" for kind, _, _ in seen[last + 1 :])
-    begin_s = seen[first][1] if read_before else start_s
-    return [
-        (LOGGING, begin_s - start_s),
-        (DATA, seen[last][2] - begin_s),
-        (LOGGING if read_after else PYTHON, end_s - seen[last][2]),
-    ]
+def _own(seen: Sequence[Seen], start_s: float, end_s: float) -> list[tuple[str, float]]:
+    """The parts of a stretch in which only the loop's own operators ran."""
+    if not seen:
+        return [(PYTHON, end_s - start_s)]
+    if seen[-1][0] == "sync":
+        return [(LOGGING, end_s - start_s)]
+    begin_s, last_s = start_s, seen[-1][2]
+    if seen[0][0] == "sync":
+        begin_s = next(since_s for kind, since_s, _ in seen if kind == DATA)
+    return [(LOGGING, begin_s - start_s), (DATA, last_s - begin_s), (PYTHON, end_s - last_s)]
 
 
 class _Between(DispatchCounter):
     """Sees the operators between the parts, and nothing within them."""
 
     def __init__(self, clock: PhaseClock) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._clock = clock
         self._is_open = False
 

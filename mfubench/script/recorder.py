@@ -46,6 +46,10 @@ class Recorder:
         self.creates_graph = False
         """Whether the backward pass that runs is itself to be differentiated."""
         self.in_optimizer = False
+        self.phases: Any = None
+        """The clock of a breakdown, in the few steps in which there is one."""
+        self.trouble: str | None = None
+        """What went wrong in our own part; the script went on."""
         self.backwards = 0
         self._known: dict[int, int] = {}
         self._optimizers: list[Any] = []  # held, so that no id is used twice
@@ -68,6 +72,10 @@ class Recorder:
         self._backward_s = self._optimizer_s = self._data_s = 0.0
         self._evaluation_s = self._checkpoint_s = 0.0
         self._batches = 0
+
+    def failed(self, error: Exception) -> None:
+        """Trouble of ours is never the script's."""
+        self.trouble = self.trouble or f"not all was seen: {type(error).__name__}: {error}"
 
     # --- the optimizer ---------------------------------------------------------------------------
 
@@ -236,7 +244,8 @@ class _CudaClock:
     def __init__(self, device: Any) -> None:
         import torch
 
-        self._make = lambda: torch.cuda.Event(enable_timing=True)
+        make: Any = torch.cuda.Event
+        self._make = lambda: make(enable_timing=True)
         self._device = device
         self._stream = torch.cuda.current_stream
         self._pending: list[Any] = []

@@ -51,6 +51,8 @@ class Found:
     wants_phases: bool = False
     phases: PhaseClock | None = None
     """The clock of the profiled steps, where a breakdown was asked for."""
+    beside_phases_s: list[float] = field(default_factory=list)
+    """The plain steps between those."""
 
 
 class TrainingRun:
@@ -67,8 +69,6 @@ class TrainingRun:
         self.steps_wanted = steps
         self.memory_before_bytes: int | None = None
         self.started_at_s = time.time()
-        self.problem: str | None = None
-        """Why something could not be seen, in one sentence."""
         self._say = say
         self._signals = Signals(self.recorder)
         self._undo: list[Callable[[], None]] = []
@@ -79,7 +79,7 @@ class TrainingRun:
         self._to_count = list(COUNT_FROM)
         self._asked_for_phases = self._wants_phases = breakdown
         self._phases: PhaseClock | None = None
-        self._phased_rows: list[tuple[int, int]] = []
+        self._phased_from: list[int] = []
         self._check_end_at = NEVER if steps is None else steps
         self._found: Found | None = None
 
@@ -112,7 +112,14 @@ class TrainingRun:
         self.recorder.alarm = min(next_count, self._check_end_at)
 
     def _alarm(self, which: int) -> None:
-        """At the end of a step, when something is due."""
+        """At the end of a step, when something is due. Trouble of ours is never the script's."""
+        try:
+            self._due(which)
+        except Exception as error:
+            self.recorder.failed(error)
+            self.recorder.alarm = NEVER
+
+    def _due(self, which: int) -> None:
         recorder = self.recorder
         if self._counter is not None:
             if which == self._counting_which:
@@ -163,19 +170,18 @@ class TrainingRun:
         self._set_alarm()
 
     def _phase_alarm(self) -> None:
-        """Begin, go on with or end the steps of a breakdown."""
+        """Every other step is timed part by part, until there are enough: the plain ones between
+        them say how fast the machine was then."""
         from mfubench.script.phases import PROFILED_STEPS, PhaseClock
 
         row = len(self.recorder.rows) - 1
-        if self._phases is None:
-            self._phases = PhaseClock(self.recorder)
+        if self._phases is None or not self._phases.is_running:
+            self._phases = self._phases or PhaseClock(self.recorder)
             self._phases.start()
-            self._phased_rows.append((row, row))
+            self._phased_from.append(row)
             return
-        self._phases.steps += 1
-        self._phased_rows[-1] = (self._phased_rows[-1][0], row)
-        if self._phases.steps >= PROFILED_STEPS:
-            self._phases.stop()
+        self._phases.stop()
+        if len(self._phases.steps_s) >= PROFILED_STEPS:
             self._wants_phases = False
             self._set_alarm()
 
@@ -193,8 +199,9 @@ class TrainingRun:
         if self._found is None:
             if self._counter is not None:
                 self._counter.stop()
-            if self._phases is not None and self._wants_phases:
+            if self._phases is not None and self._phases.is_running:
                 self._phases.stop()
+                self._phases.steps_s.pop()  # it was not a whole step
             self._signals.detach()
             for undo in self._undo:
                 undo()
@@ -212,10 +219,12 @@ class TrainingRun:
         plain = [
             s
             for s in steps.steps
-            if (s.first_row, s.last_row) not in counted
-            and not any(first <= s.first_row < last for first, last in self._phased_rows)
+            if (s.first_row, s.last_row) not in counted and s.first_row not in self._phased_from
         ]
         found.phases, found.wants_phases = self._phases, self._asked_for_phases
+        if self._phased_from:
+            first, last = self._phased_from[0], self._phased_from[-1]
+            found.beside_phases_s = [s.seconds for s in plain if first <= s.first_row <= last + 1]
         times_s = [s.seconds for s in plain]
         warm = warmup_length(times_s)
         found.warmup_s, found.rounds_s = times_s[:warm], times_s[warm:]

@@ -56,12 +56,20 @@ class Signals:
         is_compiling = torch.compiler.is_compiling
 
         def before(optimizer: Any, args: Any, kwargs: Any) -> None:
-            if not is_compiling():
+            if is_compiling():
+                return
+            try:
                 recorder.optimizer_starts()
+            except Exception as error:
+                recorder.failed(error)
 
         def after(optimizer: Any, args: Any, kwargs: Any) -> None:
-            if not is_compiling():
+            if is_compiling():
+                return
+            try:
                 recorder.optimizer_ended(optimizer, inside_backward=graph_task() != -1)
+            except Exception as error:
+                recorder.failed(error)
 
         self._undo += [
             register_optimizer_step_pre_hook(before).remove,
@@ -98,17 +106,22 @@ class Signals:
         def run_backward(roots: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
             if recorder.backward_depth:
                 return original(roots, *args, **kwargs)
-            recorder.creates_graph = len(args) > 2 and bool(args[2])
-            recorder.backward_starts(roots)
+            try:
+                recorder.creates_graph = len(args) > 2 and bool(args[2])
+                recorder.backward_starts(roots)
+            except Exception as error:
+                recorder.failed(error)
             recorder.backward_depth = 1
             since_s = clock_s()
             try:
                 return original(roots, *args, **kwargs)
             finally:
                 recorder.backward_depth = 0
-                recorder.backward_ended(
-                    since_s, accumulates=bool(kwargs.get("accumulate_grad", True))
-                )
+                accumulates = bool(kwargs.get("accumulate_grad", True))
+                try:
+                    recorder.backward_ended(since_s, accumulates=accumulates)
+                except Exception as error:
+                    recorder.failed(error)
 
         return run_backward
 

@@ -102,12 +102,10 @@ class Tally:
                 sum_.model += total.model
                 sum_.full += total.full
                 sum_.executed += total.executed
-        for mine_counts, theirs_counts in (
-            (self.dtypes, other.dtypes),
-            (self.embeddings, other.embeddings),
-        ):
-            for count_key, count in theirs_counts.items():  # type: ignore[attr-defined]
-                mine_counts[count_key] = mine_counts.get(count_key, 0) + count  # type: ignore[attr-defined]
+        for dtype, flops in other.dtypes.items():
+            self.dtypes[dtype] = self.dtypes.get(dtype, 0) + flops
+        for rows, looked_up in other.embeddings.items():
+            self.embeddings[rows] = self.embeddings.get(rows, 0) + looked_up
         self.images = self.images or other.images
         for name, seconds in other.uncounted_s.items():
             self.add_uncounted(name, seconds)

@@ -40,6 +40,7 @@ QUESTION_FILES = (
     "test_breakdown",
     "test_knobs",
     "test_claims",
+    "test_script",
 )
 """The order in which questions are asked."""
 
@@ -208,6 +209,9 @@ class SuiteRun:
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
+            if "script" in getattr(item, "fixturenames", ()) and not self.config.option.script:
+                dropped.append(item)
+                continue
             marker = item.get_closest_marker("mfubench")
             least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
             asked = SWEEPS.index(least) <= rank or item.path in named

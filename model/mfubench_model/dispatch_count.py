@@ -44,7 +44,7 @@ class DispatchCounter(TorchDispatchMode):
 
 class _Total(DispatchCounter):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops: list[OperatorFlops] = []
 
     def counted(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:

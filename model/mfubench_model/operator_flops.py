@@ -104,7 +104,7 @@ def _convolution_flops(given: Arguments, out_shape: Sequence[int]) -> int:
     one spreads its input instead, so its input's elements count."""
     kernel = math.prod(given["weight"].shape[1:])
     spread = given["input"].shape if given["transposed"] else out_shape
-    return 2 * math.prod(spread) * kernel
+    return int(2 * math.prod(spread) * kernel)
 
 
 def _convolution(given: Arguments, out: Any) -> OperatorFlops:
