@@ -9,6 +9,7 @@ is its own.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -122,6 +123,17 @@ class PhaseClock:
         """An operator that the loop itself called."""
         self._between.append((kind, since_s, self._now()))
 
+    def called(self, since_s: float | None, *, whole: bool = True) -> None:
+        """A function that the loop called made these operators run: its time is one thing, to its
+        end, or to its last operator where it goes on."""
+        inside = [entry for entry in self._between if since_s is not None and entry[1] >= since_s]
+        kinds = {kind for kind, _, _ in inside}
+        if since_s is None or not kinds or not kinds <= {DATA, "sync", "other"}:
+            return
+        kind = "sync" if inside[-1][0] == "sync" else DATA if DATA in kinds else "other"
+        end_s = clock_s() if whole else inside[-1][2]
+        self._between[-len(inside) :] = [(kind, since_s, end_s)]
+
     def _add(self, part: str, seconds: float) -> None:
         step = self.steps_s[-1]
         step[part] = step.get(part, 0.0) + seconds
@@ -139,6 +151,7 @@ class PhaseClock:
 
     def _settle(self, now_s: float, before: str) -> None:
         """Give the time between two parts its meaning."""
+        self.called(self._watch.call_since_s, whole=False)
         for part, seconds in divided(self._between, self._last_s, now_s, self._after, before):
             self._add(part, seconds)
         self._between = []
@@ -202,17 +215,37 @@ class _Between(DispatchCounter):
         super().__init__()  # type: ignore[no-untyped-call]
         self._clock = clock
         self._is_open = False
+        self._depth = 0
+        self.call_since_s: float | None = None
+        """When the function that the loop called began; None where none runs."""
 
     def open(self) -> None:
         if not self._is_open:
+            self._depth, self.call_since_s = 0, None
+            if sys.getprofile() is None:
+                sys.setprofile(self._python)
             self.__enter__()  # type: ignore[no-untyped-call]
             self._is_open = True
 
     def close(self) -> None:
         """A mode of the script's own above this one stays where it is, and so does this."""
+        if sys.getprofile() == self._python:
+            sys.setprofile(None)
         if self._is_open and torch.utils._python_dispatch._get_current_dispatch_mode() is self:
             self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._is_open = False
+
+    def _python(self, frame: object, event: str, argument: object) -> None:
+        """Python's calls and returns, of which only the outermost count."""
+        if event == "call":
+            if self._depth == 0:
+                self.call_since_s = clock_s()
+            self._depth += 1
+        elif event == "return" and self._depth:
+            self._depth -= 1
+            if self._depth == 0:
+                self._clock.called(self.call_since_s)
+                self.call_since_s = None
 
     def __torch_dispatch__(
         self, func: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None

@@ -244,17 +244,15 @@ class _CudaClock:
     def __init__(self, device: Any) -> None:
         import torch
 
-        make: Any = torch.cuda.Event
-        self._make = lambda: make(enable_timing=True)
+        self._torch: Any = torch
         self._device = device
-        self._stream = torch.cuda.current_stream
         self._pending: list[Any] = []
         self._last: Any = None
         self._times_s = array("d")
 
     def mark(self) -> None:
-        event = self._make()
-        event.record(self._stream(self._device))
+        event = self._torch.cuda.Event(enable_timing=True)
+        event.record(self._torch.cuda.current_stream(self._device))
         self._pending.append(event)
         if len(self._pending) > PENDING_EVENTS and self._pending[0].query():
             self._read(1)
