@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
     )
     add_results_dir(parser, "where the run is saved and ceilings are kept")
     parser.add_argument(
-        "-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module"
+        "-m", dest="is_module", action="store_true", help="SCRIPT is the name of a module"
     )
     parser.add_argument(
         "script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="the script and its arguments"
@@ -93,15 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _target(arguments: argparse.Namespace) -> Target:
-    if arguments.module:
-        name, *rest = arguments.module
-        return Target(name=name, is_module=True, arguments=tuple(rest))
     if not arguments.script:
         raise UserError(
             "name the script to run: mfubench run train.py --its-options, or mfubench run -m MODULE"
         )
     name, *rest = arguments.script
-    return Target(name=name, arguments=tuple(rest))
+    return Target(name=name, is_module=arguments.is_module, arguments=tuple(rest))
 
 
 def _refuse_unwritable(results_dir: Path) -> None:
