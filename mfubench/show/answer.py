@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mfubench.show.case_line import Info
+from mfubench.show.script import script_answer
 from mfubench.show.units import format_duration, format_share, format_si
 
 A100_PEAK = "312 TFLOP/s"
 
 
 def answers(infos: Sequence[Info]) -> list[str]:
-    """One paragraph per preset and device that has a result."""
+    """One paragraph per preset and device that has a result, and one per training script."""
     ok = [i for i in infos if i["outcome"] == "ok" and i["question"].startswith("train-")]
     paragraphs = []
     for preset, device in dict.fromkeys((i["preset"], i["device"]) for i in ok):
         cases = [i for i in ok if (i["preset"], i["device"]) == (preset, device)]
         paragraphs.append(_paragraph(preset, device, cases))
+    paragraphs += [
+        script_answer(i) for i in infos if (i["outcome"], i["question"]) == ("ok", "script")
+    ]
     return paragraphs
 
 

@@ -13,7 +13,7 @@ from mfubench.results.read import Result, ResultError, is_case, read_result
 
 ANCHOR = "anchor.json"
 """A run that is copied to this name in the machine's folder is the anchor; else the oldest is."""
-QUESTIONS = ("train-step", "train-loop")
+QUESTIONS = ("train-step", "train-loop", "script")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from mfubench.show.units import (
     format_share,
 )
 
-TRAINING = ("train-step", "train-loop")
+TRAINING = ("train-step", "train-loop", "script")
 
 
 def cases_section(collection: Collection) -> Section | None:
@@ -65,16 +65,18 @@ def _row(collection: Collection, case: Case) -> list[Cell]:
             value=info["step_s"],
             note=f"spread {format_share(info['step_spread_ratio'], digits=2)}",
         ),
-        Cell(text=f"{info['tokens_per_s']:,.0f}", value=info["tokens_per_s"]),
-        Cell(
-            text=f"{info['achieved_flops_per_s'] / 1e9:,.1f}",
-            value=info["achieved_flops_per_s"],
-        ),
+        _rate(info["tokens_per_s"], 1.0, 0),
+        _rate(info["achieved_flops_per_s"], 1e9, 1),
         _share(info["ceiling_utilisation"]),
         _share(info["mfu"]),
         _share(info["mfu_a100"]),
         Cell(text=format_bytes(memory), value=memory),
     ]
+
+
+def _rate(value: float | None, unit: float, digits: int) -> Cell:
+    """A script may have no tokens, or no FLOPs that could be counted."""
+    return Cell(text=UNKNOWN if value is None else f"{value / unit:,.{digits}f}", value=value)
 
 
 def _share(value: float | None, *, digits: int = 3) -> Cell:
