@@ -103,7 +103,9 @@ class StepCounter(DispatchCounter):
             return RECOMPUTED if is_forward else BACKWARD
         if self._recorder.in_optimizer and not torch.is_grad_enabled():
             return OPTIMIZER
-        return EVALUATION if self._recorder.is_evaluating else FORWARD
+        # A frozen backbone is in eval mode too, and its forward is part of training.
+        is_evaluation = self._recorder.is_evaluating and not torch.is_grad_enabled()
+        return EVALUATION if is_evaluation else FORWARD
 
     def _graph_called(self, tally: Tally | None, call: Any) -> Any:
         """A compiled graph is called: its operators were counted when it was compiled."""
@@ -115,7 +117,7 @@ class StepCounter(DispatchCounter):
             # generated code still pass the dispatcher.
             self.tally.opaque_graphs += 1
             return call()
-        if not self._recorder.is_evaluating:
+        if self._phase() != EVALUATION:
             self.tally.include(tally)
         self._inside_graph = True
         try:

@@ -3,7 +3,14 @@
 import tempfile
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 torch.manual_seed(0)
 config = GPT2Config(
@@ -43,4 +50,6 @@ with tempfile.TemporaryDirectory() as folder:
         disable_tqdm=True,
         seed=0,
     )
-    Trainer(model=model, args=arguments, train_dataset=data, callbacks=[Prints()]).train()
+    trainer = Trainer(model=model, args=arguments, train_dataset=data, callbacks=[Prints()])
+    trainer.remove_callback(PrinterCallback)  # it prints how long the run took
+    trainer.train()
