@@ -53,7 +53,10 @@ class PhaseClock:
         self.is_running = True
         self.steps_s.append({})
         if graphs.compiled_here():
-            self._undo.append(_around_compiled_modules(self))
+            self._undo += [
+                _around_compiled_modules(self),
+                graphs.watch_calls(lambda _, call: self._graph(call)),
+            ]
         else:
             hooks = torch.nn.modules.module
             self._undo += [
@@ -78,6 +81,16 @@ class PhaseClock:
 
     def _module_starts(self, module: Any, args: Any) -> None:
         self.enter(FORWARD)
+
+    def _graph(self, call: Callable[[], Any]) -> Any:
+        """A compiled graph outside of the other parts is forward, whoever calls it."""
+        if self._stack and self._stack[-1] != FORWARD:
+            return call()
+        self.enter(FORWARD)
+        try:
+            return call()
+        finally:
+            self.leave(FORWARD)
 
     def _now(self) -> float:
         if self._wait is not None:

@@ -163,7 +163,8 @@ class TrainingRun:
         if self._counts and self._counts[-1].tally.model_flops == count.tally.model_flops:
             self._to_count.clear()
         if not self._counts:
-            self._say(f"counting and timing steps of {self.recorder.rows.names or 'this loop'}")
+            names = " and ".join(dict.fromkeys(self.recorder.rows.names)) or "the loop"
+            self._say(f"a step of {names} was found; timing goes on until the script ends")
         self._counts.append(count)
         if self.recorder.steps >= self._check_end_at:
             self._end_if_enough()
