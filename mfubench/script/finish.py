@@ -39,11 +39,15 @@ def finish(
     if with_ceiling and results_dir is not None and device is not None:
         stored = _ceiling(record, device, results_dir, may_measure=may_measure)
     fill_shares(record, typical_count(found), device, stored)
-    if found.wants_phases:
-        fill_breakdown(record, found, typical_count(found))
-    if variables is not None and record.outcome is Outcome.OK:
-        fill_nanogpt(record, variables)
     notes = [text for text in (run.recorder.trouble,) if text]
+    if record.outcome is Outcome.OK:
+        try:  # what may fail without taking the rest with it
+            if found.wants_phases:
+                fill_breakdown(record, found, typical_count(found))
+            if variables is not None:
+                fill_nanogpt(record, variables)
+        except Exception as error:
+            notes.append(f"not all could be said of this run: {type(error).__name__}: {error}")
     if results_dir is not None:
         notes.append(
             save_run(

@@ -213,7 +213,8 @@ def fill_nanogpt(record: CaseRecord, variables: dict[str, Any]) -> None:
     """
     from mfubench_model.conventions import A100_BF16_PEAK_FLOPS_PER_S
 
-    model: Any = variables.get("raw_model") or variables.get("model")
+    # Not `or`: a compiled module asks the model for its length.
+    model: Any = variables["raw_model"] if "raw_model" in variables else variables.get("model")
     batch, accumulation = (variables.get(n) for n in ("batch_size", "gradient_accumulation_steps"))
     if record.step_s is None or not isinstance(batch, int) or not isinstance(accumulation, int):
         return
