@@ -87,12 +87,13 @@ def close_account(
     """Bars that add up to `step_s`: the parts of a step and its share of the pauses, in seconds.
 
     Forward and backward could take what their FLOPs take at the measured ceiling; what is not
-    arithmetic could take nothing.
+    arithmetic could take nothing. They count as compute, optimizer and clipping as memory: what
+    binds inside them is for the breakdown of a preset to say, which times operators.
 
     >>> account = close_account({"forward": 0.03, "data": 0.01}, {}, step_s=0.05,
     ...                         flops={"forward": 10**9}, ceiling_flops_per_s=1e11)
     >>> account.binds, round(account.unexplained_ratio, 3), account.bar("forward").floor_s
-    ('memory-bound', 0.2, 0.01)
+    ('compute-bound', 0.2, 0.01)
     """
     bars = []
     for name in ORDER:
@@ -120,15 +121,16 @@ def close_account(
     bars.append(
         Bar(name=UNEXPLAINED, seconds=rest_s, floor_s=None, source="the step less all of the above")
     )
-    at_ceiling_s = sum(bar.floor_s or 0.0 for bar in bars if bar.flops)
-    arithmetic = (phases.FORWARD, phases.BACKWARD, phases.OPTIMIZER, phases.CLIP)
-    whole_s = sum(parts_s.get(name, 0.0) for name in arithmetic)
+
+    def together(*names: str) -> float:
+        return sum(parts_s.get(name, 0.0) for name in names)
+
     groups: dict[str, Any] = {
-        COMPUTE: min(at_ceiling_s, whole_s),
-        MEMORY: max(0.0, whole_s - at_ceiling_s),
-        DISPATCH_BOUND: parts_s.get(phases.PYTHON, 0.0),
-        INPUT: parts_s.get(phases.DATA, 0.0),
-        SYNC: parts_s.get(phases.LOGGING, 0.0) + parts_s.get(phases.COMMUNICATION, 0.0),
+        COMPUTE: together(phases.FORWARD, phases.BACKWARD),
+        MEMORY: together(phases.OPTIMIZER, phases.CLIP),
+        DISPATCH_BOUND: together(phases.PYTHON),
+        INPUT: together(phases.DATA),
+        SYNC: together(phases.LOGGING, phases.COMMUNICATION),
         OUTSIDE: sum(outside_s.values()),
     }
     binds = max((name for name in groups if name != OUTSIDE), key=lambda name: groups[name])

@@ -39,6 +39,14 @@ def graphs_compiled() -> int:
     return 0 if utils is None else int(utils.counters["stats"]["unique_graphs"])
 
 
+def compile_seconds() -> float | None:
+    """How long torch.compile worked in all, None where it did not."""
+    utils = sys.modules.get("torch._dynamo.utils")
+    if utils is None or not compiled_here():
+        return None
+    return float(utils.calculate_time_spent()["total_wall_time"])
+
+
 def count_at_compile_time() -> Callable[[], None]:
     """Count every graph that inductor compiles from now on; call the answer to stop.
 

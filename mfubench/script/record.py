@@ -87,8 +87,7 @@ def _fill_times(record: CaseRecord, run: TrainingRun, found: Found, device: Any)
     record.peak_memory_bytes = peak_memory_bytes(run, device)
     record.loss = run.recorder.learning_loss()
     record.loss_step = run.recorder.loss_step if record.loss is not None else None
-    if record.compile:
-        record.compile_s = max(0.0, sum(s - record.step_s for s in found.warmup_s))
+    record.compile_s = graphs.compile_seconds()
 
 
 def _what_was_seen(
