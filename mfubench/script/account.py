@@ -41,10 +41,11 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
     clock = found.phases
     if record.step_s is None:
         return
-    if clock is None or len(clock.steps_s) < 2 or not found.beside_phases_s:
+    parts_s = clock.typical_s() if clock is not None else {}
+    if not parts_s or not found.beside_phases_s:
         record.extra["breakdown_problem"] = (
             "no breakdown: the script ended before the steps that it is taken from; it needs about "
-            f"{8 + 3 * phases.PROFILED_STEPS} steps"
+            f"{10 + 2 * phases.PROFILED_STEPS} steps"
         )
         return
     seen = record.extra["steps_seen"]
@@ -56,7 +57,7 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
     # The machine may have been faster or slower then: the plain steps between them tell.
     scale = record.step_s / statistics.median(found.beside_phases_s)
     account = close_account(
-        {name: seconds * scale for name, seconds in clock.typical_s().items()},
+        {name: seconds * scale for name, seconds in parts_s.items()},
         outside,
         step_s=record.step_s + sum(outside.values()),
         flops={
