@@ -169,7 +169,9 @@ def _set_first_path(first: str) -> None:
     if sys.flags.safe_path:
         return
     ours = Path(sys.orig_argv[1]).parent if len(sys.orig_argv) > 1 else None
-    starts_with_ours = ours is not None and sys.path and Path(sys.path[0]) == ours.absolute()
+    starts_with_ours = (
+        ours is not None and sys.path and Path(sys.path[0]).resolve() == ours.resolve()
+    )
     if starts_with_ours:
         sys.path[0] = first
     else:
