@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "measure_training"]
 
 if TYPE_CHECKING:
     from mfubench.results.frame import load as load
+    from mfubench.script.context import measure_training as measure_training
 
 
 def __getattr__(name: str) -> object:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> object:
         from mfubench.results.frame import load
 
         return load
+    if name == "measure_training":
+        from mfubench.script.context import measure_training
+
+        return measure_training
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

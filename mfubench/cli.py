@@ -19,11 +19,12 @@ from mfubench.commands import breakdown, device, flops, report, show, validate
 from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.script import command as script
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (flops, explain, breakdown, advise, gate, report, device, show, validate)
+COMMANDS = (script, flops, explain, breakdown, advise, gate, report, device, show, validate)
 """In the order in which `mfubench --help` lists them."""
 
 
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
+        if arguments.command == "run":  # the script's signals and its end are its own
+            return script.run(arguments)
         with terminated_as_interrupted():
             status: int = arguments.run(arguments)
     except (UserError, ConfigError) as error:

@@ -90,7 +90,7 @@ def refuse_rate(achieved: float, ceiling: float | None, noise_ratio: float | Non
 def fill_rates(
     record: CaseRecord,
     *,
-    tokens: int,
+    tokens: int | None,
     model_flops: int,
     hardware_flops: int | None,
     palm_flops: int | None,
@@ -113,7 +113,7 @@ def fill_rates(
     if step_s is None:
         raise ValueError(f"{record.case_id} has no median round to compute rates from")
     record.tokens_per_step = tokens
-    record.tokens_per_s = tokens / step_s
+    record.tokens_per_s = tokens / step_s if tokens else None
     record.model_flops_per_step = model_flops
     record.hardware_flops_per_step = hardware_flops
     record.palm_flops_per_step = palm_flops

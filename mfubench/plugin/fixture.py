@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import pytest
 
 from mfubench.report.case_line import case_line
 from mfubench.results.outcomes import Outcome
 from mfubench.results.record import CaseRecord
+from mfubench.script.in_pytest import run_script
 from mfubench.suite.outcomes import CaseResult
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
@@ -40,6 +41,16 @@ class BenchmarkTimer:
         finally:
             if self._benchmark.stats is not None:
                 self.rounds_s = list(self._benchmark.stats.stats.data)
+
+    def replay(self, rounds_s: list[float]) -> None:
+        """Give pytest-benchmark rounds that were timed elsewhere."""
+        if self.disabled or not rounds_s:
+            return
+        benchmark: Any = self._benchmark
+        benchmark.stats = benchmark._make_stats(1)
+        for seconds in rounds_s:
+            benchmark.stats.update(seconds)
+        self.rounds_s = list(rounds_s)
 
 
 def _ends_the_test(
@@ -73,10 +84,20 @@ class MeasureCase:
         gate: dict[str, float] | None = None,
     ) -> None:
         self.session = session
-        self.runner = CaseRunner(session, BenchmarkTimer(benchmark), gate=gate)
+        self._timer = BenchmarkTimer(benchmark)
+        self.runner = CaseRunner(session, self._timer, gate=gate)
         self._benchmark = benchmark
         self._name = name
         self._record: CaseRecord | None = None
+
+    def script(self, typed: str) -> CaseRecord:
+        """Run a training script as `mfubench run` does, in a process of its own; `typed` is the
+        script and its arguments. Its record and rounds are those of this test."""
+        __tracebackhide__ = True
+        self.session.progress.phase(f"running {typed}")
+        result = run_script(typed, self.session.machine_dir.parent)
+        self._timer.replay(result.rounds_s if result.record.outcome is Outcome.OK else [])
+        return self.conclude(result)
 
     def conclude(self, result: CaseResult) -> CaseRecord:
         """Keep the record, and end the test as it says.

@@ -168,6 +168,14 @@ def add_options(parser: pytest.Parser) -> None:
         help="Judge this run by the stored runs of this machine, and fail unless all of it passes.",
     )
     group.addoption(
+        "--script",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="Measure a training script too: the script and its arguments in one pair of quotes. "
+        "May be repeated.",
+    )
+    group.addoption(
         "--results-dir",
         type=Path,
         default=Path(DEFAULT_RESULTS_DIR),

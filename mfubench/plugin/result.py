@@ -1,46 +1,22 @@
-"""What a saved file says beside pytest-benchmark's own: the machine, and all that it drops."""
+"""What a saved run says beside pytest-benchmark's own."""
 
 from __future__ import annotations
 
-import platform
 import time
 from typing import TYPE_CHECKING, Any
 
-from mfubench import __version__
-from mfubench.hardware import provenance
-from mfubench.results.outcomes import SCHEMA_VERSION, Outcome
+from mfubench.results.document import header
+from mfubench.results.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from mfubench.hardware.fingerprint import Fingerprint
     from mfubench.suite.session import BenchSession
     from mfubench.suite.sweep import SweepOptions
 
 
-def machine_info(fingerprint: Fingerprint) -> dict[str, Any]:
-    """The stable facts that pytest-benchmark compares between runs, and nothing that drifts.
-
-    Its own version carries the host name, the kernel and the momentary clock, and warns at every
-    container start; kernel and clock are in the provenance of the run instead.
-    """
-    return {
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "processor": platform.processor(),
-        "python_implementation": platform.python_implementation(),
-        "python_version": platform.python_version(),
-        "cpu": {"brand_raw": fingerprint.parts.get("cpu_model_name")},
-        "fingerprint": fingerprint.id,
-    }
-
-
-def our_part(
-    session: BenchSession, options: SweepOptions, fingerprint: Fingerprint
-) -> dict[str, Any]:
+def our_part(session: BenchSession, options: SweepOptions) -> dict[str, Any]:
     """The `mfubench` object of a result file; docs/results.md describes it."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "mfubench_version": __version__,
-        "fingerprint": {"id": fingerprint.id, "parts": dict(fingerprint.parts)},
+        **header(),
         "sweep": {
             "name": options.sweep,
             "presets": list(options.presets),
@@ -57,8 +33,6 @@ def our_part(
             "threads": session.threads,
         },
         "devices": {name: session.device(name).description() for name in session.device_names},
-        "software": provenance.software(),
-        "settings": provenance.settings(),
         "started_at_s": session.started_at_s,
         "finished_at_s": time.time(),
         "complete": not session.interrupted,

@@ -15,9 +15,10 @@ from mfubench.interrupts import terminated_as_interrupted
 from mfubench.plugin.gate_option import GateOption, marked_limits
 from mfubench.plugin.named import named_paths
 from mfubench.plugin.options import read_options, report_path
-from mfubench.plugin.result import machine_info, our_part
+from mfubench.plugin.result import our_part
 from mfubench.plugin.screen import PytestScreen
 from mfubench.plugin.storage import RunStorage, short_path
+from mfubench.results.document import machine_info
 from mfubench.results.journal import left_behind
 from mfubench.results.outcomes import Outcome
 from mfubench.show.units import format_duration
@@ -37,6 +38,7 @@ QUESTION_FILES = (
     "test_knobs",
     "test_claims",
     "test_planted_costs",
+    "test_script",
 )
 """The order in which questions are asked; files of the user's own come last."""
 
@@ -129,6 +131,9 @@ class SuiteRun:
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
+            if "script" in getattr(item, "fixturenames", ()) and not self.config.option.script:
+                dropped.append(item)
+                continue
             marker = item.get_closest_marker("mfubench")
             least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
             asked = SWEEPS.index(least) <= rank or item.path in named
@@ -191,11 +196,11 @@ class SuiteRun:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_generate_machine_info(self) -> dict[str, Any]:
-        return machine_info(self.fingerprint)
+        return machine_info()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
-        output_json["mfubench"] = our_part(self.session, self.options, self.fingerprint)
+        output_json["mfubench"] = our_part(self.session, self.options)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:

@@ -6,19 +6,21 @@ from collections.abc import Iterable, Sequence
 
 from mfubench.results.outcomes import TRAINING, Outcome, known
 from mfubench.results.record import CaseRecord
+from mfubench.show.script import script_answer
 from mfubench.show.units import format_duration, format_share, format_si
 
 A100_PEAK = "312 TFLOP/s"
 
 
 def answers(records: Sequence[CaseRecord]) -> list[str]:
-    """One paragraph per preset and device that has a result."""
+    """One paragraph per preset and device that has a result, and one per training script."""
     ok = [i for i in records if i.outcome == Outcome.OK and i.question in TRAINING]
     paragraphs = []
     for preset, device in dict.fromkeys((known(i.preset), i.device) for i in ok):
         cases = [i for i in ok if (i.preset, i.device) == (preset, device)]
         paragraphs.append(_paragraph(preset, device, cases))
-    return paragraphs
+    scripts = [i for i in records if i.outcome is Outcome.OK and i.question == "script"]
+    return paragraphs + [script_answer(script) for script in scripts]
 
 
 def _paragraph(preset: str, device: str, cases: Sequence[CaseRecord]) -> str:

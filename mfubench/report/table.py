@@ -18,7 +18,7 @@ from mfubench.show.account import breakdown_sentences, breakdown_table, breakdow
 from mfubench.show.console import WIDTH, as_text, plain_table, wrapped
 from mfubench.show.units import UNKNOWN, format_bytes, format_share, format_si
 
-QUESTIONS = {"train-step": "train step", "train-loop": "train loop"}
+QUESTIONS = {"train-step": "train step", "train-loop": "train loop", "script": "training script"}
 
 
 def render(
@@ -103,13 +103,18 @@ def _training_table(training: Sequence[CaseRecord]) -> Table:
             "  " + record.case_id.rsplit("/", 1)[-1],
             f"{known(record.step_s) * 1e3:.2f}",
             format_share(record.step_spread_ratio, digits=2),
-            f"{record.tokens_per_s:,.0f}",
-            f"{known(record.achieved_flops_per_s) / 1e9:,.1f}",
+            _thousands(record.tokens_per_s, 1.0, 0),
+            _thousands(record.achieved_flops_per_s, 1e9, 1),
             format_share(record.ceiling_utilisation),
             format_share(record.mfu),
             format_bytes(record.peak_memory_bytes),
         )
     return table
+
+
+def _thousands(value: float | None, unit: float, digits: int) -> str:
+    """A rate in its unit; a script may have no tokens, or no FLOPs that could be counted."""
+    return UNKNOWN if value is None else f"{value / unit:,.{digits}f}"
 
 
 def _outcome_table(others: Sequence[CaseRecord]) -> Table:

@@ -90,6 +90,54 @@ class PlantedCost(Struct, kw_only=True):
     elsewhere_s: float
 
 
+class UncountedOperator(Struct, kw_only=True):
+    """An operator whose FLOPs nobody can count, and its seconds in a counted step."""
+
+    operator: str
+    seconds: float | None
+
+
+class ScriptAnswer(Struct, kw_only=True):
+    """What is known of a training script beside its times and rates; docs/run.md says how."""
+
+    argv: list[str] | None = None
+    boundary: str | None = None
+    """How steps were found, or why not."""
+    steps_seen: int | None = None
+    steps_skipped: int | None = None
+    accumulation: int | None = None
+    """Backward passes per step; None where steps differ."""
+    ended_early: str | None = None
+    compiled_graphs: int | None = None
+    rank: int | None = None
+    ranks: int | None = None
+    loader_wait_s: float | None = None
+    loader_batches: float | None = None
+    backward_s: float | None = None
+    optimizer_s: float | None = None
+    evaluation_total_s: float | None = None
+    evaluations: int | None = None
+    checkpoint_total_s: float | None = None
+    checkpoints: int | None = None
+    loop_s: float | None = None
+    """The whole of training, pauses included."""
+    flops_uncounted_share: float | None = None
+    flops_uncounted: list[UncountedOperator] | None = None
+    flops_are_a_lower_bound: bool | None = None
+    flops_vary: bool | None = None
+    flops_counted_steps: list[int] | None = None
+    flops_forward: int | None = None
+    flops_backward: int | None = None
+    flops_recomputed: int | None = None
+    flops_optimizer: int | None = None
+    flops_full_attention_per_step: int | None = None
+    flops_by_operator: list[dict[str, Any]] | None = None
+    flops_by_module: list[dict[str, Any]] | None = None
+    opaque_graphs: int | None = None
+    samples_per_forward: int | None = None
+    closed_form_flops_per_step: int | None = None
+
+
 class TriedShape(Struct, kw_only=True):
     """A matrix product m×k by k×n that was tried in the search for a ceiling."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +30,45 @@ def refusal_to_write(folder: Path) -> str | None:
     return problem and f"{folder} cannot be written: {problem}; choose --results-dir DIR"
 
 
+def header() -> dict[str, Any]:
+    """What every file says of itself: versions, machine, software, settings."""
+    machine = fingerprint()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "mfubench_version": __version__,
+        "fingerprint": {"id": machine.id, "parts": dict(machine.parts)},
+        "software": provenance.software(),
+        "settings": provenance.settings(),
+    }
+
+
+def machine_info() -> dict[str, Any]:
+    """The stable facts that pytest-benchmark compares between runs, and nothing that drifts.
+
+    Its own version carries the host name, the kernel and the momentary clock, and warns at every
+    container start; kernel and clock are in the provenance of the run instead.
+    """
+    machine = fingerprint()
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": platform.processor(),
+        "python_implementation": platform.python_implementation(),
+        "python_version": platform.python_version(),
+        "cpu": {"brand_raw": machine.parts.get("cpu_model_name")},
+        "fingerprint": machine.id,
+    }
+
+
 def document(kind: str, body: Struct) -> dict[str, Any]:
     """A document of a kind in JSON types, with where it comes from."""
     commit = get_commit_info()
-    machine = fingerprint()
     return {
         "mfubench": {
             "kind": kind,
-            "schema_version": SCHEMA_VERSION,
-            "mfubench_version": __version__,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "fingerprint": {"id": machine.id, "parts": dict(machine.parts)},
             "commit": {"id": commit.get("id"), "dirty": commit.get("dirty")},
-            "software": provenance.software(),
-            "settings": provenance.settings(),
+            **header(),
         },
         kind: msgspec.to_builtins(body),
     }
@@ -56,15 +82,18 @@ def body_text(body: Struct, *, without: str = "") -> str:
 
 
 def save(kind: str, body: Struct, results_dir: Path) -> str:
-    """Write a document whole, under the next free number, and say where it is.
-
-    Where the machine's folder cannot take it, it goes to the system's temporary folder.
-    """
+    """Write a document whole, under the next free number, and say where it is."""
     data = document(kind, body)
     folder = machine_dir(results_dir) / kind
     commit = str(data["mfubench"]["commit"]["id"] or "unversioned")[:12]
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
     name, text = f"{commit}_{stamp}.json", json_text(data) + os.linesep
+    return written(folder, name, text)
+
+
+def written(folder: Path, name: str, text: str) -> str:
+    """Write a numbered file, and say where; where the folder cannot take it, it goes to the
+    system's temporary one."""
     try:
         return f"saved in {write_numbered(folder, name, text)}"
     except OSError as error:

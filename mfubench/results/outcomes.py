@@ -27,9 +27,12 @@ Question = Literal[
     "knob",
     "claim",
     "planted",
+    "script",
 ]
 TRAINING = ("train-step", "train-loop")
-"""Questions whose answer is the time of a training step."""
+"""Questions whose answer is the time of a training step of a workload of the suite."""
+STEPS = (*TRAINING, "script")
+"""The same, and a training script that is not ours: of it no tokens or FLOPs may be known."""
 
 
 T = TypeVar("T")

@@ -11,9 +11,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from mfubench.results.answers import ClaimResult, GateLimits, KnobResult, PlantedCost, TriedShape
+from mfubench.results.answers import (
+    ClaimResult,
+    GateLimits,
+    KnobResult,
+    PlantedCost,
+    ScriptAnswer,
+    TriedShape,
+)
 from mfubench.results.bars import Bar, Binds, Operator
 from mfubench.results.outcomes import (
     TRAINING,
@@ -28,7 +35,7 @@ from mfubench.results.outcomes import (
 )
 
 
-class CaseRecord(Struct, kw_only=True):
+class CaseRecord(ScriptAnswer, kw_only=True):
     """One case of one run: what was asked, what came out, and what only one question has."""
 
     case_id: Text
@@ -133,7 +140,7 @@ class CaseRecord(Struct, kw_only=True):
     claim: ClaimResult | None = None
     planted: PlantedCost | None = None
 
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
     """Fields that are not declared here: of a newer version, or of a user's own question."""
 
     @property
@@ -214,7 +221,7 @@ class CaseRecord(Struct, kw_only=True):
         for name in SOMETIMES:
             if data[name] is None:
                 del data[name]
-        return {**data, **extra}
+        return {**{name: data.pop(name) for name in ALWAYS}, **data, **extra}
 
     def withhold(self) -> None:
         """Take every rate out of a record that did not end well: a wrong number is worse than
@@ -238,5 +245,6 @@ TRAINED = (
     "compile",
 )
 DECLARED = frozenset(CaseRecord.__struct_fields__) - {"extra"}
-ALWAYS = CaseRecord.__struct_fields__[: CaseRecord.__struct_fields__.index("loss_step") + 1]
-SOMETIMES = tuple(name for name in CaseRecord.__struct_fields__ if name not in (*ALWAYS, "extra"))
+FIELDS = CaseRecord.__struct_fields__
+ALWAYS = FIELDS[FIELDS.index("case_id") : FIELDS.index("loss_step") + 1]
+SOMETIMES = tuple(name for name in FIELDS if name not in (*ALWAYS, "extra"))

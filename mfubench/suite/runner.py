@@ -36,18 +36,18 @@ class CaseRunner(CaseStages):
         self, workload: Workload, *, device: str, dtype: str, compile: bool
     ) -> CaseResult:
         """Time one optimizer step per round, on data that is already on the device."""
-        record = self._train_record("train-step", workload, device, dtype, compile)
+        record = self.train_record("train-step", workload, device, dtype, compile)
         with self.recorded(record) as result, matmul_precision(dtype):
-            self._measure(record, self._prepare(record, workload, TrainStep))
+            self._measure(record, self.prepare(record, workload, TrainStep))
         return result
 
     def train_loop(
         self, workload: Workload, *, device: str, dtype: str, compile: bool
     ) -> CaseResult:
         """Time one iteration of nanoGPT's loop per round; evaluation and checkpoint apart."""
-        record = self._train_record("train-loop", workload, device, dtype, compile)
+        record = self.train_record("train-loop", workload, device, dtype, compile)
         with self.recorded(record) as result, matmul_precision(dtype):
-            loop = self._prepare(record, workload, TrainLoop)
+            loop = self.prepare(record, workload, TrainLoop)
             with contextlib.closing(loop):
                 self._measure_loop(record, loop)
         return result
@@ -67,16 +67,16 @@ class CaseRunner(CaseStages):
         `check` takes components out as well, to see whether the account is right.
         """
         question = "breakdown-loop" if loop else "breakdown"
-        record = self._train_record(question, workload, device, dtype, compile)
+        record = self.train_record(question, workload, device, dtype, compile)
         with self.recorded(record) as result, matmul_precision(dtype):
             options = COMPILE_OPTIONS if compile and device == "cpu" else None
             if loop:
-                target = self._prepare(record, workload, TrainLoop, compile_options=options)
+                target = self.prepare(record, workload, TrainLoop, compile_options=options)
                 with contextlib.closing(target):
                     self._measure_loop(record, target)
                     take_account(self.session, record, target, check=check)
             else:
-                step = self._prepare(record, workload, TrainStep, compile_options=options)
+                step = self.prepare(record, workload, TrainStep, compile_options=options)
                 self._measure(record, step)
                 take_account(self.session, record, step, check=check)
         return result
@@ -84,9 +84,9 @@ class CaseRunner(CaseStages):
     def _measure(self, record: CaseRecord, step: TrainStep) -> WarmUp:
         """Warm, time and account for the rates of a step."""
         assert record.dtype is not None
-        warm = self._warm(record, step)
+        warm = self.warm(record, step)
         self._time_step(record, step, warm)
-        self._account(record, step, step.workload.cost(record.dtype, step.device.kind))
+        self.account(record, step, step.workload.cost(record.dtype, step.device.kind))
         return warm
 
     def _measure_loop(self, record: CaseRecord, loop: TrainLoop) -> None:
@@ -165,26 +165,26 @@ class CaseRunner(CaseStages):
 
     def harness(self, workload: Workload, *, device: str) -> CaseResult:
         """Time the step through the benchmark and in a bare loop, in turn, in one run."""
-        record = self._train_record("harness", workload, device, "float32", False)
+        record = self.train_record("harness", workload, device, "float32", False)
         with self.recorded(record) as result, matmul_precision("float32"):
-            step = self._prepare(record, workload, TrainStep)
-            warm = self._warm(record, step)
+            step = self.prepare(record, workload, TrainStep)
+            warm = self.warm(record, step)
             bare = bare_step(step)
             bare_s: list[float] = []
             pairs = rounds_for(2 * warm.steady_s, 3 * self.session.options.plan.rounds_budget_s)
             rounds_s = self.time_rounds(
                 record, step, pairs, before=lambda: bare_s.append(time_s(bare))
             )
-            self._refuse(rates.refuse_times(rounds_s))
+            self.refuse(rates.refuse_times(rounds_s))
             record.step_s = statistics.median(rounds_s)
             record.step_spread_ratio = rates.spread_ratio(rounds_s)
-            self._account(record, step, workload.cost("float32", step.device.kind))
+            self.account(record, step, workload.cost("float32", step.device.kind))
             paired = paired_ratio(rounds_s, bare_s)
             record.harness_ratio, record.harness_pairs = paired.ratio, paired.pairs
             record.harness_ratio_low, record.harness_ratio_high = paired.low, paired.high
             record.bare_rounds_s = bare_s
             if paired.low > 1 + HARNESS_TOLERANCE:
-                self._refuse(
+                self.refuse(
                     f"the harness slows the step by {paired.ratio - 1:.1%} "
                     f"(95 % interval from {paired.low - 1:.1%}; allowed: {HARNESS_TOLERANCE:.0%})"
                 )

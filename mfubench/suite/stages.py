@@ -64,7 +64,7 @@ class CaseStages:
             **known,
         )
 
-    def _train_record(
+    def train_record(
         self, question: str, workload: Workload, device: str, dtype: str, compile: bool
     ) -> CaseRecord:
         case = CaseId(
@@ -91,7 +91,7 @@ class CaseStages:
         if reason is not None:
             raise CaseEnded(Outcome.UNSUPPORTED, reason)
 
-    def _prepare(
+    def prepare(
         self,
         record: CaseRecord,
         workload: Workload,
@@ -134,7 +134,7 @@ class CaseStages:
                 f"{free / 2**30:.1f} GiB are free; choose a smaller one with --batch-sizes",
             )
 
-    def _warm(self, record: CaseRecord, step: TrainStep) -> WarmUp:
+    def warm(self, record: CaseRecord, step: TrainStep) -> WarmUp:
         """Warm until steady; note the loss at the agreed step; guard that time grows with work."""
         what = "compiling and warming up" if record.compile else "warming up"
         self.session.progress.phase(f"{what} {record.case_id}")
@@ -159,15 +159,15 @@ class CaseStages:
             for _ in range(GROWTH_TRIES):
                 single_s.append(time_s(step))
                 several_s.append(time_s(lambda: _run(step, rates.GROWTH_STEPS)))
-            self._refuse(rates.refuse_growth(single_s, several_s))
+            self.refuse(rates.refuse_growth(single_s, several_s))
         return warm
 
     def _time_step(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
         rounds = rounds_for(warm.steady_s, self.session.options.plan.rounds_budget_s)
         rounds_s = self.time_rounds(record, step, rounds)
-        self._refuse(rates.refuse_times(rounds_s))
-        self._refuse(rates.refuse_loss(float(step.last_loss)))
-        self._refuse(rates.refuse_loss(record.loss))
+        self.refuse(rates.refuse_times(rounds_s))
+        self.refuse(rates.refuse_loss(float(step.last_loss)))
+        self.refuse(rates.refuse_loss(record.loss))
         record.step_s = statistics.median(rounds_s)
         record.step_spread_ratio = rates.spread_ratio(rounds_s)
         record.peak_memory_bytes = step.device.peak_memory_bytes()
@@ -190,7 +190,7 @@ class CaseStages:
         if self.timer.disabled:
             raise CaseEnded(Outcome.UNAVAILABLE, TIMING_IS_OFF)
 
-    def _account(self, record: CaseRecord, step: TrainStep, cost: StepCost) -> None:
+    def account(self, record: CaseRecord, step: TrainStep, cost: StepCost) -> None:
         """Rates and shares from the median round, unless the ceiling says that it cannot be."""
         assert record.step_s is not None
         assert record.dtype is not None
@@ -207,7 +207,7 @@ class CaseStages:
             if renew:  # perhaps the ceiling was measured in a slow moment: look again once
                 ceiling = self.session.gemm_ceiling(device, record.dtype, renew=True)
             else:
-                self._refuse(reason)
+                self.refuse(reason)
         if ceiling is not None:
             record.ceiling_flops_per_s = ceiling.rate_per_s
             record.ceiling_noise_ratio = ceiling.noise_ratio
@@ -224,7 +224,7 @@ class CaseStages:
         record.outcome = Outcome.OK
 
     @staticmethod
-    def _refuse(reason: str | None) -> None:
+    def refuse(reason: str | None) -> None:
         if reason is not None:
             raise CaseEnded(Outcome.INVALID, reason)
 

@@ -38,7 +38,8 @@ class GPTConfig:
     >>> GPTConfig(n_embd=100, n_head=12)
     Traceback (most recent call last):
         ...
-    mfubench_model.config.ConfigError: n_embd is 100 and n_head is 12; n_embd must be a multiple of n_head.
+    mfubench_model.config.ConfigError: n_embd is 100 and n_head is 12; n_embd must be a multiple of
+    n_head.
     """
 
     block_size: int = 1024

@@ -1,97 +1,75 @@
-"""Count the FLOPs of any torch code by watching its operators, with fused attention counted alike
-on every device.
+"""Count the FLOPs of any torch code by watching its operators as they run, every one of them once.
 
-torch's own counter (torch.utils.flop_counter, up to 2.13 at least) has no formula for the fused
-attention operator of the CPU, so that attention counts as 0 there, and charges fused attention on
-CUDA with 5 matmuls in backward, so that the same model counts differently on two devices.
+Not torch's own counter (torch.utils.flop_counter, up to 2.13 at least): that has no formula for
+the fused attention of the CPU, so that attention counts as 0 there, charges fused attention on CUDA
+with 5 matrix products in backward, knows no causal mask, and returns from higher-order operators
+without running them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-Shape = Sequence[int]
-
-_aten = torch.ops.aten
-_FUSED_FORWARD = (
-    _aten._scaled_dot_product_flash_attention_for_cpu,
-    _aten._scaled_dot_product_flash_attention,
-    _aten._scaled_dot_product_efficient_attention,
-    _aten._scaled_dot_product_cudnn_attention,
-)
-_FUSED_BACKWARD = (
-    _aten._scaled_dot_product_flash_attention_for_cpu_backward,
-    _aten._scaled_dot_product_flash_attention_backward,
-    _aten._scaled_dot_product_efficient_attention_backward,
-    _aten._scaled_dot_product_cudnn_attention_backward,
-)
+from mfubench_model.operator_flops import OperatorFlops, bound, operator_flops
 
 
-def _pair_products(query: Shape, key: Shape, width: int) -> int:
-    """FLOPs of one multiply-add per query-key pair and unit of width: 2·B·H·Tq·Tk·width."""
-    batch, heads, queries = query[0], query[1], query[2]
-    return 2 * batch * heads * queries * key[2] * width
+class DispatchCounter(TorchDispatchMode):
+    """Within it, `counted` is called after each operator that the dispatcher runs.
 
-
-def attention_forward_flops(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    """Two matmuls: scores Q·Kᵀ and their product with V. Shapes are (B, H, T, Q); the mask is not
-    considered.
-
-    With fewer key than query heads the keys are shared, which saves memory and no FLOPs.
-
-    >>> attention_forward_flops((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4))
-    288
+    Nothing about the operator changes. Compiled code runs as it would outside: torch.compile is
+    told to ignore this mode.
     """
-    return _pair_products(query, key, query[3] + value[3])
+
+    supports_higher_order_operators = True
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """torch.compile skips, for ever, what is first called under a mode that does not say so."""
+        return True
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        self.counted(func, args, kwargs, out)
+        return out
+
+    def counted(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        """Called with every operator, its arguments and what it gave."""
 
 
-def attention_backward_flops(
-    grad: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any
-) -> int:
-    """Four matmuls: dV = Pᵀ·dO and dP = dO·Vᵀ over the value width, dQ = dS·K and dK = dSᵀ·Q over
-    the query width.
+class _Total(DispatchCounter):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops: list[OperatorFlops] = []
 
-    >>> attention_backward_flops((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4))
-    576
-    """
-    return 2 * attention_forward_flops(query, key, value)
-
-
-def attention_recomputing_backward_flops(
-    grad: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any
-) -> int:
-    """Five matmuls: the four, and the scores Q·Kᵀ again because a fused kernel did not keep them.
-
-    >>> attention_recomputing_backward_flops((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4))
-    720
-    """
-    return attention_backward_flops(grad, query, key, value) + _pair_products(query, key, query[3])
+    def counted(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
+        if hasattr(func, "_schema"):
+            flops = operator_flops(func._schema.name, bound(func, args, kwargs), out)
+            if flops is not None:
+                self.flops.append(flops)
 
 
 def count_dispatched_flops(fn: Callable[[], object], *, recompute: bool = False) -> int:
-    """Run `fn` once and return the matmul FLOPs (convolutions too) of all operators it dispatched,
-    backward included.
+    """Run `fn` once and return the FLOPs of all operators it dispatched, backward included: matrix
+    products, convolutions, attention, recurrent layers.
 
     `recompute` says what fused attention is charged with in its backward: False for what the model
-    needs (4 matmuls), True for what the kernel does (5). On a meta device nothing is computed and
+    needs (4 products), True for what the kernel does (5). On a meta device nothing is computed and
     memory is not needed.
 
-    Left out: masks (causal attention counts in full), everything that is not a matmul or
-    convolution, and code that hides its operators: do not pass a compiled module, which this can
-    also leave slow.
+    Left out: masks (causal attention counts in full) and code that hides its operators, as a
+    compiled module does.
 
+    >>> import torch
     >>> a = torch.zeros(2, 3)
     >>> count_dispatched_flops(lambda: a @ a.T)
     24
     """
-    backward = attention_recomputing_backward_flops if recompute else attention_backward_flops
-    formulas: dict[Any, Any] = dict.fromkeys(_FUSED_FORWARD, attention_forward_flops)
-    formulas |= dict.fromkeys(_FUSED_BACKWARD, backward)
-    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+    with _Total() as counter:
         fn()
-    flops: int = counter.get_total_flops()
-    return flops
+    return sum(f.executed if recompute else f.full for f in counter.flops)

@@ -11,7 +11,7 @@ import msgspec
 
 from mfubench.gate.rules.stored_runs import StoredVerdict, judge_run
 from mfubench.results.folder import ANCHOR, saved_runs
-from mfubench.results.outcomes import TRAINING, Outcome
+from mfubench.results.outcomes import STEPS, Outcome
 from mfubench.results.read import ResultError, read_result
 
 
@@ -67,7 +67,7 @@ def read_run(path: Path) -> StoredRun:
         rounds={
             record.case_id: stats.data
             for record, stats in result.records
-            if record.question in TRAINING and stats is not None and stats.data
+            if record.question in STEPS and stats is not None and stats.data
         },
         not_measured={r.case_id: r.outcome for r in records if r.outcome is not Outcome.OK},
         limits={r.case_id: msgspec.to_builtins(r.gate) for r in records if r.gate is not None},

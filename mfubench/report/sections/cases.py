@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mfubench.report.case_line import case_line
 from mfubench.results.collection import Case, Collection
-from mfubench.results.outcomes import TRAINING, Outcome, known
+from mfubench.results.outcomes import STEPS, Outcome, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
 from mfubench.show.units import (
     UNKNOWN,
@@ -17,7 +17,7 @@ from mfubench.show.units import (
 def cases_section(collection: Collection) -> Section | None:
     """The terminal's table, with every case that has rates; the others as lines."""
     blocks: list[Block] = []
-    training = collection.ok(*TRAINING)
+    training = collection.ok(*STEPS)
     if training:
         blocks.append(
             Table(
@@ -63,16 +63,18 @@ def _row(collection: Collection, case: Case) -> list[Cell]:
             value=record.step_s,
             note=f"spread {format_share(record.step_spread_ratio, digits=2)}",
         ),
-        Cell(text=f"{record.tokens_per_s:,.0f}", value=record.tokens_per_s),
-        Cell(
-            text=f"{known(record.achieved_flops_per_s) / 1e9:,.1f}",
-            value=record.achieved_flops_per_s,
-        ),
+        _rate(record.tokens_per_s, 1.0, 0),
+        _rate(record.achieved_flops_per_s, 1e9, 1),
         _share(record.ceiling_utilisation),
         _share(record.mfu),
         _share(record.mfu_a100),
         Cell(text=format_bytes(memory), value=memory),
     ]
+
+
+def _rate(value: float | None, unit: float, digits: int) -> Cell:
+    """A script may have no tokens, or no FLOPs that could be counted."""
+    return Cell(text=UNKNOWN if value is None else f"{value / unit:,.{digits}f}", value=value)
 
 
 def _share(value: float | None, *, digits: int = 3) -> Cell:

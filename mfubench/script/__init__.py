@@ -1,0 +1,1 @@
+"""Any training script, measured without changing a line of it."""

@@ -1,0 +1,77 @@
+"""A run of a script as a result file, of the same form as the suite's own."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest_benchmark
+from pytest_benchmark.stats import Stats
+from pytest_benchmark.utils import get_commit_info, get_current_time, get_machine_id
+
+from mfubench.results.document import header, machine_dir, machine_info, written
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
+from mfubench.results.write import json_text
+
+
+def save_run(
+    record: CaseRecord,
+    rounds_s: list[float],
+    *,
+    results_dir: Path,
+    started_at_s: float,
+    device: dict[str, Any],
+    complete: bool,
+) -> str:
+    """Write the file and say where it is. A folder that cannot be written costs nothing: the file
+    goes to the system's temporary one."""
+    commit = get_commit_info()
+    data = {
+        "machine_info": machine_info(),
+        "commit_info": commit,
+        "benchmarks": _benchmarks(record, rounds_s),
+        "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
+        "version": pytest_benchmark.__version__,
+        "mfubench": {
+            **header(),
+            "sweep": {
+                "name": record.question,
+                "presets": [record.preset],
+                "devices": [record.device],
+                "corpus": None,
+                "threads": record.threads,
+            },
+            "devices": {record.device: device},
+            "started_at_s": started_at_s,
+            "finished_at_s": time.time(),
+            "complete": complete,
+            "other_outcomes": [] if record.outcome is Outcome.OK else [record.as_extra_info()],
+        },
+    }
+    name = f"{str(commit.get('id') or 'unversioned')[:12]}_{get_current_time()}.json"
+    return written(machine_dir(results_dir) / get_machine_id(), name, json_text(data))
+
+
+def _benchmarks(record: CaseRecord, rounds_s: list[float]) -> list[dict[str, Any]]:
+    """One entry as pytest-benchmark writes it; none for a run that gave no number."""
+    if record.outcome is not Outcome.OK:
+        return []
+    stats = Stats()
+    for seconds in rounds_s:
+        stats.update(seconds)
+    _, _, name = record.case_id.partition("/")
+    return [
+        {
+            "group": record.question,
+            "name": f"test_script[{name}]",
+            "fullname": f"benchmarks/test_script.py::test_script[{name}]",
+            "params": None,
+            "param": None,
+            "extra_info": record.as_extra_info(),
+            "options": {"warmup": False},
+            "stats": {**stats.as_dict(), "iterations": 1, "data": list(rounds_s)},
+        }
+    ]

@@ -1,0 +1,21 @@
+"""A compiled optimizer step: torch's hooks are inside the compiled code and do not fire."""
+
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+@torch.compile(backend="eager", fullgraph=False)
+def step():
+    optimizer.step()
+
+
+for _ in range(14):
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 16)), torch.randint(0, 4, (8,)))
+    optimizer.zero_grad()
+    loss.backward()
+    step()
+    print(repr(loss.item()))

@@ -1,0 +1,23 @@
+"""A script that forks in mid-run; the child ends as Python ends."""
+
+import os
+import sys
+
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Linear(16, 4)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for i in range(12):
+    loss = nn.functional.cross_entropy(model(torch.randn(8, 16)), torch.randint(0, 4, (8,)))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    print(repr(loss.item()), flush=True)
+    if i == 6:
+        child = os.fork()
+        if child == 0:
+            print("child", flush=True)
+            sys.exit(0)
+        os.waitpid(child, 0)

@@ -1,0 +1,117 @@
+"""Rows become steps: on rows that are written down, and on a loop in this process."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+import torch
+
+import mfubench
+from mfubench.script.context import Measured
+from mfubench.script.run import EnoughSteps, TrainingRun
+from mfubench.script.steps import COLUMNS, Rows, find_steps
+
+
+def rows(*noted: tuple[float, int, float], names: tuple[str, ...] = ("SGD", "Adam")) -> Rows:
+    """Rows of (time, optimizer, evaluation)."""
+    data = array("d")
+    for at_s, which, evaluation_s in noted:
+        data.extend((at_s, which, 1, 0.0, 0.0, 0.0, 0, evaluation_s, 0.0))
+    return Rows(data=data, names=list(names))
+
+
+def test_a_row_has_its_columns() -> None:
+    assert len(rows((1.0, 0, 0.0))) == 1
+    assert len(COLUMNS) == 9
+
+
+def test_a_pause_is_not_in_a_steps_time() -> None:
+    found = find_steps(rows((1.0, 0, 0.0), (2.0, 0, 0.0), (13.0, 0, 10.0)))
+    assert [step.seconds for step in found.steps] == [1.0, 1.0]
+    assert found.steps[1].evaluation_s == 10.0
+
+
+def test_one_step_is_not_enough_and_says_so() -> None:
+    found = find_steps(rows((1.0, 0, 0.0)))
+    assert not found.found
+    assert "SGD stepped once" in found.boundary
+
+
+def test_optimizers_in_no_order_are_not_guessed_at() -> None:
+    order = [0, 1, 0, 0, 0, 1, 1, 0]
+    found = find_steps(rows(*((float(i), which, 0.0) for i, which in enumerate(order))))
+    assert not found.found
+    assert found.boundary.startswith("not found: the optimizers step in no fixed order (SGD 5")
+
+
+def train(steps: int) -> None:
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters())
+    for _ in range(steps):
+        model(torch.randn(3, 4)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def test_a_block_is_measured() -> None:
+    with mfubench.measure_training(name="mine") as measured:
+        train(12)
+    record = measured.record
+    assert record is not None
+    assert record.case_id == "script/mine/cpu-float32-eager"
+    assert record.model_flops_per_step == 2 * (2 * 3 * 4 * 2)
+    assert "Steps were found by SGD.step: 11 of them" in str(measured)
+
+
+def fails_in_a_block() -> Measured:
+    try:
+        with mfubench.measure_training() as measured:
+            train(12)
+            _ = 1 / 0
+    except ZeroDivisionError:
+        return measured
+    raise AssertionError("the error was swallowed")
+
+
+def test_what_a_block_raises_passes_through_and_what_was_measured_is_kept() -> None:
+    measured = fails_in_a_block()
+    assert measured.record is not None
+    assert measured.record.extra["ended_early"] == "the block failed: ZeroDivisionError"
+    assert measured.record.rounds
+
+
+def test_nothing_of_ours_is_left_in_torch() -> None:
+    def places() -> list[object]:
+        from torch.optim import optimizer
+        from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+        return [
+            torch.autograd._engine_run_backward,  # type: ignore[attr-defined]
+            torch.amp.GradScaler._maybe_opt_step,
+            torch.nn.Module.train,
+            torch.save,
+            _BaseDataLoaderIter.__next__,
+            len(optimizer._global_optimizer_pre_hooks),
+            len(optimizer._global_optimizer_post_hooks),
+            torch._C._len_torch_dispatch_stack(),
+        ]
+
+    before = places()
+    with mfubench.measure_training():
+        train(3)
+        assert places() != before
+    assert places() == before
+
+
+def test_enough_steps_end_the_script() -> None:
+    run = TrainingRun(steps=6)
+    run.start()
+    try:
+        with pytest.raises(EnoughSteps) as ended:
+            train(1000)
+    finally:
+        found = run.stop()
+    assert ended.value.code == 0
+    assert len(found.rounds_s) >= 6
+    assert len(found.steps.steps) < 30
