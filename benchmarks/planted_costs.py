@@ -85,7 +85,8 @@ class CloningMLP(MLP):
         hidden = self.c_fc(x_BTC)
         for _ in range(80):
             hidden = hidden.clone()
-        return self.c_proj(self.gelu(hidden))
+        out_BTC: Tensor = self.c_proj(self.gelu(hidden))
+        return out_BTC
 
 
 class CastingMLP(MLP):
@@ -95,14 +96,15 @@ class CastingMLP(MLP):
         hidden = self.c_fc(x_BTC)
         for _ in range(16):
             hidden = hidden.double().float()
-        return self.c_proj(self.gelu(hidden))
+        out_BTC: Tensor = self.c_proj(self.gelu(hidden))
+        return out_BTC
 
 
 class SlowlyKnown(Tensor):
     """A number that the host has to wait for, as it has to for one that a GPU is computing."""
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         np.sort(NUMBERS)
@@ -125,8 +127,9 @@ NUMBERS = np.random.default_rng(0).integers(0, 1 << 40, 8000)
 
 def _with_activation(kind: type[nn.Module]) -> Callable[[GPT], None]:
     def change(model: GPT) -> None:
-        for block in model.transformer.h:
-            block.mlp.gelu = kind()
+        for block in model.modules():
+            if isinstance(block, MLP):
+                block.gelu = kind()
 
     return change
 
@@ -258,7 +261,7 @@ class QuietBars:
     def __init__(self, step: TrainStep, cost_s: float) -> None:
         self._step = step
         self._profiler = StepProfiler(step, phased(step), event_cost_s=cost_s)
-        self._turns: list[Counter[str]] = []
+        self._turns: list[dict[str, float]] = []
 
     def turn(self) -> None:
         """A few plain steps, and a profiled one."""
@@ -268,11 +271,14 @@ class QuietBars:
             found[row.component] += row.seconds
         self._turns.append(found)
 
-    def bars_s(self) -> Counter[str]:
+    def bars_s(self) -> dict[str, float]:
         """Seconds of the step and of each bar."""
         names = {name for turn in self._turns for name in turn}
         return Counter(
-            {name: np.quantile([turn[name] for turn in self._turns], QUIET) for name in names}
+            {
+                name: float(np.quantile([turn[name] for turn in self._turns], QUIET))
+                for name in names
+            }
         )
 
 

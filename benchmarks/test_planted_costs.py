@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from mfubench.plugin.measure_case import MeasureCase
 
+from mfubench.plugin.fixture import MeasureCase
 from mfubench.results.answers import PlantedCost
 from mfubench.results.outcomes import Outcome
 from mfubench.results.record import CaseRecord

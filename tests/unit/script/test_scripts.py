@@ -271,15 +271,16 @@ def test_a_forked_child_reports_nothing(runs: Runs) -> None:
 
 
 def test_a_run_is_saved_as_a_valid_result(runs: Runs) -> None:
-    from mfubench.results.read import read_result
+    from mfubench.results.read import read_json, read_result
     from mfubench.results.schema import problems
+    from mfubench.results.write import json_text
 
     for name in ("gpt_loop", "no_optimizer"):
         (path,) = (runs.folder / f"{name}.results").rglob("0001_*.json")
+        assert problems(read_json(path)) == []
         result = read_result(path)
-        assert problems(result.data) == []
-        (info,) = result.infos
-        assert info == runs.info(name)
+        ((record, _),) = result.records
+        assert json.loads(json_text(record.as_extra_info())) == runs.info(name)
     saved = json.loads(next((runs.folder / "mlp.results").rglob("0001_*.json")).read_text())
     assert len(saved["benchmarks"][0]["stats"]["data"]) == runs.info("mlp")["rounds"]
 

@@ -77,7 +77,7 @@ def fails_in_a_block() -> Measured:
 def test_what_a_block_raises_passes_through_and_what_was_measured_is_kept() -> None:
     measured = fails_in_a_block()
     assert measured.record is not None
-    assert measured.record.extra["ended_early"] == "the block failed: ZeroDivisionError"
+    assert measured.record.ended_early == "the block failed: ZeroDivisionError"
     assert measured.record.rounds
 
 
