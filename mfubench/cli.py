@@ -27,6 +27,7 @@ from mfubench.arguments import (
 from mfubench.gate.command import run as gate
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.trace import command as trace
 
 if TYPE_CHECKING:
     from mfubench.explain.device import NamedDevice
@@ -116,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     breakdown.set_defaults(run=run_breakdown)
     advise.add_parser(commands)
     gate.add_parser(commands)
+    trace.add_parser(commands)
 
     report = commands.add_parser("report", help="one page about stored runs, to read and to share")
     add_report_options(report)
