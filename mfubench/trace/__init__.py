@@ -1,1 +1,1 @@
-"""What a profiler's trace says about a step, without torch: reading, accounting, showing, command."""
+"""What a profiler's trace says about a step: reading, accounting, showing. Without torch."""

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from mfubench.hardware.peaks import DevicePeaks, lookup
 from mfubench.trace import idle
-from mfubench.trace.account import DeviceAccount
+from mfubench.trace.account import MOSTLY_LINKED, DeviceAccount
 from mfubench.trace.document import Device, Rank, Step, TraceAccount
-from mfubench.trace.events import Recording, TraceError, read_recording
+from mfubench.trace.events import Recording
 from mfubench.trace.host import HostAccount
 from mfubench.trace.ranks import refuse_different_runs, waiting_s
-from mfubench.trace.read import DeviceProperties
+from mfubench.trace.read import DeviceProperties, TraceError
+from mfubench.trace.recording import read_recording
 from mfubench.trace.steps import WHOLE, Window, windows
 
 
@@ -41,7 +42,7 @@ def trace_account(paths: Sequence[Path], *, device: str | None = None) -> TraceA
     ranks: list[Rank] = []
     for account in accounts:
         own_windows = windows(account.recording)
-        middle = _median(own_windows)
+        middle = _median(account.linked(own_windows) or own_windows)
         own = [account.step(w, draw=w is middle) for w in own_windows]
         ranks.append(_rank(account, own, middle.name))
         steps += own
@@ -193,7 +194,7 @@ def _add_waiting(accounts: Sequence[DeviceAccount], steps: Sequence[Step]) -> No
 
 def _rank(account: DeviceAccount, own: Sequence[Step], median_step: str) -> Rank:
     recording = account.recording
-    record_s, busy_s, communication_s, exposed_s, unlinked_s = account.record()
+    whole = account.whole()
     device = account.events[0].device
     properties = _properties(recording, device)
     return Rank(
@@ -203,11 +204,11 @@ def _rank(account: DeviceAccount, own: Sequence[Step], median_step: str) -> Rank
         device=properties.name if properties else None,
         steps=len(own),
         median_step=median_step,
-        record_s=record_s,
-        record_busy_s=busy_s,
-        record_communication_s=communication_s,
-        record_exposed_s=exposed_s,
-        record_unlinked_s=unlinked_s,
+        record_s=whole.seconds,
+        record_busy_s=whole.busy_s,
+        record_communication_s=whole.communication_s,
+        record_exposed_s=whole.exposed_s,
+        record_unlinked_s=whole.unlinked_s,
         notes=_notes(account, own),
     )
 
@@ -236,7 +237,7 @@ def _notes(account: DeviceAccount, own: Sequence[Step]) -> list[str]:
             "launched before the step began, so a step's kernels are mostly the step's before"
         )
     unlinked_s = sum(step.unlinked_s for step in own)
-    if unlinked_s > 0.02 * busy_s:
+    if unlinked_s > MOSTLY_LINKED * busy_s:
         known = [e.correlation for e in account.events if e.launch and e.correlation]
         lost = [e.correlation for e in account.events if not e.is_linked and e.correlation]
         early = bool(known and lost) and max(lost) < min(known)

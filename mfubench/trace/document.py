@@ -122,7 +122,8 @@ class Rank(msgspec.Struct, kw_only=True):
     device: str | None
     steps: int
     median_step: str
-    """The step whose time is the median (of an even number, the shorter of the middle two)."""
+    """The step whose time is the median (of an even number, the shorter of the middle two) of
+    those that link to the host, or of all where none does."""
     record_s: float
     """From the first device event to the end of the last, in steps and between them."""
     record_busy_s: float

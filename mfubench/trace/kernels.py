@@ -114,21 +114,16 @@ def bar_of(event: DeviceEvent) -> str:
         return COMMUNICATION
     if event.kind == COPY and is_host_copy(event.name):
         return HOST_COPIES
-    phase = phase_of(event.op)
-    if phase is not None:
-        return phase
     in_graph = event.launch is not None and event.launch.is_graph
-    if not in_graph and (named := _by_operators(event.op)) is not None:
-        return named
-    if (named := by_kernel_name(event.name)) is not None:
-        return named
-    if event.kind == COPY:
-        return components.COPIES
-    if not in_graph and (named := _by_module(event.op)) is not None:
-        return named
-    if not in_graph and event.op is not None and any(op.kind == "op" for op in around(event.op)):
-        return OTHER
-    return OUTSIDE
+    op = None if in_graph else event.op
+    return (
+        phase_of(event.op)
+        or _by_operators(op)
+        or by_kernel_name(event.name)
+        or (components.COPIES if event.kind == COPY else None)
+        or _by_module(op)
+        or (OTHER if any(outer.kind == "op" for outer in around(op)) else OUTSIDE)
+    )
 
 
 _HOST_COPY = re.compile(r"(?i)memcpy (htod|dtoh|htoh)|HostToDevice|DeviceToHost|Memory \(M2D|\(D2M")
@@ -137,7 +132,7 @@ _HOST_COPY = re.compile(r"(?i)memcpy (htod|dtoh|htoh)|HostToDevice|DeviceToHost|
 def is_host_copy(name: str) -> bool:
     """Whether a copy crosses between host and device.
 
-    >>> is_host_copy("Memcpy HtoD (Pinned -> Device)"), is_host_copy("Memcpy DtoD (Device -> Device)")
+    >>> is_host_copy("Memcpy HtoD (Pinned -> Device)"), is_host_copy("Memcpy DtoD")
     (True, False)
     """
     return _HOST_COPY.search(name) is not None
@@ -151,7 +146,8 @@ def around(op: HostOp | None) -> Iterator[HostOp]:
 
 
 _OPTIMIZER_RANGE = re.compile(
-    r"(?i)Optimizer\.(step|zero_grad)#.*|.*::phase::optimizer|[# ]*(optimizer|zero_grad)[\w .:]*[# ]*"
+    r"(?i)Optimizer\.(step|zero_grad)#.*|.*::phase::optimizer"
+    r"|[# ]*(optimizer|zero_grad)[\w .:]*[# ]*"
 )
 _CLIP_RANGE = re.compile(r"(?i).*::phase::clip|.*\bclip_grad\w*|[# ]*(grad(ient)?_?)?clip\w*[# ]*")
 

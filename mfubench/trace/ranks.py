@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mfubench.trace.account import COLLECTIVE, DeviceAccount
-from mfubench.trace.events import Recording, TraceError
+from mfubench.trace.account import DeviceAccount
+from mfubench.trace.events import Recording
+from mfubench.trace.read import TraceError
+from mfubench.trace.shares import COLLECTIVE
 from mfubench.trace.steps import Window, windows
 
 

@@ -19,7 +19,7 @@ MAX_TEXT_BYTES = 1_000_000_000
 """A longer trace is refused: it would be minutes of events, and a profile needs a few steps."""
 PIECE_BYTES = 4 * 2**20
 MAX_HEADER_BYTES = 64 * 2**20
-"""What stands before the first event, at most; of a piece in which no end of an event is found too."""
+"""What stands before the first event at most, and a piece in which no event ends."""
 _CUT = re.compile(rb"\}\s*,\s*(?=\{)")
 _CUTS_TRIED = 8
 
@@ -265,7 +265,8 @@ def refuse_what_is_no_json(head: bytes, path: Path) -> None:
         raise TraceError(f"{path} is an archive (tar); unpack it first")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
         raise TraceError(
-            f"{path} is no trace: a trace is JSON, plain or gzip, as prof.export_chrome_trace(…) writes it"
+            f"{path} is no trace: a trace is JSON, plain or gzip, as prof.export_chrome_trace(…) "
+            "writes it"
         )
 
 

@@ -40,7 +40,7 @@ def windows(recording: Recording) -> list[Window]:
     edges = [
         (event.start, event.end)
         for events in (recording.device_events, recording.ops, recording.calls)
-        for event in events  # type: ignore[attr-defined]
+        for event in events
     ]
     return [Window(WHOLE, min(low for low, _ in edges), max(high for _, high in edges))]
 

@@ -76,19 +76,16 @@ def sentences(rank: Rank, step: Step) -> str:
     """What matters most, first: how busy the device is, with what, and why it is not."""
     if not rank.record_s:
         largest = ", ".join(f"{bar_label(b.name)} {_of(b, step)}" for b in step.account[:3])
-        return f"{title(rank)}. The host's {step.name} takes {format_duration(step.step_s)}: {largest}."
-    told = [
-        f"{title(rank)}. In {step.name} ({format_duration(step.step_s)}) the device is busy for "
-        f"{_percent(step.device_busy_s, step)} of the time."
-    ]
-    largest = sorted(
-        (b for b in step.account if b.name not in IDLE_BARS), key=lambda b: -b.seconds
-    )[:3]
-    if largest:
-        told.append(
-            "Most of it: " + ", ".join(f"{bar_label(b.name)} {_of(b, step)}" for b in largest) + "."
-        )
-    reasons = sorted((b for b in step.account if b.name in IDLE_BARS), key=lambda b: -b.seconds)
+        took = format_duration(step.step_s)
+        return f"{title(rank)}. On the host, {step.name} takes {took}: {largest}."
+    busy = _percent(step.device_busy_s, step)
+    took = format_duration(step.step_s)
+    told = [f"{title(rank)}. In {step.name} ({took}) the device is busy for {busy} of the time."]
+    bars = sorted(step.account, key=lambda bar: -bar.seconds)
+    if work := [bar for bar in bars if bar.name not in IDLE_BARS][:3]:
+        named = ", ".join(f"{bar_label(bar.name)} {_of(bar, step)}" for bar in work)
+        told.append(f"Most of it: {named}.")
+    reasons = [bar for bar in bars if bar.name in IDLE_BARS]
     if reasons and step.device_idle_s > 0.01 * step.step_s:
         first = reasons[0]
         told.append(

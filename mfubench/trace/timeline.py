@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from mfubench.trace.document import Span
 from mfubench.trace.intervals import Interval
+from mfubench.trace.shares import Share
 from mfubench.trace.steps import Window
-
-if TYPE_CHECKING:
-    from mfubench.trace.account import Piece
 
 COLUMNS = 360
 """A step is drawn in so many columns; a shorter kernel shows as its share of a column."""
@@ -21,13 +18,14 @@ _SHARES = 8
 
 
 def timeline(
-    pieces: Sequence[Piece], idle_parts: Mapping[str, list[Interval]], window: Window
+    shares: Sequence[Share], idle_parts: Mapping[str, list[Interval]], window: Window
 ) -> list[Span]:
     """One row per stream, the busiest first, and one for the reasons of idle time."""
     rows: dict[str, dict[int, dict[str, int]]] = {}
-    for piece in pieces:
-        columns = rows.setdefault(piece.event.stream, defaultdict(lambda: defaultdict(int)))
-        _add(columns, piece.bar, [(piece.event.start, piece.event.end)], window)
+    for share in shares:
+        stream = share.piece.event.stream
+        columns = rows.setdefault(stream, defaultdict(lambda: defaultdict(int)))
+        _add(columns, share.piece.bar, [share.part], window)
     busiest = sorted(rows, key=lambda row: -sum(sum(c.values()) for c in rows[row].values()))
     shown = {row: rows[row] for row in busiest[:MAX_ROWS]}
     shown[IDLE_ROW] = defaultdict(lambda: defaultdict(int))
