@@ -88,6 +88,7 @@ class DeviceAccount:
             operators=_between(self._op_starts, window),
             launches=_between(self._launch_starts, window),
             graph_launches=_between(self._graph_starts, window),
+            lost_launches=_between([call.start for call in self._waits.lost], window),
             flops=counted.flops,
             counted_s=counted.ns / 1e9,
             countable_s=sum(s.ns for s in shares if s.piece.bar in COUNTABLE) / 1e9,

@@ -10,7 +10,7 @@ from mfubench.hardware.peaks import DevicePeaks, lookup
 from mfubench.trace import idle
 from mfubench.trace.account import MOSTLY_LINKED, DeviceAccount
 from mfubench.trace.document import Device, Rank, Step, TraceAccount
-from mfubench.trace.events import Recording
+from mfubench.trace.events import Recording, is_launch
 from mfubench.trace.host import HostAccount
 from mfubench.trace.ranks import refuse_different_runs, waiting_s
 from mfubench.trace.read import DeviceProperties, TraceError
@@ -66,7 +66,7 @@ def trace_account(paths: Sequence[Path], *, device: str | None = None) -> TraceA
 def _raise_no_device(
     recordings: Sequence[Recording], without: Recording, device: str | None
 ) -> None:
-    launched = [call for call in without.calls if "Launch" in call.name]
+    launched = [call for call in without.calls if is_launch(call.name)]
     if launched:
         why = (
             f"{without.path} records {len(launched)} launches and not one kernel: the profiler "
@@ -244,6 +244,12 @@ def _notes(account: DeviceAccount, own: Sequence[Step]) -> list[str]:
         notes.append(
             f"{unlinked_s * 1e3:.3g} ms of device time link to no call on the host"
             + (": it was launched before the recording began" if early else "")
+        )
+    lost_launches = sum(step.lost_launches for step in own)
+    if lost_launches:
+        notes.append(
+            f"of {lost_launches} launches no kernel is recorded: the time in which they may have "
+            f"run is in {idle.LOST!r}, and it is not known to be idle"
         )
     gap_s = sum(bar.seconds for step in own for bar in step.account if bar.name == idle.GRAPH)
     total_s = sum(step.step_s for step in own)

@@ -98,6 +98,8 @@ class Step(msgspec.Struct, kw_only=True):
     launches: int
     """Calls that launched kernels, copies, fills or graphs."""
     graph_launches: int
+    lost_launches: int = 0
+    """Launches of kernels of which no kernel is recorded."""
     flops: float | None = None
     """Of the products, convolutions and attention whose sizes were recorded."""
     counted_s: float = 0.0

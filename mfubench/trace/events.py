@@ -125,6 +125,15 @@ def starts_work(name: str) -> bool:
     return _STARTS.fullmatch(name) is not None
 
 
+def is_launch(name: str) -> bool:
+    """Whether a call launches a kernel or a graph, rather than a copy or a fill.
+
+    >>> is_launch("hipExtModuleLaunchKernel"), is_launch("cudaMemcpyAsync")
+    (True, False)
+    """
+    return "Launch" in name and "HostFunc" not in name and starts_work(name)
+
+
 @functools.lru_cache(maxsize=4096)
 def waits(name: str) -> bool:
     """Whether a call into the runtime returns only when the device has finished.

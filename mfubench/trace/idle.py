@@ -8,10 +8,10 @@ did says why; afterwards the work was on its way.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
-from mfubench.trace.events import COPY, DeviceEvent, Recording, waits
+from mfubench.trace.events import COPY, DeviceEvent, HostCall, Recording, is_launch, waits
 from mfubench.trace.intervals import Interval, difference, intersection, union
 from mfubench.trace.kernels import is_host_copy
 
@@ -22,8 +22,10 @@ RANKS = "idle: host waited for another rank"
 LAUNCHED = "idle: launched, not started"
 GRAPH = "gap in a replayed graph"
 """Between a graph's nodes, or in place of nodes of which the profiler kept no record."""
+LOST = "no record of launched kernels"
+"""A launch is recorded and what it launched is not: the device may have worked."""
 UNKNOWN = "idle: reason not recorded"
-REASONS = (HOST, DATA, SYNC, RANKS, LAUNCHED, GRAPH, UNKNOWN)
+REASONS = (HOST, DATA, SYNC, RANKS, LAUNCHED, GRAPH, LOST, UNKNOWN)
 
 _DATA_RANGE = re.compile(
     r"(?i)enumerate\(DataLoader\).*|.*::phase::data|[# ]*(wait_for_batch|next_batch|load_batch"
@@ -36,7 +38,8 @@ _RANK_RANGE = re.compile(
 
 
 class Waits:
-    """When the threads that launch work waited, and for what. Three sets without overlap."""
+    """When the threads that launch work waited, and for what (three sets without overlap); and the
+    launches of which no kernel is recorded."""
 
     def __init__(self, recording: Recording) -> None:
         threads = {call.thread for call in recording.calls if not waits(call.name)}
@@ -52,6 +55,18 @@ class Waits:
         self.ranks = ranks
         self.data = difference(data, ranks)
         self.sync = difference(difference(sync, ranks), self.data)
+        recorded = {event.launch for event in recording.device_events}
+        self.lost = [
+            call for call in recording.calls if is_launch(call.name) and call not in recorded
+        ]
+        self._lost_starts = [call.start for call in self.lost]
+
+    def first_lost(self, after: HostCall | None, before: HostCall | None) -> HostCall | None:
+        """The first launch without a kernel that was made between two others. Streams keep the
+        order of launches, so what it launched ran between what they launched."""
+        index = bisect_right(self._lost_starts, after.start) if after else 0
+        call = self.lost[index] if index < len(self.lost) else None
+        return None if call is None or (before and call.start > before.start) else call
 
 
 def _blocks(event: DeviceEvent) -> bool:
@@ -65,33 +80,44 @@ def reasons(
     """The idle moments of a device by reason; together they are the gaps. `events` are all of the
     device's, by start, those after the step too."""
     starts = [event.start for event in events]
-    late: list[Interval] = []
-    blocked: list[Interval] = []
-    on_its_way: list[Interval] = []
-    in_graph: list[Interval] = []
-    unknown: list[Interval] = []
+    found: dict[str, list[Interval]] = {reason: [] for reason in (*REASONS, _LATE, _UNKNOWN)}
     for low, high in gaps:
         index = bisect_left(starts, high)
         following = events[index] if index < len(events) else None
-        if following is None:
-            late.append((low, high))  # nothing more was launched
-        elif following.launch is None:
-            unknown.append((low, high))
-        else:
-            launch = following.launch
-            blocks = _blocks(following)
-            until = min(max(launch.start if blocks else launch.end, low), high)
-            late.append((low, until))
-            after = in_graph if launch.is_graph else blocked if blocks else on_its_way
-            after.append((until, high))
-    late, unknown = union(late), union(unknown)
-    found = _split(late, waited, HOST)
-    for reason, parts in _split(unknown, waited, UNKNOWN).items():
-        found[reason] = union([*found.get(reason, []), *parts])
-    found[SYNC] = union([*found[SYNC], *union(blocked)])
-    found[LAUNCHED] = union(on_its_way)
-    found[GRAPH] = union(in_graph)
-    return found
+        # The device was idle, so the event before the gap is the last one that had started.
+        before = events[index - 1] if index else None
+        at = low
+        for reason, end in _parts(before, following, waited, high):
+            if end > at:
+                found[reason].append((at, min(end, high)))
+                at = min(end, high)
+    for during, otherwise in ((_LATE, HOST), (_UNKNOWN, UNKNOWN)):
+        for reason, parts in _split(union(found.pop(during)), waited, otherwise).items():
+            found[reason] += parts
+    return {reason: union(parts) for reason, parts in found.items()}
+
+
+_LATE, _UNKNOWN = "late", "unknown"
+"""Before the host's waiting is looked at."""
+
+
+def _parts(
+    before: DeviceEvent | None, following: DeviceEvent | None, waited: Waits, high: int
+) -> list[tuple[str, int]]:
+    """The reasons for a gap in their order, each with its end."""
+    launch = following.launch if following else None
+    missing = waited.first_lost(before.launch if before else None, launch)
+    lost_from = missing.end if missing is not None else high
+    if following is None:  # nothing more was launched
+        parts = [(_LATE, min(high, lost_from))]
+    elif launch is None:
+        parts = [(_UNKNOWN, min(high, lost_from))]
+    elif _blocks(following):
+        parts = [(_LATE, min(launch.start, lost_from)), (SYNC, min(high, lost_from))]
+    else:
+        after = GRAPH if launch.is_graph else LAUNCHED
+        parts = [(_LATE, min(launch.end, lost_from)), (after, min(high, lost_from))]
+    return [*parts, (LOST, high)]
 
 
 def _split(gaps: list[Interval], waited: Waits, otherwise: str) -> dict[str, list[Interval]]:

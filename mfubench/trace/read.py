@@ -139,7 +139,7 @@ class TraceReader:
         yield self._last(buffer)
 
     def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
+        for chunk in filter(None, chunks):
             self.text_bytes += len(chunk)
             if self.text_bytes > MAX_TEXT_BYTES:
                 raise TraceError(

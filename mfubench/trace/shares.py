@@ -2,7 +2,7 @@
 bar's alone.
 
 Where several pieces ran at once, the moment belongs to calculation before communication before
-copies, and among equals to what started first.
+copies, and among equals to what started first (of those, what ended first).
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _of(bar: Bar, step: Step) -> str:
 def account_table(step: Step, own: Sequence[Step]) -> Table:
     """Every bar: milliseconds, share of the step, what its kernels took in all, how many."""
     table = plain_table()
-    which = step.name + (f", the median of {len(own)}" if len(own) > 1 else "")
+    which = step.name + (f", the typical one of {len(own)}" if len(own) > 1 else "")
     table.add_column(which, overflow="fold", min_width=34)
     for name in ("ms", "of step", "kernels' sum", "kernels", "in graphs"):
         table.add_column(name, justify="right", no_wrap=True)
