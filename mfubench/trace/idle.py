@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from mfubench.trace.events import COPY, DeviceEvent, HostCall, Recording, is_launch, waits
@@ -43,7 +44,10 @@ class Waits:
 
     def __init__(self, recording: Recording) -> None:
         threads = {call.thread for call in recording.calls if not waits(call.name)}
+        # The thread of the training loop may wait without launching: the backward pass has its own.
         threads |= {mark.thread for mark in recording.marks}
+        if not recording.marks:
+            threads |= {t for t, _ in Counter(op.thread for op in recording.ops).most_common(1)}
         ranges = [op for op in recording.ops if op.thread in threads]
         ranks = union((op.start, op.end) for op in ranges if _RANK_RANGE.fullmatch(op.name))
         data = union((op.start, op.end) for op in ranges if _DATA_RANGE.fullmatch(op.name))
