@@ -16,7 +16,7 @@ from typing import Any
 from mfubench.results.read import ResultError, is_case, read_json, result_in, result_paths
 from mfubench.results.record import SCHEMA_VERSION
 
-DOCUMENTS = ("advice", "gate", "self-test")
+DOCUMENTS = ("advice", "gate", "self-test", "trace")
 """Kinds of file that stand beside runs and are none."""
 
 FOREIGN_ROWS = 200

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mfubench.hardware.peaks import DevicePeaks, lookup
+from mfubench.show.units import format_share
 from mfubench.trace import idle
 from mfubench.trace.account import MOSTLY_LINKED, DeviceAccount
 from mfubench.trace.document import Device, Rank, Step, TraceAccount
@@ -233,7 +234,7 @@ def _notes(account: DeviceAccount, own: Sequence[Step]) -> list[str]:
     busy_s = sum(step.device_sum_s for step in own)
     if busy_s and late_s > 0.5 * busy_s:
         notes.append(
-            f"the device runs behind the host: {late_s / busy_s:.0%} of what it ran in a step was "
+            f"the device runs behind the host: {format_share(late_s / busy_s, digits=2)} of what it ran in a step was "
             "launched before the step began, so a step's kernels are mostly the step's before"
         )
     unlinked_s = sum(step.unlinked_s for step in own)
@@ -255,12 +256,11 @@ def _notes(account: DeviceAccount, own: Sequence[Step]) -> list[str]:
     total_s = sum(step.step_s for step in own)
     if gap_s > 0.05 * total_s:
         notes.append(
-            f"{gap_s / total_s:.0%} of the time lies between nodes of replayed graphs: graphs "
+            f"{format_share(gap_s / total_s, digits=2)} of the time lies between nodes of replayed graphs: graphs "
             "wait little, so the profiler probably kept no record of many of their kernels"
         )
-    if any("Buffer" in name for name in recording.overheads):
-        count = sum(n for name, n in recording.overheads.items() if "Buffer" in name)
-        notes.append(
-            f"the profiler emptied its buffers {count} times, which slows what it measures"
-        )
+    flushes = sum(n for name, n in recording.overheads.items() if "Buffer" in name)
+    if flushes:
+        times = "once" if flushes == 1 else f"{flushes} times"
+        notes.append(f"the profiler emptied its buffers {times}, which slows what it measures")
     return notes

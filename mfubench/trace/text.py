@@ -42,7 +42,7 @@ def trace_text(account: TraceAccount, *, kernels: bool = False, color: bool = Fa
     for rank in account.ranks:
         own = steps_of(account, rank)
         step = median_step(rank, own)
-        parts += [sentences(rank, step), "", account_table(step, own), ""]
+        parts += [f"{title(rank)}. {sentences(rank, step)}", "", account_table(step, own), ""]
         if len(own) > 1:
             parts += [step_table(own), ""]
         if step.gemms:
@@ -77,10 +77,10 @@ def sentences(rank: Rank, step: Step) -> str:
     if not rank.record_s:
         largest = ", ".join(f"{bar_label(b.name)} {_of(b, step)}" for b in step.account[:3])
         took = format_duration(step.step_s)
-        return f"{title(rank)}. On the host, {step.name} takes {took}: {largest}."
+        return f"On the host, {step.name} takes {took}: {largest}."
     busy = _percent(step.device_busy_s, step)
     took = format_duration(step.step_s)
-    told = [f"{title(rank)}. In {step.name} ({took}) the device is busy for {busy} of the time."]
+    told = [f"In {step.name} ({took}) the device is busy for {busy} of the time."]
     bars = sorted(step.account, key=lambda bar: -bar.seconds)
     if work := [bar for bar in bars if bar.name not in IDLE_BARS][:3]:
         named = ", ".join(f"{bar_label(bar.name)} {_of(bar, step)}" for bar in work)
