@@ -32,8 +32,8 @@ def notes_on(account: DeviceAccount, own: Sequence[Step]) -> list[str]:
     if busy_s and late_s > 0.5 * busy_s:
         notes.append(
             f"the device runs behind the host: {format_share(late_s / busy_s, digits=2)} of what "
-            "it ran in a step was launched before the step began, so a step's kernels are mostly the "
-            "step's before"
+            "it ran in a step was launched before the step began, so a step's kernels are mostly "
+            "those of the step before"
         )
     unlinked_s = sum(step.unlinked_s for step in own)
     if unlinked_s > MOSTLY_LINKED * busy_s:
