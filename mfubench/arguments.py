@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+SIZES = {
+    "n_layer": "layers",
+    "n_head": "attention heads",
+    "n_embd": "embedding width",
+    "block_size": "context length in tokens",
+    "vocab_size": "vocabulary",
+    "batch_size": "sequences per step",
+}
+ACCUMULATION = {"gradient_accumulation_steps": "batches per optimizer step, over all ranks"}
+"""What a user may say of a model and its step: names as in nanoGPT's configuration, and helps."""
 
 
 class UserError(Exception):
@@ -21,8 +33,40 @@ def duration_s(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; type 300, 90s, 5m or 1h")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a valid duration; type 300, 90s, 5m or 1h"
+        )
     return float(match[1]) * UNITS_S[match[2] or ""]
+
+
+LARGEST_SIZE = 10**12
+"""Larger ones overflow in the counts, and no model comes near."""
+
+
+def option_of(name: str) -> str:
+    """The option for a size: `--n-layer` for `n_layer`."""
+    return "--" + name.replace("_", "-")
+
+
+def add_sizes(parser: argparse.ArgumentParser, sizes: Mapping[str, str]) -> None:
+    """An option for each size, and `--bias`; `sizes_given` reads them."""
+    for name, what in sizes.items():
+        parser.add_argument(option_of(name), type=int, default=None, metavar="N", help=what)
+    parser.add_argument("--bias", action="store_true", default=None, help="with biases, as GPT-2")
+
+
+def sizes_given(arguments: argparse.Namespace, sizes: Iterable[str]) -> dict[str, int]:
+    """The sizes that the user gave; raises UserError for one that is beyond all reason."""
+    given = {n: value for n in sizes if (value := getattr(arguments, n)) is not None}
+    for name, value in given.items():
+        if value > LARGEST_SIZE:
+            raise UserError(f"{option_of(name)} is too large; allowed: at most {LARGEST_SIZE:,}")
+    return given
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="machine-readable")
 
 
 def add_corpus_and_threads(parser: argparse.ArgumentParser) -> None:

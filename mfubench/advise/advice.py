@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from mfubench.advise.learning import Learning
-from mfubench.analysis.bar_changes import BarChange
 from mfubench.analysis.effect import HELPS, WORTH_RATIO, Effect
+from mfubench.results.bars import Bar, BarChange
 
-COMPLETE, OUT_OF_BUDGET, INTERRUPTED = "complete", "out of budget", "interrupted"
+COMPLETE: Final = "complete"
+OUT_OF_BUDGET: Final = "out of budget"
+INTERRUPTED: Final = "interrupted"
+Ended = Literal["complete", "out of budget", "interrupted"]
 CONTROL_RATIO = 0.10
 """Halves of the baseline's processes that differ by more than this are on a busy machine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
+class Try(Struct, frozen=True, kw_only=True):
     """One knob, alone or on top of others."""
 
     knob: str
-    on_top_of: tuple[str, ...] = ()
-    effect: Effect | None = None
-    reason: str | None = None
+    on_top_of: tuple[str, ...]
+    effect: Effect | None
+    reason: str | None
     """Why there is no effect, or why a knob that helps was not kept."""
-    kept: bool = False
+    kept: bool
     aims_at: tuple[str, ...] = ()
     to_win_ratio: float | None = None
     """Share of an iteration that these bars had to win; None where no profile says so."""
@@ -53,66 +57,51 @@ class Verification:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
-    """What the search ended with."""
+class Advice(Struct, frozen=True, kw_only=True):
+    """What the search ended with: the body of its document."""
 
-    knobs: tuple[str, ...] = ()
+    preset: str
+    device: str
+    budget_s: float
+    spent_s: float
+    ended: Ended
+    baseline: dict[str, Any]
+    """A `LoopConfig` as data; so is `config`."""
+    config: dict[str, Any]
+    knobs: tuple[str, ...]
     """The recommended knobs, empty where nothing that was tried is better."""
-    verification: Verification | None = None
-    predicted_ratio: float | None = None
+    verified: Effect | None
+    """The found configuration against the baseline once more."""
+    control: Effect | None
+    """Some processes of the baseline against others, in the same turns."""
+    predicted_ratio: float | None
     """The product of the knobs' gains, each measured alone."""
-    learning: Learning | None = None
+    learning: Learning | None
     """Of the recommended configuration, where a knob of it changes numerics."""
-    baseline: Mapping[str, Any] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    tries: tuple[Try, ...] = ()
-    refusal: str | None = None
+    refusal: str | None
     """Why a combination that looked better is not recommended."""
-    ended: str = COMPLETE
-    budget_s: float = 0.0
-    spent_s: float = 0.0
-
-    def as_data(self) -> dict[str, Any]:
-        """JSON types, as docs/results.md describes them."""
-        verification = self.verification
-        return {
-            "budget_s": self.budget_s,
-            "spent_s": self.spent_s,
-            "ended": self.ended,
-            "baseline": dict(self.baseline),
-            "config": dict(self.config),
-            "knobs": list(self.knobs),
-            "verified": None if verification is None else asdict(verification.effect),
-            "control": None if verification is None else asdict(verification.control),
-            "predicted_ratio": self.predicted_ratio,
-            "learning": None if self.learning is None else self.learning.as_data(),
-            "refusal": self.refusal,
-            "tries": [asdict(one) for one in self.tries],
-        }
+    tries: tuple[Try, ...]
+    command: str
+    """What to type in nanoGPT's folder."""
+    changes: tuple[str, ...]
+    """What no flag can say, to change in its code."""
 
 
-def to_win(account: Mapping[str, Any] | None) -> dict[str, float] | None:
-    """Each bar's share of the step that can be won, from a stored breakdown.
+def to_win(bars: Sequence[Bar], step_s: float) -> dict[str, float]:
+    """Each bar's share of the step that can be won, from a breakdown.
 
     A bar without a floor (data, evaluation) may go altogether. So may the products (`gemm`, the sum
     of their bars): their floor is of their dtype, and a knob may change it.
 
-    >>> bars = [
-    ...     {"name": "data", "seconds": 0.3, "to_win_s": None},
-    ...     {"name": "gemm shapes", "seconds": 15.0, "to_win_s": 0.0},
-    ... ]
-    >>> to_win({"step_s": 30.0, "bars": bars})
+    >>> data = Bar(name="data", seconds=0.3, floor_s=None)
+    >>> gemms = Bar(name="gemm shapes", seconds=15.0, floor_s=15.0, to_win_s=0.0)
+    >>> to_win([data, gemms], 30.0)
     {'data': 0.01, 'gemm shapes': 0.0, 'gemm': 0.5}
     """
-    if account is None:
-        return None
-    step_s = account["step_s"]
     found = {
-        bar["name"]: (bar["seconds"] if bar["to_win_s"] is None else bar["to_win_s"]) / step_s
-        for bar in account["bars"]
+        bar.name: (bar.seconds if bar.to_win_s is None else bar.to_win_s) / step_s for bar in bars
     }
-    gemms_s = sum(bar["seconds"] for bar in account["bars"] if bar["name"].startswith("gemm"))
+    gemms_s = sum(bar.seconds for bar in bars if bar.name.startswith("gemm"))
     return {**found, "gemm": gemms_s / step_s}
 
 

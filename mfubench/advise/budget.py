@@ -7,7 +7,7 @@ import time
 
 from mfubench.knobs.bench import PROCESSES, KnobBench
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.pairs.process import SETTLE_S
+from mfubench.pairs.pairing import SETTLE_S
 
 EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S, EXPECTED_START_S = 8.0, 45.0, 2.0
 """On a quiet machine with 2 cores; a process started among others takes less than one alone."""

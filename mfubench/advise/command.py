@@ -56,10 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.advise.advice import INTERRUPTED
     from mfubench.advise.search import Search
     from mfubench.advise.text import advice_text
-    from mfubench.advise.train_command import train_command
     from mfubench.knobs.bench import KnobBench
+    from mfubench.pairs.side import SideError
     from mfubench.results import document
-    from mfubench.results.write import json_text
 
     if arguments.budget < LEAST_BUDGET_S:
         raise UserError(
@@ -82,30 +81,17 @@ def run(arguments: argparse.Namespace) -> int:
             say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         )
         advice = search.run()
-    except _worker_error() as error:
+    except SideError as error:
         raise UserError(f"the baseline could not be run: {error}") from None
     finally:
         bench.close()
-    data = {
-        "preset": base.preset,
-        "device": base.device,
-        **advice.as_data(),
-        "command": train_command(advice.config),
-        "changes": [k.nanogpt for k in knobs if k.name in advice.knobs and not k.is_typed],
-    }
-    where = document.save("advice", data, results_dir)
+    where = document.save("advice", advice, results_dir)
     if arguments.json:
-        print(json_text(data))
+        print(document.body_text(advice))
     else:
-        print(advice_text(data, color=sys.stdout.isatty()))
+        print(advice_text(advice, color=sys.stdout.isatty()))
         print(f"\n{where}")
     return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
-
-
-def _worker_error() -> type[Exception]:
-    from mfubench.pairs.process import WorkerError
-
-    return WorkerError
 
 
 def _knobs(names: str | None) -> tuple[Any, ...]:
@@ -140,20 +126,17 @@ def _baseline(arguments: argparse.Namespace) -> Any:
 def _stored_account(folder: Path, preset: str, device: str) -> dict[str, float] | None:
     """What each bar has to win, from the newest stored breakdown of the plain training loop."""
     from mfubench.advise.advice import to_win
+    from mfubench.results.folder import saved_runs
     from mfubench.results.read import ResultError, read_result
 
-    for path in sorted(folder.glob("*/*.json"), key=lambda p: p.name, reverse=True):
+    for path in reversed(saved_runs(folder)):
         try:
-            infos = read_result(path).infos
+            records = [record for record, _ in read_result(path).records]
         except ResultError:
             continue
-        for info in infos:
-            if (
-                info.get("question") == "breakdown-loop"
-                and (info.get("preset"), info.get("device")) == (preset, device)
-                and info.get("dtype") == "float32"
-                and not info.get("compile")
-                and "breakdown" in info
-            ):
-                return to_win({"step_s": info["breakdown_step_s"], "bars": info["breakdown"]})
+        for one in records:
+            asked = (one.question, one.preset, one.device, one.dtype)
+            is_plain = asked == ("breakdown-loop", preset, device, "float32") and not one.compile
+            if is_plain and one.breakdown and one.breakdown_step_s:
+                return to_win(one.breakdown, one.breakdown_step_s)
     return None

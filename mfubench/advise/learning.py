@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+
+from msgspec import Struct
 
 LEAST_ALLOWED_LOSS = 0.01
 """Losses closer than this are equal however little the seeds differ."""
 CLEARLY_WORSE_SPREADS = 3.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class Curve(Struct, frozen=True, kw_only=True):
     """Losses of one training run."""
 
     seed: int
@@ -26,68 +25,56 @@ class Curve:
     validation_loss: float
     """After the last token."""
 
+    def __post_init__(self) -> None:
+        if len(self.tokens) != len(self.losses):
+            raise ValueError(f"Expected {len(self.tokens)} losses, got {len(self.losses)}")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learning:
+
+class Learning(Struct, frozen=True, kw_only=True):
     """A configuration beside the baseline, trained on equally many tokens from the same seeds."""
 
+    is_equal: bool
+    """Whether the candidate learns as much from the same tokens."""
+    cost: float
+    """Mean over seeds of the candidate's loss above the baseline's with the same seed."""
+    allowed: float
+    """The largest cost that counts as equal: one standard deviation over seeds."""
+    spread: float
+    """Standard deviation of the baseline's validation loss over seeds."""
+    tokens: int
+    """That the baseline trained on."""
     baseline: list[Curve]
     candidate: list[Curve]
     """A subset of the baseline's seeds, in their order."""
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of the baseline's validation loss over seeds."""
-        return statistics.stdev(curve.validation_loss for curve in self.baseline)
-
-    @property
-    def cost(self) -> float:
-        """Mean over seeds of the candidate's loss above the baseline's with the same seed."""
-        baseline = {curve.seed: curve.validation_loss for curve in self.baseline}
-        return statistics.mean(c.validation_loss - baseline[c.seed] for c in self.candidate)
-
-    @property
-    def allowed(self) -> float:
-        """The largest cost that counts as equal: one standard deviation over seeds."""
-        return max(LEAST_ALLOWED_LOSS, self.spread)
-
-    @property
-    def is_equal(self) -> bool:
-        """Whether the candidate learns as much from the same tokens.
-
-        >>> three = learning_of([2.50, 2.54, 2.52], [2.51, 2.54, 2.53])
-        >>> three.is_equal, round(three.cost, 4), round(three.spread, 4)
-        (True, 0.0067, 0.02)
-        >>> learning_of([2.50, 2.54, 2.52], [2.55, 2.58, 2.56]).is_equal
-        False
-        """
-        return self.cost <= self.allowed
 
     @property
     def is_clearly_worse(self) -> bool:
         """Whether no further seed is needed to refuse the candidate."""
         return self.cost > CLEARLY_WORSE_SPREADS * self.allowed
 
-    def as_data(self) -> dict[str, Any]:
-        """JSON types."""
-        return {
-            "is_equal": self.is_equal,
-            "cost": self.cost,
-            "allowed": self.allowed,
-            "spread": self.spread,
-            "tokens": self.baseline[0].tokens[-1],
-            "baseline": [asdict(curve) for curve in self.baseline],
-            "candidate": [asdict(curve) for curve in self.candidate],
-        }
 
+def learning_of(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> Learning:
+    """What a configuration learns, from its curves and the baseline's, at least two.
 
-def learning_of(baseline: Sequence[float], candidate: Sequence[float]) -> Learning:
-    """From validation losses alone, seeds in order."""
-
-    def curves(losses: Sequence[float]) -> list[Curve]:
-        return [
-            Curve(seed=seed, tokens=[1], losses=[loss], validation_loss=loss)
-            for seed, loss in enumerate(losses)
-        ]
-
-    return Learning(baseline=curves(baseline), candidate=curves(candidate))
+    >>> def curves(*losses):
+    ...     return [Curve(seed=i, tokens=[1], losses=[loss], validation_loss=loss)
+    ...             for i, loss in enumerate(losses)]
+    >>> three = learning_of(curves(2.50, 2.54, 2.52), curves(2.51, 2.54, 2.53))
+    >>> three.is_equal, round(three.cost, 4), round(three.spread, 4)
+    (True, 0.0067, 0.02)
+    >>> learning_of(curves(2.50, 2.54, 2.52), curves(2.55, 2.58, 2.56)).is_equal
+    False
+    """
+    losses = {curve.seed: curve.validation_loss for curve in baseline}
+    spread = statistics.stdev(losses.values())
+    cost = statistics.mean(curve.validation_loss - losses[curve.seed] for curve in candidate)
+    allowed = max(LEAST_ALLOWED_LOSS, spread)
+    return Learning(
+        is_equal=cost <= allowed,
+        cost=cost,
+        allowed=allowed,
+        spread=spread,
+        tokens=baseline[0].tokens[-1],
+        baseline=list(baseline),
+        candidate=list(candidate),
+    )

@@ -1,14 +1,14 @@
-"""Trains configurations on equally many tokens, in worker processes, from the same seeds."""
+"""Trains configurations on equally many tokens, in processes of their own, from the same seeds."""
 
 from __future__ import annotations
 
 import statistics
 from itertools import pairwise
 
-from mfubench.advise.learning import Curve, Learning
+from mfubench.advise.learning import Curve, Learning, learning_of
 from mfubench.knobs.bench import KnobBench
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.pairs.process import Worker
+from mfubench.pairs.loop_side import LoopSide
 
 ITERATIONS = 300
 """Baseline iterations whose tokens every side trains on."""
@@ -34,38 +34,31 @@ class LearningBench:
     def compare(self, config: LoopConfig) -> Learning:
         """Train a configuration; stop after the first seed when it is clearly worse.
 
-        Raises WorkerError when it cannot be trained.
+        Raises SideError when it cannot be trained.
         """
         if not self._baseline:
-            with self._bench.start(self._bench.base) as worker:
-                self._baseline = [self._train(worker, seed) for seed in SEEDS]
+            with self._bench.start(self._bench.base) as side:
+                self._baseline = [self._train(side, seed) for seed in SEEDS]
         curves: list[Curve] = []
-        with self._bench.start(config) as worker:
+        with self._bench.start(config) as side:
             for seed in SEEDS:
-                curves.append(self._train(worker, seed))
-                learning = Learning(baseline=self._baseline, candidate=curves)
+                curves.append(self._train(side, seed))
+                learning = learning_of(self._baseline, curves)
                 if learning.is_clearly_worse:
                     break
         return learning
 
-    def _train(self, worker: Worker, seed: int) -> Curve:
-        config, base = worker.config, self._bench.base
+    def _train(self, side: LoopSide, seed: int) -> Curve:
+        config, base = side.config, self._bench.base
         iterations = max(1, round(self._iterations * base.tokens_factor / config.tokens_factor))
-        worker.restart(seed)
-        losses = [float(loss) for loss in worker.ask({"losses": iterations})["losses"]]
+        # The same number of sequences for every side.
+        batches = max(1, round(EVALUATION_BATCHES * base.batch_size / config.batch_size))
+        side.restart(seed)
+        losses = [float(loss) for loss in side.ask({"losses": iterations})["losses"]]
         ends = sorted({round(iterations * i / POINTS) for i in range(POINTS + 1)})
         return Curve(
             seed=seed,
-            tokens=[end * worker.tokens_per_step for end in ends[1:]],
+            tokens=[end * side.tokens_per_step for end in ends[1:]],
             losses=[statistics.fmean(losses[a:b]) for a, b in pairwise(ends)],
-            # The same number of sequences for every side.
-            validation_loss=float(
-                worker.ask(
-                    {
-                        "evaluate": max(
-                            1, round(EVALUATION_BATCHES * base.batch_size / config.batch_size)
-                        )
-                    }
-                )["loss"]
-            ),
+            validation_loss=float(side.ask({"evaluate": batches})["loss"]),
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from mfubench.results.collection import Collection, Document, mapping, number
+from mfubench.advise.advice import Advice
+from mfubench.advise.learning import Learning
+from mfubench.results.collection import Collection
 from mfubench.show.blocks import Block, Prose, Section, drawn_twice
 from mfubench.show.figures.lines import Curve, curves
 from mfubench.show.units import format_si
@@ -15,33 +16,30 @@ def learning_section(collection: Collection) -> Section | None:
     """Loss over tokens, a line per seed."""
     blocks: list[Block] = []
     for index, document in enumerate(collection.documents.get("advice", [])[:4]):
-        blocks += _curves(document, f"loss-{index}")
+        learning = document.read(Advice).learning
+        if learning is not None:
+            blocks += _curves(learning, f"loss-{index}")
     return Section(key="learning", title="Loss curves", blocks=blocks) if blocks else None
 
 
-def _curves(document: Document, key: str) -> list[Block]:
-    learning = mapping(document.body.get("learning"))
+def _curves(learning: Learning, key: str) -> list[Block]:
     lines: list[Curve] = []
-    for side, name, look in (
-        ("baseline", "nanoGPT's own settings", "second"),
-        ("candidate", "the advised configuration", "first"),
+    for name, look, runs in (
+        ("nanoGPT's own settings", "second", learning.baseline),
+        ("the advised configuration", "first", learning.candidate),
     ):
-        runs = learning.get(side)
-        if not isinstance(runs, list):
-            continue
-        for index, run in enumerate(map(mapping, runs)):
-            tokens, losses = _numbers(run.get("tokens")), _numbers(run.get("losses"))
-            if len(losses) == len(tokens) >= 2:
-                named = f"{name}, {len(runs)} seeds" if len(runs) > 1 else name
-                line = Curve(name=named, xs=tokens, ys=losses, look=look, is_named=index == 0)
-                lines.append(line)
+        named = f"{name}, {len(runs)} seeds" if len(runs) > 1 else name
+        lines += [
+            Curve(name=named, xs=run.tokens, ys=run.losses, look=look, is_named=index == 0)
+            for index, run in enumerate(runs)
+            if len(run.tokens) > 1
+        ]
     if not lines:
         return []
-    cost = number(learning.get("cost"))
-    sentence = _told(learning.get("is_equal")) + (
-        f": its validation loss lies {cost:+.3f} from the baseline's, mean over seeds."
-        if cost is not None
-        else "."
+    less = "the same" if learning.is_equal else "less"
+    sentence = (
+        f"It learns {less} from the same tokens: its validation loss lies {learning.cost:+.3f} "
+        "from the baseline's, mean over seeds."
     )
     draw = partial(
         curves,
@@ -54,18 +52,3 @@ def _curves(document: Document, key: str) -> list[Block]:
         show_y=lambda loss: f"{loss:.2f}",
     )
     return [drawn_twice(key, "Loss over tokens, a line per seed", draw), Prose(text=sentence)]
-
-
-def _told(is_equal: object) -> str:
-    if is_equal is True:
-        return "It learns the same from the same tokens"
-    if is_equal is False:
-        return "It learns less from the same tokens"
-    return "Whether it learns the same is not settled"
-
-
-def _numbers(values: Any) -> list[float]:
-    if not isinstance(values, list):
-        return []
-    found = [number(value) for value in values]
-    return [value for value in found if value is not None] if None not in found else []

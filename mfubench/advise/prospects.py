@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mfubench.advise import advice
-from mfubench.analysis.bar_changes import typical
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
-from mfubench.pairs.process import WorkerError
-from mfubench.pairs.turns import LONGEST_PROFILED_S, PROFILED_BLOCKS
+from mfubench.pairs.loop_side import LONGEST_PROFILED_S, profiled_in_turns
+from mfubench.pairs.side import SideError
 
 
 class Prospects:
@@ -29,10 +28,10 @@ class Prospects:
         a second, no profiler) every knob could win anything."""
         if self._bench.base_step_s() > LONGEST_PROFILED_S:
             return
-        worker = self._bench.baseline()
+        side = self._bench.baseline()
         try:
-            bars = typical([worker.bars() for _ in range(PROFILED_BLOCKS)])
-        except (WorkerError, ValueError):
+            (bars,) = profiled_in_turns([side.bars])
+        except (SideError, ValueError):
             return
         iteration_s = sum(bars.values())
         self._winnable = {name: seconds / iteration_s for name, seconds in bars.items()}

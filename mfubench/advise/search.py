@@ -19,35 +19,21 @@ from mfubench.advise.budget import EXPECTED_TRY_S, Budget
 from mfubench.advise.learning import Learning
 from mfubench.advise.learning_check import LearningBench
 from mfubench.advise.prospects import Prospects
-from mfubench.advise.trial import Measured
+from mfubench.advise.train_command import train_command
+from mfubench.advise.trial import Trial
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.catalogue import KNOBS
 from mfubench.knobs.knob import Knob
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.pairs.process import Worker, WorkerError
-from mfubench.pairs.turns import Turns
+from mfubench.pairs.loop_side import LoopSide
+from mfubench.pairs.pairing import Pairing
+from mfubench.pairs.side import SideError
 
 SINGLES_SHARE = 0.55
 """Of the budget: the rest is for combinations, the losses and the last check."""
 EXPECTED_PROFILE_S = 12.0
 
 Say = Callable[[str], None]
-
-
-class _Current:
-    """The process of the configuration found so far, where one runs."""
-
-    def __init__(self) -> None:
-        self.worker: Worker | None = None
-
-    def replace(self, worker: Worker | None) -> None:
-        """End the old one."""
-        if self.worker is not None:
-            self.worker.close()
-        self.worker = worker
-
-    def close(self) -> None:
-        self.replace(None)
 
 
 class Search:
@@ -70,7 +56,9 @@ class Search:
         self._say = say
         self._learning_bench = learning or LearningBench(bench)
         self._tries: list[Try] = []
-        self._singles: dict[str, Measured] = {}
+        self._singles: dict[str, Trial] = {}
+        self._found: LoopSide | None = None
+        """A process of the configuration found so far, where one runs."""
         self._config = bench.base
         self._kept: list[Knob] = []
         self._learning: Learning | None = None
@@ -107,73 +95,84 @@ class Search:
                 config
             ):
                 reason, self._is_cut = "not tried: no budget left for it", True
-            measured = Measured(reason=reason)
+            tried = Trial(reason=reason)
             if reason is None:
-                measured = self._against(
+                tried = self._against(
                     self._bench.turns_with(config),
                     left_s=lambda: self._budget.left_s(SINGLES_SHARE),
                     starts_one=self._bench.processes_to_start(config) == 1,
                 )
-            self._note(knob, measured)
-            if measured.helps:
-                self._singles[knob.name] = measured
+            self._note(knob, tried)
+            if tried.helps:
+                self._singles[knob.name] = tried
 
     # --- knobs on top of each other -----------------------------------------------------------
 
     def _combine(self) -> None:
-        with contextlib.closing(_Current()) as current:
+        try:
             for knob in self._by_gain():
-                on_top_of = self._names
-                changed = self._bench.config_of(knob, self._config)
-                reason = self._conflict(knob) or self._no_budget(changed, current)
-                measured = Measured() if on_top_of else self._singles[knob.name]
-                if reason is None and on_top_of:
-                    measured = self._on_top(current, changed)
-                    reason = measured.reason
-                    if reason is None and not measured.helps:
-                        assert measured.effect is not None
-                        reason = f"no gain on top: ×{measured.effect.ratio:.3f}"
-                if reason is None and knob.changes_numerics:
-                    reason = self._loss_of(changed)
-                measured = replace(measured, reason=reason)
-                if reason is None:
-                    self._config = changed
-                    self._kept.append(knob)
-                    measured = self._explained(measured, current)
-                self._note(knob, measured, on_top_of=on_top_of, kept=reason is None)
+                self._try_on_top(knob)
+        finally:
+            self._hold(None)
 
-    def _on_top(self, current: _Current, changed: LoopConfig) -> Measured:
+    def _try_on_top(self, knob: Knob) -> None:
+        on_top_of = self._names
+        changed = self._bench.config_of(knob, self._config)
+        reason = self._conflict(knob) or self._no_budget(changed)
+        tried = Trial() if on_top_of else self._singles[knob.name]
+        if reason is None and on_top_of:
+            tried = self._on_top(changed)
+            reason = tried.reason
+            if reason is None and not tried.helps:
+                assert tried.effect is not None
+                reason = f"no gain on top: ×{tried.effect.ratio:.3f}"
+        if reason is None and knob.changes_numerics:
+            reason = self._loss_of(changed)
+        tried = replace(tried, reason=reason)
+        if reason is None:
+            self._config = changed
+            self._kept.append(knob)
+            tried = self._explained(tried)
+        self._note(knob, tried, on_top_of=on_top_of, kept=reason is None)
+
+    def _on_top(self, changed: LoopConfig) -> Trial:
         """A configuration against the one found so far."""
 
         @contextlib.contextmanager
-        def turns() -> Iterator[Turns]:
-            if current.worker is None:
-                current.replace(self._warm(self._config))
-                assert current.worker is not None
-            with self._bench.start(changed.steadied) as worker:
-                yield self._bench.turns_of([current.worker], worker)
+        def pairing() -> Iterator[Pairing]:
+            if self._found is None:
+                self._hold(self._warm(self._config))
+                assert self._found is not None
+            with self._bench.start(changed.steadied) as side:
+                yield self._bench.turns_of([self._found], [side])
 
         return self._against(
-            turns(),
+            pairing(),
             left_s=lambda: self._budget.spare_s(self._config),
-            starts_one=current.worker is not None,
+            starts_one=self._found is not None,
         )
 
-    def _warm(self, config: LoopConfig) -> Worker:
+    def _warm(self, config: LoopConfig) -> LoopSide:
         return self._bench.start_warm(config.steadied, 1)[0]
 
-    def _explained(self, measured: Measured, current: _Current) -> Measured:
-        """With the bars that the knob kept last moved, where the budget has room to learn them. Its
-        configuration's process stays: the next knob is measured against it."""
-        before, after = current.worker, None
+    def _hold(self, side: LoopSide | None) -> None:
+        """Hold a process of the configuration found so far, and end the one held before."""
+        if self._found is not None:
+            self._found.close()
+        self._found = side
+
+    def _explained(self, tried: Trial) -> Trial:
+        """With the bars that the knob kept last changed, where the budget has room to learn them.
+        Its configuration's process stays: the next knob is measured against it."""
+        before, after = self._found, None
         wanted_s = EXPECTED_PROFILE_S + self._budget.expected_s(self._config, self._config)
         if self._budget.spare_s(self._config) > wanted_s:  # two more tries come first
-            with contextlib.suppress(WorkerError):
+            with contextlib.suppress(SideError):
                 before = before or self._bench.bases_for(self._config)[0]
                 after = self._warm(self._config)
-                measured = measured.with_bars(before, after)
-        current.replace(after)
-        return measured
+                tried = tried.with_bars(before, after)
+        self._hold(after)
+        return tried
 
     def _by_gain(self) -> list[Knob]:
         """The largest gain first; what trains other batches, and so may cost loss, after all."""
@@ -196,11 +195,11 @@ class Search:
                 return f"changes the same setting as {kept.name}"
         return None
 
-    def _no_budget(self, changed: LoopConfig, current: _Current) -> str | None:
+    def _no_budget(self, changed: LoopConfig) -> str | None:
         """The first knob has been measured alone; each further one is, on top of those kept."""
         needed: list[LoopConfig] = []
         if self._kept:
-            needed = [changed] if current.worker is not None else [changed, self._config]
+            needed = [changed] if self._found is not None else [changed, self._config]
         if self._budget.spare_s(changed) >= self._budget.expected_s(*needed):
             return None
         self._is_cut = True
@@ -215,7 +214,7 @@ class Search:
         self._say("comparing what is learnt from the same tokens")
         try:
             learning = self._learning_bench.compare(config)
-        except WorkerError as error:
+        except SideError as error:
             return f"not kept: it could not be trained ({error.reason})"
         if not learning.is_equal:
             return (
@@ -232,7 +231,7 @@ class Search:
         self._say("measuring the best configuration against the baseline once more")
         try:
             return trial.verification(self._bench, self._config, rounds=self._budget.rounds())
-        except WorkerError as error:
+        except SideError as error:
             self._say(f"it could not be measured: {error.reason}")
             return None
 
@@ -244,28 +243,28 @@ class Search:
 
     def _against(
         self,
-        turns_of: contextlib.AbstractContextManager[Turns],
+        pairing: contextlib.AbstractContextManager[Pairing],
         *,
         left_s: Callable[[], float],
         starts_one: bool,
-    ) -> Measured:
+    ) -> Trial:
         """`starts_one`: whether it starts one process only, so that its time says what tries take
         on this machine now."""
         start_s = time.perf_counter()
-        measured = trial.measured(turns_of, has_time=lambda: left_s() > EXPECTED_TRY_S)
-        if starts_one and measured.effect is not None and not measured.is_compiled:
+        tried = trial.try_out(pairing, has_time=lambda: left_s() > EXPECTED_TRY_S)
+        if starts_one and tried.effect is not None and not tried.is_compiled:
             self._budget.tried(time.perf_counter() - start_s)
-        return measured
+        return tried
 
     def _note(
         self,
         knob: Knob,
-        measured: Measured,
+        tried: Trial,
         *,
         on_top_of: tuple[str, ...] = (),
         kept: bool = False,
     ) -> None:
-        effect, reason = measured.effect, measured.reason
+        effect, reason = tried.effect, tried.reason
         one = Try(
             knob=knob.name,
             on_top_of=on_top_of,
@@ -274,7 +273,7 @@ class Search:
             kept=kept,
             aims_at=knob.aims_at,
             to_win_ratio=self._prospects.of(knob),
-            bars=None if measured.bars is None else tuple(measured.bars),
+            bars=None if tried.bars is None else tuple(tried.bars),
         )
         self._tries.append(one)
         what = "" if effect is None else f"×{effect.ratio:.3f} {effect.verdict}"
@@ -285,23 +284,29 @@ class Search:
     def _advice(
         self,
         *,
-        ended: str | None = None,
+        ended: advice.Ended | None = None,
         verification: Verification | None = None,
         refusal: str | None = None,
     ) -> Advice:
         is_safe = verification is not None and verification.refusal is None
-        kept = self._kept if is_safe else []
+        kept, base = (self._kept if is_safe else []), self._bench.base
+        config = self._config if is_safe else base
         singles = [self._gain(knob) for knob in self._kept]
         return Advice(
+            preset=base.preset,
+            device=base.device,
             knobs=tuple(knob.name for knob in kept),
             predicted_ratio=math.prod(singles) if singles else None,
             learning=self._learning,
-            baseline=self._bench.base.as_data(),
-            config=(self._config if is_safe else self._bench.base).as_data(),
+            baseline=base.as_data(),
+            config=config.as_data(),
             tries=tuple(self._tries),
             ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
             budget_s=self._budget.budget_s,
             spent_s=self._budget.spent_s,
-            verification=verification,
+            verified=verification.effect if verification else None,
+            control=verification.control if verification else None,
             refusal=refusal,
+            command=train_command(config),
+            changes=tuple(k.nanogpt for k in self._knobs if k in kept and not k.is_typed),
         )

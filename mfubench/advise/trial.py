@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mfubench.advise.advice import Verification
-from mfubench.analysis.bar_changes import BarChange
 from mfubench.analysis.effect import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_over_processes
 from mfubench.knobs.bench import PROCESSES, KnobBench
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.pairs.process import Worker, WorkerError
-from mfubench.pairs.turns import FINE_TURN_S, Side, Turns, bars_moved, ready
+from mfubench.pairs.loop_side import LoopSide, profiled_changes
+from mfubench.pairs.pairing import FINE_TURN_S, Pairing, TurnTaker, ready, shuffled
+from mfubench.pairs.side import SideError
+from mfubench.results.bars import BarChange
+
+Takers = Sequence[TurnTaker[LoopSide]]
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""
@@ -24,8 +26,8 @@ its interval says; the verification looks once, at pairs of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What came of measuring one configuration against another."""
+class Trial:
+    """What came of trying one configuration against another."""
 
     effect: Effect | None = None
     reason: str | None = None
@@ -40,83 +42,84 @@ class Measured:
         """Whether it is worth a place in a combination."""
         return self.reason is None and self.effect is not None and self.effect.verdict == HELPS
 
-    def with_bars(self, base: Worker, candidate: Worker) -> Measured:
-        """The same with the bars that moved between two processes of what was measured."""
+    def with_bars(self, base: LoopSide, candidate: LoopSide) -> Trial:
+        """The same with the bars of two processes of what was tried, before and after."""
         assert self.effect is not None
         assert self.before_s is not None
-        bars = bars_moved(base, candidate, before_s=self.before_s, ratio=self.effect.ratio)
+        bars = profiled_changes(base, candidate, before_s=self.before_s, ratio=self.effect.ratio)
         return replace(self, bars=bars)
 
 
-def measured(
-    turns_of: contextlib.AbstractContextManager[Turns], *, has_time: Callable[[], bool]
-) -> Measured:
+def try_out(
+    pairing_of: contextlib.AbstractContextManager[Pairing], *, has_time: Callable[[], bool]
+) -> Trial:
     """The effect of a configuration in turns, or why there is none."""
     try:
-        with turns_of as turns:
-            _take(turns, has_time)
-            effect = turns.effect()
-    except WorkerError as error:
-        return Measured(reason=f"{error.outcome.value}: {error.reason}")
-    before_s = turns.base_iteration_s
-    if turns.candidate.worker.config.compile == "no":
-        return Measured(effect=effect, before_s=before_s)
-    charged = turns.charged()
+        with pairing_of as pairing:
+            _take(pairing, has_time)
+            effect = pairing.effect()
+    except SideError as error:
+        return Trial(reason=f"{error.outcome.value}: {error.reason}")
     reason = None
-    if effect.verdict == HELPS and charged["net_ratio"] < 1 + WORTH_RATIO:
-        reason = (
-            f"its start-up of {turns.start_up_s:.0f} s leaves ×{charged['net_ratio']:.3f} "
-            f"over {charged['horizon_iters']} iterations"
-        )
-    return Measured(effect=effect, reason=reason, before_s=before_s, is_compiled=True)
+    if pairing.is_compiled and effect.verdict == HELPS:
+        charged = pairing.charged()
+        if charged["net_ratio"] < 1 + WORTH_RATIO:
+            reason = (
+                f"its start-up of {pairing.start_up_s:.0f} s leaves ×{charged['net_ratio']:.3f} "
+                f"over {charged['horizon_iters']} iterations"
+            )
+    return Trial(
+        effect=effect,
+        reason=reason,
+        before_s=pairing.base_iteration_s,
+        is_compiled=pairing.is_compiled,
+    )
 
 
-def _take(turns: Turns, has_time: Callable[[], bool]) -> None:
+def _take(pairing: Pairing, has_time: Callable[[], bool]) -> None:
     """Turns until they tell: few of what cannot be worth it, more of what stays unclear."""
-    turns.take(FIRST_PAIRS)
-    if turns.effect().high <= 1 + WORTH_RATIO:
+    pairing.take(FIRST_PAIRS)
+    if pairing.effect().high <= 1 + WORTH_RATIO:
         return
-    turns.take(PAIRS - FIRST_PAIRS)
+    pairing.take(PAIRS - FIRST_PAIRS)
     while (
-        turns.effect().verdict == UNCLEAR
-        and turns.effect().high > 1 + WORTH_RATIO
-        and len(turns.candidate.s_per_token) < MOST_PAIRS
+        (effect := pairing.effect()).verdict == UNCLEAR
+        and effect.high > 1 + WORTH_RATIO
+        and len(pairing.s_per_token) < MOST_PAIRS
         and has_time()
     ):
-        turns.take(PAIRS)
+        pairing.take(PAIRS)
 
 
 def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verification:
     """Pairs of processes, a configuration as it would be typed against the plain loop. Raises
-    WorkerError."""
+    SideError."""
     with contextlib.ExitStack() as stack:
+
+        def fresh(config: LoopConfig, count: int) -> list[LoopSide]:
+            return [stack.enter_context(side) for side in bench.start_warm(config, count)]
+
         bases = bench.plain_baselines()
-        bases = [*bases, *_fresh(bench, bench.base, PROCESSES - len(bases), stack)]
-        candidates = _fresh(bench, config, PROCESSES, stack)
-        sides = [[ready(worker, FINE_TURN_S) for worker in side] for side in (bases, candidates)]
-        return verification_of(*sides, rounds=rounds)
+        bases = [*bases, *fresh(bench.base, PROCESSES - len(bases))]
+        sides = (bases, fresh(config, PROCESSES))
+        takers = [[ready(side, FINE_TURN_S) for side in one] for one in sides]
+        return verification_of(*takers, rounds=rounds)
 
 
-def _fresh(
-    bench: KnobBench, config: LoopConfig, count: int, stack: contextlib.ExitStack
-) -> list[Worker]:
-    return [stack.enter_context(worker) for worker in bench.start_warm(config, count)]
-
-
-def verification_of(
-    bases: Sequence[Side], candidates: Sequence[Side], *, rounds: int, seed: int = 0
-) -> Verification:
+def verification_of(bases: Takers, candidates: Takers, *, rounds: int) -> Verification:
     """Every side takes one turn per round, in random order; one base and one candidate are a pair
     of processes."""
-    order = random.Random(seed)
-    everyone = [*bases, *candidates]
-    for _ in range(rounds):
-        for side in order.sample(everyone, len(everyone)):
-            side.turn()
-    pairs = zip(bases, candidates, strict=True)
+    for order in shuffled([*bases, *candidates], rounds):
+        for taker in order:
+            taker.turn()
     half = len(bases) // 2
-    halves = zip(bases[:half], bases[half:], strict=True)
+
+    def effect(
+        before: Sequence[TurnTaker[LoopSide]], after: Sequence[TurnTaker[LoopSide]]
+    ) -> Effect:
+        pairs = zip(before, after, strict=True)
+        return effect_over_processes([(b.s_per_token, a.s_per_token) for b, a in pairs])
+
     return Verification(
-        effect=effect_over_processes([(b.s_per_token, c.s_per_token) for b, c in pairs]),
-        control=effect_over_processes([(a.s_per_token, b.s_per_token) for a, b in halves]),
+        effect=effect(bases, candidates), control=effect(bases[:half], bases[half:])
     )

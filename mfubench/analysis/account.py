@@ -18,35 +18,25 @@ bytes over the bandwidth at its working set; what lies above the floor can be wo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 PEAK, CEILING, SHAPES, IN_PLACE = "peak", "ceiling", "gemm shapes", "gemm in place"
 UNEXPLAINED = "unexplained"
 FUSED = "fused: "
 """Before the components that torch.compile put into one kernel."""
-COMPUTE, MEMORY, DISPATCH_BOUND, INPUT, SYNC = (
-    "compute-bound",
-    "memory-bound",
-    "launch/dispatch-bound",
-    "input-bound",
-    "synchronisation-bound",
-)
-
+COMPUTE, MEMORY, DISPATCH_BOUND = "compute-bound", "memory-bound", "launch/dispatch-bound"
+INPUT, SYNC = "input-bound", "synchronisation-bound"
 OUTSIDE = "evaluation and checkpoint"
 """A group of seconds that bind nothing: they are asked for, not waited for."""
 
 MEMORY_BARS = (
-    "normalisation",
-    "activation",
-    "residual",
-    "embedding",
-    "loss",
-    "clip",
-    "optimizer",
-    "copies",
+    *("normalisation", "activation", "residual", "embedding"),
+    *("loss", "clip", "optimizer", "copies"),
 )
 PROFILED_BARS = (*MEMORY_BARS, "dispatch", "synchronisation", "data", "logging")
+NEED_NOT_BE = ("dispatch", "copies", "synchronisation", "logging")
+"""Bars that could be gone altogether. Of data nobody has counted the least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +60,15 @@ class ComponentCost:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Bar:
     """One part of the step."""
 
     name: str
     seconds: float
     floor_s: float | None
-    """Roofline time; None where no count says what it must do. 0 for what need not be at all."""
+    """Roofline time; None where no count says what it must do, 0 for work that could be
+    removed."""
     flops: int | None = None
     bytes: int | None = None
     source: str = ""
@@ -141,8 +132,7 @@ def build_account(
     checkpoint); `step_s` includes them.
     """
     outside = dict(outside or {})
-    inside_s = step_s - sum(outside.values())
-    scale = inside_s / profiled_step_s
+    scale = (step_s - sum(outside.values())) / profiled_step_s
     times: dict[str, float] = {}
     calls: dict[str, float] = {}
     for op in operators:
@@ -151,138 +141,64 @@ def build_account(
             calls[op.component] = calls.get(op.component, 0.0) + op.calls
     gemm_flops = costs["gemm"].flops if "gemm" in costs else model_flops
     attention_flops = model_flops - gemm_flops
-    at_ceiling_s = model_flops / ceiling_flops_per_s
-    peak_s = model_flops / peak_flops_per_s if peak_flops_per_s else at_ceiling_s
 
-    bars = [
-        Bar(
-            name=PEAK,
-            seconds=peak_s,
-            floor_s=peak_s,
-            flops=model_flops,
-            source="model FLOPs over the spec peak"
-            if peak_flops_per_s
-            else "model FLOPs over the measured ceiling (the peak is not known)",
-        ),
-        Bar(
-            name=CEILING,
-            seconds=at_ceiling_s - peak_s,
-            floor_s=at_ceiling_s - peak_s,
-            source="the best matrix multiplication measured here",
-        ),
-    ]
+    def roofline_s(name: str, flops_per_s: float) -> float:
+        cost = costs[name]
+        per_call = cost.bytes / max(1.0, calls.get(name, 0.0))
+        return max(cost.flops / flops_per_s, cost.bytes / bandwidth(per_call))
+
+    bars = _top_bars(model_flops, peak_flops_per_s, ceiling_flops_per_s)
     bars += _gemm_bars(times.get("gemm", 0.0), gemm_alone_s, gemm_flops / ceiling_flops_per_s)
-    bars.append(
-        _attention_bar(
-            times.get("attention", 0.0),
-            attention_flops,
-            costs.get("attention"),
-            ceiling_flops_per_s,
-            bandwidth,
-            calls.get("attention", 0.0),
-        )
-    )
-    fused = sorted(name for name in times if name.startswith(FUSED))
-    for name in (*PROFILED_BARS, *fused):
-        if name in times:
-            bars.append(
-                _memory_bar(name, times[name], costs.get(name), bandwidth, calls.get(name, 0.0))
-            )
+    whole_s, at_ceiling_s = times.get("attention", 0.0), attention_flops / ceiling_flops_per_s
+    floor_s, moved = None, None
+    if "attention" in costs:
+        floor_s = max(0.0, roofline_s("attention", ceiling_flops_per_s) - at_ceiling_s)
+        moved = costs["attention"].bytes
+    source = "profile, less its FLOPs at the ceiling"
+    above_s = whole_s - at_ceiling_s
+    bars.append(Bar("attention", above_s, floor_s, attention_flops, moved, source, whole_s))
+    for name in (*PROFILED_BARS, *sorted(name for name in times if name.startswith(FUSED))):
+        if name not in times:
+            continue
+        moved, floor_s = None, 0.0 if name in NEED_NOT_BE else None
+        if name in costs:
+            moved, floor_s = costs[name].bytes, roofline_s(name, float("inf"))
+        bars.append(Bar(name, times[name], floor_s, None, moved, "profile", times[name]))
     for name, seconds in outside.items():
-        bars.append(Bar(name=name, seconds=seconds, floor_s=None, source="timed apart, amortised"))
+        bars.append(Bar(name, seconds, None, source="timed apart, amortised"))
     rest_s = step_s - sum(bar.seconds for bar in bars)
-    bars.append(
-        Bar(
-            name=UNEXPLAINED,
-            seconds=rest_s,
-            floor_s=None,
-            source="the unprofiled step less all of the above",
-        )
-    )
+    source = "the unprofiled step less all of the above"
+    bars.append(Bar(UNEXPLAINED, rest_s, None, source=source))
     groups = _groups(bars, operators, scale, outside)
     binds = max((name for name in groups if name != OUTSIDE), key=lambda name: groups[name])
     return Account(step_s=step_s, bars=bars, binds=binds, groups=groups)
 
 
-def _gemm_bars(in_place_s: float, alone_s: float | None, at_ceiling_s: float) -> list[Bar]:
-    if alone_s is None:
-        return [
-            Bar(
-                name=SHAPES,
-                seconds=in_place_s - at_ceiling_s,
-                floor_s=0.0,
-                source="profile; the shapes were not timed alone, so this holds both",
-                whole_s=in_place_s,
-            )
-        ]
+def _top_bars(
+    model_flops: int, peak_flops_per_s: float | None, ceiling_flops_per_s: float
+) -> list[Bar]:
+    """The model's FLOPs at the peak, and what no program can win back here."""
+    at_ceiling_s = model_flops / ceiling_flops_per_s
+    source = "model FLOPs over the measured ceiling (the peak is not known)"
+    peak_s = at_ceiling_s
+    if peak_flops_per_s:
+        peak_s, source = model_flops / peak_flops_per_s, "model FLOPs over the spec peak"
+    above_s = at_ceiling_s - peak_s
     return [
-        Bar(
-            name=SHAPES,
-            seconds=alone_s - at_ceiling_s,
-            floor_s=alone_s - at_ceiling_s,
-            source="each matrix product of the step, timed alone",
-        ),
-        Bar(
-            name=IN_PLACE,
-            seconds=in_place_s - alone_s,
-            floor_s=0.0,
-            source="profile, less the same products alone",
-            whole_s=in_place_s,
-        ),
+        Bar(PEAK, peak_s, peak_s, model_flops, source=source),
+        Bar(CEILING, above_s, above_s, source="the best matrix multiplication measured here"),
     ]
 
 
-def _roofline_s(
-    cost: ComponentCost, ceiling: float, bandwidth: Callable[[float], float], calls: float
-) -> float:
-    per_call = cost.bytes / max(1.0, calls)
-    return max(cost.flops / ceiling, cost.bytes / bandwidth(per_call))
-
-
-def _attention_bar(
-    whole_s: float,
-    flops: int,
-    cost: ComponentCost | None,
-    ceiling: float,
-    bandwidth: Callable[[float], float],
-    calls: float,
-) -> Bar:
-    at_ceiling_s = flops / ceiling
-    floor_s = None
-    if cost is not None:
-        floor_s = max(0.0, _roofline_s(cost, ceiling, bandwidth, calls) - at_ceiling_s)
-    return Bar(
-        name="attention",
-        seconds=whole_s - at_ceiling_s,
-        floor_s=floor_s,
-        flops=flops,
-        bytes=cost.bytes if cost else None,
-        source="profile, less its FLOPs at the ceiling",
-        whole_s=whole_s,
-    )
-
-
-def _memory_bar(
-    name: str,
-    seconds: float,
-    cost: ComponentCost | None,
-    bandwidth: Callable[[float], float],
-    calls: float,
-) -> Bar:
-    floor_s: float | None
-    if cost is not None:
-        floor_s = _roofline_s(cost, float("inf"), bandwidth, calls)
-    else:
-        # Dispatch, copies, logging need not be at all; of data nobody has counted the least.
-        floor_s = 0.0 if name in ("dispatch", "copies", "synchronisation", "logging") else None
-    return Bar(
-        name=name,
-        seconds=seconds,
-        floor_s=floor_s,
-        bytes=cost.bytes if cost else None,
-        source="profile",
-        whole_s=seconds,
-    )
+def _gemm_bars(in_place_s: float, alone_s: float | None, at_ceiling_s: float) -> list[Bar]:
+    if alone_s is None:
+        source = "profile; the shapes were not timed alone, so this holds both"
+        return [Bar(SHAPES, in_place_s - at_ceiling_s, 0.0, source=source, whole_s=in_place_s)]
+    shapes_s, source = alone_s - at_ceiling_s, "profile, less the same products alone"
+    return [
+        Bar(SHAPES, shapes_s, shapes_s, source="each matrix product of the step, timed alone"),
+        Bar(IN_PLACE, in_place_s - alone_s, 0.0, source=source, whole_s=in_place_s),
+    ]
 
 
 def _groups(
@@ -292,23 +208,22 @@ def _groups(
     outside: Mapping[str, float],
 ) -> dict[str, float]:
     """Seconds by what binds them. Dispatch inside the optimizer and the clip counts as dispatch."""
-    hidden = {
-        name: scale * sum(o.seconds for o in operators if o.component == name and o.is_dispatch)
+    hidden_s = sum(
+        scale * sum(o.seconds for o in operators if o.component == name and o.is_dispatch)
         for name in ("optimizer", "clip")
-    }
+    )
     by_name = {bar.name: bar.seconds for bar in bars}
-    compute = (PEAK, CEILING, SHAPES, IN_PLACE, "attention")
+
+    def together_s(*names: str) -> float:
+        return sum(by_name.get(name, 0.0) for name in names)
+
+    moving = [n for n in by_name if n in MEMORY_BARS or n.startswith(FUSED)]
     return {
-        COMPUTE: sum(by_name.get(name, 0.0) for name in compute),
-        MEMORY: sum(
-            seconds
-            for name, seconds in by_name.items()
-            if name in MEMORY_BARS or name.startswith(FUSED)
-        )
-        - sum(hidden.values()),
-        DISPATCH_BOUND: by_name.get("dispatch", 0.0) + sum(hidden.values()),
-        INPUT: by_name.get("data", 0.0),
-        SYNC: by_name.get("logging", 0.0) + by_name.get("synchronisation", 0.0),
+        COMPUTE: together_s(PEAK, CEILING, SHAPES, IN_PLACE, "attention"),
+        MEMORY: together_s(*moving) - hidden_s,
+        DISPATCH_BOUND: together_s("dispatch") + hidden_s,
+        INPUT: together_s("data"),
+        SYNC: together_s("logging", "synchronisation"),
         OUTSIDE: sum(outside.values()),
     }
 
@@ -331,13 +246,9 @@ def with_ablations(account: Account, savings_s: Mapping[str, float]) -> Account:
     """The account with each ablated bar marked reliable or not."""
     bars = []
     for bar in account.bars:
-        if bar.name in savings_s and bar.whole_s is not None:
-            saving_s = savings_s[bar.name]
-            fields = asdict(bar) | {
-                "ablation_s": saving_s,
-                "reliable": agrees(bar.whole_s, saving_s, account.step_s),
-            }
-            bars.append(Bar(**fields))
-        else:
-            bars.append(bar)
-    return Account(step_s=account.step_s, bars=bars, binds=account.binds, groups=account.groups)
+        saving_s = savings_s.get(bar.name)
+        if saving_s is not None and bar.whole_s is not None:
+            reliable = agrees(bar.whole_s, saving_s, account.step_s)
+            bar = replace(bar, ablation_s=saving_s, reliable=reliable)  # noqa: PLW2901 - the same bar
+        bars.append(bar)
+    return replace(account, bars=bars)

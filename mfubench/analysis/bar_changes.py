@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-UNEXPLAINED = "unexplained"
+from mfubench.results.bars import UNEXPLAINED, BarChange
+
 BAR_SHARE = 0.3
 """The bar that grew most is named if it holds at least this share of all growth."""
 WORTH_NAMING_SHARE = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class BarChange:
-    """One bar before and after a change, in seconds of an iteration of the same tokens."""
-
-    name: str
-    before_s: float
-    after_s: float
-
-    @property
-    def saved_s(self) -> float:
-        """Seconds that the change took from it; negative where it grew."""
-        return self.before_s - self.after_s
-
-
-def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def typical_bars(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Bars in seconds from several short profiles of one loop: the median of each bar's share, of
     the median iteration. What the medians leave or exceed is unexplained.
 
-    >>> typical([{"gemm": 2.0, "data": 2.0}, {"gemm": 6.0, "data": 2.0}, {"gemm": 3.0, "data": 1}])
+    >>> typical_bars([{"gemm": 2.0, "data": 2}, {"gemm": 6.0, "data": 2}, {"gemm": 3.0, "data": 1}])
     {'gemm': 3.0, 'data': 1.0, 'unexplained': 0.0}
 
     Raises ValueError for a profile without time.
@@ -51,7 +37,7 @@ def typical(blocks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {**bars, UNEXPLAINED: iteration_s - sum(bars.values())}
 
 
-def bar_changes(
+def bars_before_and_after(
     before: Mapping[str, float], after: Mapping[str, float], *, before_s: float, after_s: float
 ) -> list[BarChange]:
     """Each bar before and after, the largest change first.
@@ -60,7 +46,7 @@ def bar_changes(
     each bar's *share* of its own iteration, and the iterations' seconds `before_s` and `after_s`
     come from turns: the changes add up to what the turns saved.
 
-    >>> changes = bar_changes(
+    >>> changes = bars_before_and_after(
     ...     {"optimizer": 2.0, "gemm": 8.0},
     ...     {"optimizer": 1.1, "gemm": 8.8},  # taken while the machine was 10 % slower
     ...     before_s=0.010,
@@ -81,31 +67,29 @@ def bar_changes(
     return sorted(changes, key=lambda change: -abs(change.saved_s))
 
 
-def worth_naming(changes: Sequence[Mapping[str, Any]]) -> list[BarChange]:
-    """The bars that hold a change, from stored ones, either way: each moved by a fifth at least of
+def worth_naming(changes: Sequence[BarChange]) -> list[BarChange]:
+    """The bars that hold a change, either way: each moved by a fifth at least of
     all that the shrinking ones lost. What is unexplained is no bar.
 
     >>> changes = [
-    ...     {"name": "gemm", "before_s": 0.028, "after_s": 0.014},
-    ...     {"name": "copies", "before_s": 0.001, "after_s": 0.009},
-    ...     {"name": "data", "before_s": 0.0003, "after_s": 0.0002},
+    ...     BarChange("gemm", 0.028, 0.014),
+    ...     BarChange("copies", 0.001, 0.009),
+    ...     BarChange("data", 0.0003, 0.0002),
     ... ]
     >>> [(change.name, round(change.saved_s, 6)) for change in worth_naming(changes)]
     [('gemm', 0.014), ('copies', -0.008)]
     """
-    moved = [
-        BarChange(str(c.get("name")), float(c["before_s"]), float(c["after_s"]))
-        for c in changes
-        if c.get("name") != UNEXPLAINED
-    ]
+    moved = [change for change in changes if change.name != UNEXPLAINED]
     least_s = WORTH_NAMING_SHARE * sum(max(0.0, change.saved_s) for change in moved)
     return [change for change in moved if 0 < least_s <= abs(change.saved_s)]
 
 
-def moved_bar(base: Mapping[str, float], candidate: Mapping[str, float]) -> dict[str, Any] | None:
+def largest_growth(
+    base: Mapping[str, float], candidate: Mapping[str, float]
+) -> dict[str, Any] | None:
     """The bar that grew most, with its growth; None where nothing grew or no bar stands out.
 
-    >>> moved_bar({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
+    >>> largest_growth({"attention": 0.010, "gemm": 0.020}, {"attention": 0.013, "gemm": 0.0201})
     {'name': 'attention', 'grew_s': 0.003, 'share': 0.97}
     """
     names = {*base, *candidate} - {UNEXPLAINED}

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Struct
 
 from mfubench.analysis.paired import CONFIDENCE, paired_ratio
+from mfubench.results.record import Worth
 
-HELPS, HURTS, NO_DIFFERENCE, UNCLEAR = "helps", "hurts", "no difference", "unclear"
+HELPS: Final = "helps"
+HURTS: Final = "hurts"
+NO_DIFFERENCE: Final = "no difference"
+UNCLEAR: Final = "unclear"
 WORTH_RATIO = 0.02
 """A change of speed below 2 % is not worth a change of set-up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class Effect(Struct, frozen=True, kw_only=True):
     """Tokens per second with the knob over without, from pairs."""
 
     ratio: float
@@ -23,10 +28,16 @@ class Effect:
     pairs: int
     processes: int = 1
     """Pairs of processes. With one, what differs from process to process is not in the interval."""
-    verdict: str
+    verdict: Worth
     """helps, hurts, no difference (within `beyond`), or unclear: more pairs would tell."""
     beyond: float
     """The largest change that the interval leaves possible, as a ratio: 0.03 is 3 % either way."""
+
+    @property
+    def in_words(self) -> str:
+        """The verdict; of no difference, what is certain of it."""
+        beyond = f" beyond {self.beyond * 100:.1f} %" if self.verdict == NO_DIFFERENCE else ""
+        return self.verdict + beyond
 
 
 def effect_of(base_s_per_token: Sequence[float], knob_s_per_token: Sequence[float]) -> Effect:
@@ -76,6 +87,7 @@ def effect_over_processes(
 
 
 def _effect(ratio: float, low: float, high: float, *, pairs: int, processes: int = 1) -> Effect:
+    verdict: Worth
     if low > 1 and ratio >= 1 + WORTH_RATIO:
         verdict = HELPS
     elif high < 1 and ratio <= 1 / (1 + WORTH_RATIO):

@@ -160,22 +160,21 @@ def _without_outliers(logs: Sequence[float], sigma: float) -> list[float]:
     clipped = []
     for index, value in enumerate(logs):
         around = statistics.median(logs[max(0, index - 4) : index + 5])
-        clipped.append(min(max(value, around - CLIP_SIGMAS * sigma), around + CLIP_SIGMAS * sigma))
+        room = CLIP_SIGMAS * sigma
+        clipped.append(min(max(value, around - room), around + room))
     return clipped
 
 
 def _worth(logs: Sequence[float], cuts: Sequence[int]) -> list[int]:
     """Cuts whose levels differ by enough to be worth a mark; the smallest goes first."""
     bounds = [0, *cuts, len(logs)]
-    levels = [statistics.median(logs[a:b]) for a, b in pairwise(bounds)]
-    while len(levels) > 1:
+    while len(bounds) > 2:
+        levels = [statistics.median(logs[a:b]) for a, b in pairwise(bounds)]
         steps = [abs(b - a) for a, b in pairwise(levels)]
         least = min(range(len(steps)), key=steps.__getitem__)
         if steps[least] >= math.log1p(WORTH_RATIO):
             break
         del bounds[least + 1]
-        merged = statistics.median(logs[bounds[least] : bounds[least + 1]])
-        levels[least : least + 2] = [merged]
     return bounds[1:-1]
 
 
@@ -191,7 +190,7 @@ def _change_point(
     first = points[index].run
     sentence = (
         f"{abs(ratio - 1) * 100:.1f} % {way} from {first.datetime[:10]} on "
-        f"(commit {points[index - 1].run.commit[:8] or '–'} → {first.commit[:8] or '–'})"
+        f"(commit {_short(points[index - 1])} → {_short(points[index])})"
     )
     # A level's first run is known to within a run or two.
     near = [change for change in environment if abs(change.index - index) <= 2]
@@ -208,17 +207,17 @@ def _buckets(points: Sequence[Point]) -> list[Bucket]:
 def _bucket(points: Sequence[Point], start: int) -> Bucket:
     median_s = statistics.median(point.median_s for point in points)
     first, last = points[0].run, points[-1].run
+    when = f"{first.datetime[:10]} to {last.datetime[:10]}, {len(points)} runs"
     if len(points) == 1:
-        tip = f"{first.datetime[:16]}, commit {first.commit[:8] or '–'}: {median_s * 1e3:.3f} ms"
-    else:
-        tip = (
-            f"{first.datetime[:10]} to {last.datetime[:10]}, {len(points)} runs: "
-            f"{median_s * 1e3:.3f} ms"
-        )
+        when = f"{first.datetime[:16]}, commit {_short(points[0])}"
     return Bucket(
         index=start + (len(points) - 1) / 2,
         median_s=median_s,
         low_s=min(point.q1_s for point in points),
         high_s=max(point.q3_s for point in points),
-        tip=tip,
+        tip=f"{when}: {median_s * 1e3:.3f} ms",
     )
+
+
+def _short(point: Point) -> str:
+    return point.run.commit[:8] or "–"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mfubench_model.conventions import CONVENTIONS
 from mfubench_model.flops import model_flops_per_step
@@ -45,9 +44,9 @@ class RunAccount:
     """Exact causal count of one rank's share of an iteration."""
     nanogpt_flops_per_iter: int | None
     achieved_flops_per_s: Range | None
-    counted_from: Literal["sizes", "printed mfu"] | None
-    """Whether the achieved rate is by the exact causal count of the sizes, or by nanoGPT's count as
-    the printed mfu bound it."""
+    counted_from: str | None
+    """It is "sizes" where the achieved rate is by the exact causal count of the sizes, and "printed
+    mfu" where it is by nanoGPT's count as the printed mfu bound it."""
     tokens_per_s: float | None
     """Over all ranks."""
     dtype: str | None
@@ -78,7 +77,12 @@ def explain_run(
     if sizes.usable and sizes.config is not None and sizes.sequences_per_iter is not None:
         exact = model_flops_per_step(sizes.config, sizes.sequences_per_iter)
         nanogpt = CONVENTIONS["nanogpt"].flops_per_step(sizes.config, sizes.sequences_per_iter)
-    per_iter, counted_from = _flops_per_iter(exact, printed)
+    per_iter, counted_from = None, None
+    if exact is not None:
+        per_iter, counted_from = Range(low=exact, high=exact), "sizes"
+    elif printed is not None and printed.consistent:
+        per_iter = Range(low=printed.low_flops, high=printed.high_flops)
+        counted_from = "printed mfu"
     achieved = None
     if per_iter is not None and times.median_s is not None:
         achieved = per_iter.divided_by(times.median_s)
@@ -112,16 +116,6 @@ def explain_run(
         mfu=mfu,
         mfu_problem=problem,
     )
-
-
-def _flops_per_iter(
-    exact: int | None, printed: FlopsRange | None
-) -> tuple[Range | None, Literal["sizes", "printed mfu"] | None]:
-    if exact is not None:
-        return Range(low=exact, high=exact), "sizes"
-    if printed is not None and printed.consistent:
-        return Range(low=printed.low_flops, high=printed.high_flops), "printed mfu"
-    return None, None
 
 
 def _tokens_per_s(run: LoggedRun, sizes: RunSizes, median_s: float | None) -> float | None:

@@ -22,17 +22,8 @@ _NOTABLE_FIRST_ITERATIONS: Final = 50
 _LEAST_STALLS_FOR_A_PATTERN: Final = 3
 
 
-def caveats(account: RunAccount) -> list[str]:
+def caveats(account: RunAccount) -> Iterator[str]:
     """What limits the numbers of one run, a sentence each."""
-    return list(_caveats(account))
-
-
-def worth_measuring(account: RunAccount) -> list[str]:
-    """Settings to try, each with what in the log points at it."""
-    return list(_knobs(account))
-
-
-def _caveats(account: RunAccount) -> Iterator[str]:
     run = account.run
     on_cuda = "cuda" in run.settings.get("device", "cuda")
     interval = run.log_interval
@@ -77,7 +68,8 @@ def _caveats(account: RunAccount) -> Iterator[str]:
         )
 
 
-def _knobs(account: RunAccount) -> Iterator[str]:
+def worth_measuring(account: RunAccount) -> Iterator[str]:
+    """Settings to try, each with what in the log points at it."""
     run, times = account.run, account.times
     on_cuda = "cuda" in run.settings.get("device", "cuda")
     if (times.evaluation_share or 0.0) >= _NOTABLE_EVALUATION_SHARE:

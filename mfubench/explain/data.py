@@ -22,14 +22,11 @@ def explain_as_data(
     """Everything the text says, in SI units; what is not known is null."""
     return {
         "schema": SCHEMA,
-        "log": {
-            "name": log.name,
-            "lines": log.lines,
-            "iteration_lines": log.iteration_lines,
-            "unreadable_iteration_lines": log.unreadable_iteration_lines,
-            "truncated_last_line": log.truncated_last_line,
-            "starts_without_iterations": log.starts_without_iterations,
-        },
+        "log": _fields(
+            log,
+            *("name", "lines", "iteration_lines", "unreadable_iteration_lines"),
+            *("truncated_last_line", "starts_without_iterations"),
+        ),
         "device": {
             "name": device.name,
             "peak_flops_per_s": dict(device.flops_per_s_by_dtype),
@@ -52,42 +49,31 @@ def _run(account: RunAccount, device: NamedDevice) -> dict[str, Any]:
         "first_iter": int(run.iters[0]),
         "last_iter": int(run.iters[-1]),
         "printed_iterations": len(run.iters),
-        "log_interval": run.log_interval,
-        "from_the_start": run.from_the_start,
-        "settings": dict(run.settings),
+        **_fields(run, "log_interval", "from_the_start", "settings"),
         "sizes": {
-            "config": _plain(sizes.config),
-            "sequences_per_iter": sizes.sequences_per_iter,
-            "ranks": sizes.ranks,
-            "sources": dict(sizes.sources),
-            "missing": list(sizes.missing),
-            "problems": list(sizes.problems),
+            **_fields(sizes, "config", "sequences_per_iter", "ranks", "sources"),
+            **_fields(sizes, "missing", "problems"),
             "like_preset": None if sizes.usable else sizes.like_preset,
         },
-        "tokens_per_s": account.tokens_per_s,
-        "model_flops_per_iter": account.model_flops_per_iter,
-        "nanogpt_flops_per_iter": account.nanogpt_flops_per_iter,
+        **_fields(account, "tokens_per_s", "model_flops_per_iter", "nanogpt_flops_per_iter"),
         "printed_mfu_percent": account.printed_mfu_percent,
         "flops_from_printed_mfu": _plain(account.printed),
-        "achieved_flops_per_s": _plain(account.achieved_flops_per_s),
-        "counted_from": account.counted_from,
-        "dtype": account.dtype,
-        "dtype_from": account.dtype_from,
-        "peak_flops_per_s": account.peak_flops_per_s,
-        "mfu": _plain(account.mfu),
-        "mfu_problem": account.mfu_problem,
-        "times": _plain(account.times),
-        "checkpoints": run.checkpoints,
-        "other_rank_lines": run.other_rank_lines,
-        "unusable_times": run.unusable_times,
-        "not_finite_losses": run.not_finite_losses,
-        "first_not_finite_iter": run.first_not_finite_iter,
+        **_fields(account, "achieved_flops_per_s", "counted_from", "dtype", "dtype_from"),
+        **_fields(account, "peak_flops_per_s", "mfu", "mfu_problem", "times"),
+        **_fields(run, "checkpoints", "other_rank_lines", "unusable_times"),
+        **_fields(run, "not_finite_losses", "first_not_finite_iter"),
         "notes": [*sizes.notes, *caveats(account)],
-        "worth_measuring": worth_measuring(account),
+        "worth_measuring": list(worth_measuring(account)),
         "conclusion": conclusion(account, device),
     }
 
 
-def _plain(record: Any) -> Mapping[str, Any] | None:
-    """A dataclass as a mapping, None as it is."""
-    return None if record is None else dataclasses.asdict(record)
+def _fields(record: Any, *names: str) -> dict[str, Any]:
+    return {name: _plain(getattr(record, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as a mapping, a mapping as a dict; the rest is plain already."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return dict(value) if isinstance(value, Mapping) else value

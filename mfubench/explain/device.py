@@ -1,10 +1,17 @@
-"""The device that a log came from, as the user names it. Never the machine that reads the log."""
+"""The device that a log came from, as the user names it.
+
+It is the machine that reads the log only where the user says so, with `--device cpu`."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from mfubench.hardware.cpu import derived_peak
+from mfubench.hardware.cpu_identity import cpu_identity
+from mfubench.hardware.dtypes import DTYPES
+from mfubench.hardware.peaks import lookup, rows
 
 _MAKERS = ("nvidia", "geforce", "tesla", "amd", "instinct", "radeon")
 
@@ -32,13 +39,48 @@ class NamedDevice:
         return f"no peak is known for {self.name!r}, --peak-tflops X gives one; {near}"
 
 
-def close_names(name: str, known: Iterable[str]) -> tuple[str, ...]:
+def named_device(name: str | None, peak_tflops: float | None = None) -> NamedDevice:
+    """The device called `name`, with the peak that was given (in TFLOP/s, for every format), else
+    with those of the table; "cpu" is the CPU that reads the log, with its derived peak.
+
+    >>> named_device("Apple M4").flops_per_s_by_dtype["float32"]
+    4600000000000.0
+    >>> named_device("abacus").problem
+    "no peak is known for 'abacus', --peak-tflops X gives one; no known device is called like it"
+    """
+    if peak_tflops is not None:
+        peaks = dict.fromkeys(DTYPES, peak_tflops * 1e12)
+        given = name or "this device"
+        return NamedDevice(name=given, flops_per_s_by_dtype=peaks, source="--peak-tflops")
+    if name is None:
+        return NamedDevice()
+    if name.strip().casefold() == "cpu":
+        return _this_cpu()
+    if found := lookup(name):
+        return NamedDevice(
+            name=name, flops_per_s_by_dtype=found.flops_per_s_by_dtype, source=found.source
+        )
+    return NamedDevice(name=name, close_names=_close_names(name))
+
+
+def _this_cpu() -> NamedDevice:
+    """In float32 alone: `train.py` casts on CUDA alone."""
+    name = f"{cpu_identity().model_name} (the CPU of this machine)"
+    if (peak := derived_peak("float32")) is None:
+        return NamedDevice(name=name)
+    return NamedDevice(
+        name=name, flops_per_s_by_dtype={"float32": peak.flops_per_s}, source=peak.source
+    )
+
+
+def _close_names(name: str) -> tuple[str, ...]:
     """Known names that resemble one, at most four, best first; makers' names do not count.
 
-    >>> close_names("rtx 4070ti", ["NVIDIA GeForce RTX 4070 Ti", "Apple M4", "Tesla T4"])
-    ('NVIDIA GeForce RTX 4070 Ti',)
+    >>> _close_names("rtx 4070ti")[0]
+    'NVIDIA GeForce RTX 4070 Ti'
     """
-    by_core = {_core(known_name): known_name for known_name in reversed(tuple(known))}
+    known = [known_name for row in rows() for known_name in row["names"]]
+    by_core = {_core(known_name): known_name for known_name in reversed(known)}
     asked = _core(name)
     begins = sorted((core for core in by_core if asked and core.startswith(asked)), key=len)
     near = difflib.get_close_matches(asked, by_core, n=4, cutoff=0.7)

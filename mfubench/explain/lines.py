@@ -8,6 +8,7 @@ line with a decimal comma or with other fields was printed by something else.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from typing import Final
 
@@ -43,6 +44,7 @@ FILE: Final = re.compile(rb"Overriding config with .*:")
 """`Overriding config with config/train_gpt2.py:`: the file's text follows."""
 
 _HEADERS: Final = (
+    ("evaluation", STEP),
     ("setting", OVERRIDING),
     ("file", FILE),
     ("tokens", re.compile(rb"tokens per iteration will be: (\d[\d,]{0,19})\s*$")),
@@ -98,7 +100,7 @@ def find(pattern: re.Pattern[bytes], line: bytes) -> re.Match[bytes] | None:
 
 
 def header(line: bytes) -> tuple[str, re.Match[bytes] | None]:
-    """What a line that is no iteration's and no evaluation's says: its kind, and the match."""
+    """What a line that is not an iteration's says: its kind, and the match."""
     for kind, pattern in _HEADERS:
         if found := find(pattern, line):
             return kind, found
@@ -118,9 +120,7 @@ def rank_of(prefix: bytes) -> int | None:
     (3, 1, 2, None)
     """
     found = _RANK.search(prefix)
-    if found is None:
-        return None
-    return int(found[1] or found[2] or found[3])
+    return int(found[1] or found[2] or found[3]) if found else None
 
 
 def plain_value(text: bytes) -> str:
@@ -131,8 +131,5 @@ def plain_value(text: bytes) -> str:
     """
     value = text.decode("utf-8", errors="replace").strip().strip("'\"")
     if re.fullmatch(r"\d{1,6}(?:\s*\*\s*\d{1,6}){1,3}", value):
-        product = 1
-        for factor in value.split("*"):
-            product *= int(factor)
-        return str(product)
+        return str(math.prod(int(factor) for factor in value.split("*")))
     return value

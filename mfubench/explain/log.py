@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,23 +23,23 @@ MOST_RUNS: Final = 1000
 
 
 class LogError(ValueError):
-    """No training log, in one sentence."""
+    """The input is not a training log; the message says why in one sentence."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class TrainingLog:
     """Everything that was read from one file or stream."""
 
     name: str
-    runs: tuple[LoggedRun, ...]
+    runs: list[LoggedRun] = field(default_factory=list)
     """At least one; each with at least one printed iteration."""
-    lines: int
-    iteration_lines: int
+    lines: int = 0
+    iteration_lines: int = 0
     """Lines of iterations, second ranks' included."""
-    unreadable_iteration_lines: int
+    unreadable_iteration_lines: int = 0
     """Lines that begin like an iteration's and go on as nanoGPT does not."""
-    truncated_last_line: bool
-    starts_without_iterations: int
+    truncated_last_line: bool = False
+    starts_without_iterations: int = 0
     """Headers that no iteration followed: evaluation alone, or stopped before the first."""
 
 
@@ -78,35 +78,21 @@ class _Reader:
     """Tells runs apart and hands each line to the run that it belongs to."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.log = TrainingLog(name)
         self.run = RunInProgress()
-        self.finished: list[LoggedRun] = []
-        self.lines = 0
-        self.iteration_lines = 0
-        self.unreadable = 0
-        self.truncated = False
-        self.starts = 0
 
     def read(self, stream: BinaryIO) -> TrainingLog:
         for line in _lines(stream):
-            self.lines += 1
+            self.log.lines += 1
             found = line_of.ITER.match(line)
             if found is not None and (found[4] is not None or line.endswith(b"\n")):
                 self._iteration(found, None)  # nearly every line of a long log
             else:
                 self._other_line(line)
         self._end_run()
-        if not self.finished:
+        if not self.log.runs:
             raise LogError(self._nothing_there())
-        return TrainingLog(
-            name=self.name,
-            runs=tuple(self.finished),
-            lines=self.lines,
-            iteration_lines=self.iteration_lines,
-            unreadable_iteration_lines=self.unreadable,
-            truncated_last_line=self.truncated,
-            starts_without_iterations=self.starts,
-        )
+        return self.log
 
     def _other_line(self, line: bytes) -> None:
         if b"\0" in line:  # UTF-16, as some shells redirect: ASCII with zeros in between
@@ -127,8 +113,8 @@ class _Reader:
                 self._iteration(found, line_of.rank_before(found))
                 return
             if line_of.find(line_of.LIKE_ITER, line):
-                self.unreadable += ended
-                self.truncated |= not ended
+                self.log.unreadable_iteration_lines += ended
+                self.log.truncated_last_line |= not ended
                 return
         if line_of.NOTABLE.search(line):
             self._notable(line)
@@ -136,7 +122,7 @@ class _Reader:
             self._setting(found[1], found[2])
 
     def _iteration(self, found: re.Match[bytes], rank: int | None) -> None:
-        self.iteration_lines += 1
+        self.log.iteration_lines += 1
         number, loss, time_ms, mfu_percent = found.groups()
         iteration = int(number)
         run = self.run
@@ -150,30 +136,25 @@ class _Reader:
         run.add_iteration(iteration, loss, float(time_ms), mfu_percent)
 
     def _notable(self, line: bytes) -> None:
-        if found := line_of.find(line_of.STEP, line):
-            self._step(int(found[1]), line_of.rank_before(found))
-            return
         kind, found = line_of.header(line)
         if found is None:
             return
         rank = line_of.rank_before(found)
         if self.run.belongs_to_another_rank(rank):
             return
-        if kind == "checkpoint":
+        if kind == "evaluation":
+            self._evaluation(int(found[1]))
+        elif kind == "checkpoint":
             self.run.checkpoints += 1
         else:
             self._header(kind, found, rank)
 
-    def _step(self, iteration: int, rank: int | None) -> None:
-        run = self.run
-        if run.belongs_to_another_rank(rank):
-            return
-        if iteration <= run.last_iter:
-            # Within a run an evaluation is printed before the iteration of its number.
-            if run.lags(iteration):
-                return
-            run = self._next_run()
-        run.add_evaluation(iteration)
+    def _evaluation(self, iteration: int) -> None:
+        # Within a run an evaluation is printed before the iteration of its number.
+        new_run = iteration <= self.run.last_iter
+        if not (new_run and self.run.lags(iteration)):
+            run = self._next_run() if new_run else self.run
+            run.add_evaluation(iteration)
 
     def _header(self, kind: str, found: re.Match[bytes], rank: int | None) -> None:
         overrides = kind in {"setting", "file"}
@@ -190,35 +171,35 @@ class _Reader:
             run.add_header(kind, found, rank)
 
     def _setting(self, key: bytes, value: bytes) -> None:
-        name = key.decode("ascii", errors="replace")
-        if name in line_of.KEYS:
+        if (name := key.decode("ascii", errors="replace")) in line_of.KEYS:
             self.run.settings[name] = line_of.plain_value(value)
 
     def _next_run(self) -> RunInProgress:
         self._end_run()
-        if len(self.finished) >= MOST_RUNS:
+        if len(self.log.runs) >= MOST_RUNS:
             raise LogError(
-                f"{self.name}: the iteration number goes back more than {MOST_RUNS} times; lines "
-                "of several processes are mixed, so give one file per process"
+                f"{self.log.name}: the iteration number goes back more than {MOST_RUNS} times; "
+                "lines of several processes are mixed, so give one file per process"
             )
         self.run = RunInProgress()
         return self.run
 
     def _end_run(self) -> None:
         if self.run.iters:
-            self.finished.append(self.run.finish())
+            self.log.runs.append(self.run.finish())
         elif self.run.has_header:
-            self.starts += 1
+            self.log.starts_without_iterations += 1
 
     def _nothing_there(self) -> str:
-        if self.lines == 0:
-            return f"{self.name} is empty; it should hold what nanoGPT's train.py prints"
-        if self.starts:
+        log = self.log
+        if log.lines == 0:
+            return f"{log.name} is empty; it should hold what nanoGPT's train.py prints"
+        if log.starts_without_iterations:
             return (
-                f"{self.name} ends before the first iteration was printed: "
+                f"{log.name} ends before the first iteration was printed: "
                 "only the header of a nanoGPT run is there"
             )
         return (
-            f"{self.name} is no log of nanoGPT's train.py: none of its {self.lines:,} lines is "
+            f"{log.name} is not a log of nanoGPT's train.py: none of its {log.lines:,} lines is "
             "like 'iter 10: loss 3.1234, time 37.11ms, mfu 0.03%'"
         )

@@ -6,8 +6,7 @@ import math
 import re
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 import numpy as np
@@ -20,8 +19,33 @@ _LAG: Final = 16
 """How many printed iterations one rank may be behind another in lines without a rank's name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LoggedRun:
+@dataclass(slots=True, kw_only=True, eq=False)
+class Printed:
+    """What a run printed beside its iterations; the defaults are what nothing was said of."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    """Overrides, the configuration file's assignments and `vocab_size`, as text."""
+    pretrained: str | None = None
+    """The GPT-2 whose weights it started from."""
+    tokens_per_iter: int | None = None
+    """Over all ranks."""
+    parameters_millions: str | None = None
+    """As printed, two decimals, without position embeddings."""
+    decayed_parameters: int | None = None
+    """Parameters in tensors of two dimensions, position embeddings included."""
+    fused_adamw: bool | None = None
+    compiled: bool = False
+    has_header: bool = False
+    evaluations: int = 0
+    checkpoints: int = 0
+    other_rank_lines: int = 0
+    """Iteration lines of a second rank, left out."""
+    not_finite_losses: int = 0
+    first_not_finite_iter: int | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LoggedRun(Printed):
     """What one run printed. Arrays have one entry per printed iteration."""
 
     iters: NDArray[np.int64]
@@ -32,32 +56,13 @@ class LoggedRun:
     """As printed, -100 before the fifth iteration; NaN where none was printed."""
     evaluated: NDArray[np.bool_]
     """Whether the time includes an evaluation, and the checkpoint that may follow it."""
-    settings: Mapping[str, str]
-    """Overrides, the configuration file's assignments and `vocab_size`, as text."""
-    pretrained: str | None
-    """The GPT-2 whose weights it started from."""
-    tokens_per_iter: int | None
-    """Over all ranks."""
-    parameters_millions: str | None
-    """As printed, two decimals, without position embeddings."""
-    decayed_parameters: int | None
-    """Parameters in tensors of two dimensions, position embeddings included."""
-    fused_adamw: bool | None
-    compiled: bool
-    has_header: bool
     from_the_start: bool
     """Whether the first printed iteration is the run's first."""
     ranks: int
     """Processes that shared the work, as far as the log shows them; at least 1."""
-    evaluations: int
     evaluations_printed: bool
     """Whether `step` lines tell the evaluations; else `eval_interval` does, where it is known."""
-    checkpoints: int
-    other_rank_lines: int
-    """Iteration lines of a second rank, left out."""
     unusable_times: int
-    not_finite_losses: int
-    first_not_finite_iter: int | None
 
     @property
     def log_interval(self) -> int:
@@ -82,40 +87,27 @@ def whole_number(settings: Mapping[str, str], key: str) -> int | None:
     return number if number >= 1 else None
 
 
-def _count(digits: bytes) -> int | None:
+def _count(digits: str) -> int | None:
     """A count with thousands separators, as `:,` writes it."""
-    return int(digits.replace(b",", b"")) or None
+    return int(digits.replace(",", "")) or None
 
 
-class RunInProgress:
+class RunInProgress(Printed):
     """Collects one run's lines."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.iters = array("q")
         self.last_iter = -1
         self.rank: int | None = None
+        self.in_config_file = False
         self._times_s = array("d")
         self._mfu_percent = array("d")
         self._evaluated = array("b")
-        self.settings: dict[str, str] = {}
-        self.has_header = False
-        self.in_config_file = False
-        self.checkpoints = 0
-        self.other_rank_lines = 0
         self._ranks_named: set[int] = set()
-        self._pretrained: str | None = None
-        self._tokens_per_iter: int | None = None
         self._token_lines: dict[int | None, int] = {}
-        self._parameters_millions: str | None = None
-        self._decayed_parameters: int | None = None
-        self._fused_adamw: bool | None = None
-        self._compiled = False
         self._repeated = False
-        self._evaluations = 0
         self._evaluation_due: int | None = None
-        self._unusable_times = 0
-        self._not_finite_losses = 0
-        self._first_not_finite_iter: int | None = None
 
     def belongs_to_another_rank(self, rank: int | None) -> bool:
         """Whether a line comes from a rank other than the one whose iterations are kept."""
@@ -143,15 +135,11 @@ class RunInProgress:
     ) -> None:
         """One `iter` line."""
         self.in_config_file = False
-        if 0 < time_ms < math.inf:  # false for NaN
-            self._times_s.append(time_ms / 1e3)
-        else:
-            self._times_s.append(math.nan)
-            self._unusable_times += 1
+        self._times_s.append(time_ms / 1e3 if 0 < time_ms < math.inf else math.nan)
         if b"n" in loss:  # nan, inf or -inf
-            self._not_finite_losses += 1
-            if self._first_not_finite_iter is None:
-                self._first_not_finite_iter = iteration
+            self.not_finite_losses += 1
+            if self.first_not_finite_iter is None:
+                self.first_not_finite_iter = iteration
         self.iters.append(iteration)
         self._mfu_percent.append(math.nan if mfu_percent is None else float(mfu_percent))
         self._evaluated.append(iteration == self._evaluation_due)
@@ -159,26 +147,27 @@ class RunInProgress:
 
     def add_evaluation(self, iteration: int) -> None:
         """One `step` line: the time of the iteration with that number includes it."""
-        self._evaluations += iteration != self._evaluation_due
+        self.evaluations += iteration != self._evaluation_due
         self._evaluation_due = iteration
 
     def add_header(self, kind: str, found: re.Match[bytes], rank: int | None) -> None:
         """A line from before the first iteration that is not a setting."""
+        text = found[1].decode("ascii") if found.re.groups else ""
         if kind == "tokens":
-            self._tokens_per_iter = _count(found[1])
+            self.tokens_per_iter = _count(text)
             self._token_lines[rank] = self._token_lines.get(rank, 0) + 1
         elif kind == "parameters":
-            self._parameters_millions = found[1].decode("ascii")
+            self.parameters_millions = text
         elif kind == "decayed":
-            self._decayed_parameters = _count(found[1])
+            self.decayed_parameters = _count(text)
         elif kind == "vocabulary":
-            self.settings["vocab_size"] = found[1].decode("ascii")
+            self.settings["vocab_size"] = text
         elif kind == "pretrained":
-            self._pretrained = found[1].decode("ascii")
+            self.pretrained = text
         elif kind == "fused":
-            self._fused_adamw = found[1] == b"True"
+            self.fused_adamw = text == "True"
         elif kind == "compiling":
-            self._compiled = True
+            self.compiled = True
 
     def has_tokens_of(self, rank: int | None) -> bool:
         """Whether that rank has printed its tokens per iteration."""
@@ -187,31 +176,23 @@ class RunInProgress:
     def finish(self) -> LoggedRun:
         """The run as read."""
         iters = np.asarray(self.iters, dtype=np.int64)
+        times_s = np.asarray(self._times_s, dtype=np.float64)
         mfu_percent = np.asarray(self._mfu_percent, dtype=np.float64)
         evaluated = np.asarray(self._evaluated, dtype=np.bool_)
-        if not self._evaluations and (interval := whole_number(self.settings, "eval_interval")):
-            evaluated = iters % interval == 0  # `step` lines were cut out, but not the setting
+        printed = {name.name: getattr(self, name.name) for name in fields(Printed)}
+        if not self.evaluations:
+            if interval := whole_number(self.settings, "eval_interval"):
+                evaluated = iters % interval == 0  # `step` lines were cut out, but not the setting
+            printed["evaluations"] = int(evaluated.sum())
         before_the_fifth = np.isnan(mfu_percent[0]) or mfu_percent[0] == UNSET_MFU_PERCENT
         return LoggedRun(
+            **printed,
             iters=iters,
-            times_s=np.asarray(self._times_s, dtype=np.float64),
+            times_s=times_s,
             mfu_percent=mfu_percent,
             evaluated=evaluated,
-            evaluations_printed=self._evaluations > 0,
-            settings=MappingProxyType(self.settings),
-            pretrained=self._pretrained,
-            tokens_per_iter=self._tokens_per_iter,
-            parameters_millions=self._parameters_millions,
-            decayed_parameters=self._decayed_parameters,
-            fused_adamw=self._fused_adamw,
-            compiled=self._compiled,
-            has_header=self.has_header,
+            evaluations_printed=self.evaluations > 0,
             from_the_start=bool(iters[0] == 0 or (self.has_header and before_the_fifth)),
             ranks=max(1, len(self._ranks_named), self._token_lines.get(None, 0)),
-            evaluations=self._evaluations or int(evaluated.sum()),
-            checkpoints=self.checkpoints,
-            other_rank_lines=self.other_rank_lines,
-            unusable_times=self._unusable_times,
-            not_finite_losses=self._not_finite_losses,
-            first_not_finite_iter=self._first_not_finite_iter,
+            unusable_times=int(np.isnan(times_s).sum()),
         )

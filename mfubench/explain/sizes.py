@@ -12,11 +12,11 @@ from mfubench_model.conventions import CONVENTIONS
 from mfubench_model.parameters import nanogpt_parameters, parameter_count
 from mfubench_model.presets import PRESETS
 
+from mfubench.arguments import ACCUMULATION, SIZES
 from mfubench.explain.mfu import FlopsRange
 from mfubench.explain.run import LoggedRun, whole_number
 
 MODEL_SIZES: Final = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")
-SIZES: Final = (*MODEL_SIZES, "batch_size", "gradient_accumulation_steps")
 
 TRAIN_PY_DEFAULTS: Final[Mapping[str, int]] = MappingProxyType(
     {"n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 1024, "vocab_size": 50304}
@@ -32,7 +32,7 @@ class GivenSizes:
 
     preset: str | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
-    """Some of `SIZES`, by option."""
+    """Some of `SIZES` and `ACCUMULATION`, by option."""
     bias: bool | None = None
     ranks: int | None = None
 
@@ -78,20 +78,17 @@ def resolve_sizes(run: LoggedRun, given: GivenSizes, printed: FlopsRange | None)
     """The sizes of a run, checked against the parameter counts and the mfu that it printed."""
     values, sources, notes = _collect(run, given)
     sizes = _checked(run, given, printed, values, sources, notes)
-    if sizes.missing and run.has_header and given.preset is None:
+    # What could contradict default sizes: parameter counts, or mfu that are not all 0.00 %.
+    counted = run.decayed_parameters is not None or run.parameters_millions is not None
+    testable = counted or (printed is not None and printed.consistent and printed.low_flops > 0)
+    if sizes.missing and run.has_header and given.preset is None and testable:
         # What was not overridden had train.py's default, unless the log was cut or a fork printed
         # it: so defaults count only where the log confirms them.
-        added = {name: TRAIN_PY_DEFAULTS[name] for name in sizes.missing}
-        added |= {"n_head": TRAIN_PY_DEFAULTS["n_head"]} if "n_head" not in values else {}
-        guess = _checked(
-            run,
-            given,
-            printed,
-            values | added,
-            sources | dict.fromkeys(added, "train.py's default"),
-            notes,
-        )
-        if guess.usable and _confirmed(run, guess, printed):
+        wanted = [*sizes.missing, *(["n_head"] if "n_head" not in values else [])]
+        values = values | {name: TRAIN_PY_DEFAULTS[name] for name in wanted}
+        sources = sources | dict.fromkeys(wanted, "train.py's default")
+        guess = _checked(run, given, printed, values, sources, notes)
+        if guess.usable:
             return guess
     return sizes
 
@@ -100,7 +97,11 @@ def _collect(
     run: LoggedRun, given: GivenSizes
 ) -> tuple[dict[str, int], dict[str, str], tuple[str, ...]]:
     """Values and where they are from. The log goes first, then options, then the preset."""
-    logged = {name: n for name in SIZES if (n := whole_number(run.settings, name)) is not None}
+    logged = {
+        name: n
+        for name in (*SIZES, *ACCUMULATION)
+        if (n := whole_number(run.settings, name)) is not None
+    }
     if run.pretrained is not None and run.pretrained in PRESETS:
         # OpenAI's weights fix everything but a shorter context (model.py, from_pretrained).
         theirs = PRESETS[run.pretrained].config
@@ -153,13 +154,9 @@ def _checked(
         return replace(known, missing=missing)
     bias = run.pretrained is not None or _bias(run, given)
     # Heads do not change the count (H * Q = C), so a log without them will do.
-    heads = values.get("n_head", 1)
+    shape = {name: values[name] for name in MODEL_SIZES if name != "n_head"}
     try:
-        config = GPTConfig(
-            **{name: values[name] for name in MODEL_SIZES if name != "n_head"},
-            n_head=heads,
-            bias=bias,
-        )
+        config = GPTConfig(**shape, n_head=values.get("n_head", 1), bias=bias)
     except ConfigError as error:
         return replace(known, problems=(str(error).rstrip("."),))
     total = _sequences(run, values)
@@ -177,7 +174,7 @@ def _checked(
     if total % ranks:
         problems = (*problems, f"{total} sequences per iteration do not split over {ranks} ranks")
     elif printed is not None and printed.consistent:
-        problems = (*problems, *_mfu_problems(printed, count * total // ranks))
+        problems += _mfu_problems(printed, count * total // ranks)
     return replace(
         known, config=config, ranks=ranks, sequences_per_iter=total // ranks, problems=problems
     )
@@ -229,12 +226,6 @@ def _mfu_problems(printed: FlopsRange, flops: int) -> tuple[str, ...]:
         f"sizes make {flops / 1e9:.4g} ({flops / max(nearest, 1.0):.3g} times as many)"
     )
     return (problem,)
-
-
-def _confirmed(run: LoggedRun, sizes: RunSizes, printed: FlopsRange | None) -> bool:
-    """Whether something in the log that could have contradicted these sizes does not."""
-    counted = run.decayed_parameters is not None or run.parameters_millions is not None
-    return counted or (printed is not None and printed.consistent and printed.low_flops > 0)
 
 
 def _like_preset(run: LoggedRun) -> str | None:

@@ -78,7 +78,7 @@ def step_times(run: LoggedRun) -> StepTimes:
     evaluated_s = run.times_s[usable & later & run.evaluated]
     first_s = float(run.times_s[0]) if run.from_the_start and usable[0] else None
     median_s = q1_s = q3_s = p95_s = evaluation_s = first_extra_s = None
-    stalled = np.zeros(0, dtype=np.bool_)
+    stalled = np.zeros(len(plain_s), dtype=np.bool_)
     if len(plain_s):
         q1_s, median_s, q3_s, p95_s = map(float, np.quantile(plain_s, (0.25, 0.5, 0.75, 0.95)))
         stalled = plain_s > STALL_FACTOR * median_s
@@ -97,12 +97,8 @@ def step_times(run: LoggedRun) -> StepTimes:
         q3_s=q3_s,
         p95_s=p95_s,
         stalls=int(stalled.sum()),
-        stall_excess_s=float((plain_s[stalled] - (median_s or 0.0)).sum())
-        if stalled.any()
-        else 0.0,
-        stall_iters=tuple(map(int, plain_iters[stalled][:_MOST_STALL_ITERS]))
-        if stalled.any()
-        else (),
+        stall_excess_s=float((plain_s[stalled] - (median_s or 0.0)).sum()),
+        stall_iters=tuple(map(int, plain_iters[stalled][:_MOST_STALL_ITERS])),
         first_s=first_s,
         first_includes_evaluation=first_s is not None and bool(run.evaluated[0]),
         first_extra_s=first_extra_s,

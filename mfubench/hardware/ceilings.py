@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from mfubench.hardware.cpu_cache import last_level_cache_bytes
 from mfubench.hardware.devices import Device
+from mfubench.hardware.memory import last_level_cache_bytes
 from mfubench.timing import time_s
 
 WINDOW_S = 0.2
@@ -119,11 +119,21 @@ def repeated(device: Device, once: Callable[[], object], repeats: int) -> Callab
     return run
 
 
-def _repeats_for_a_round(device: Device, once: Callable[[], object]) -> int:
+def _kernel(
+    device: Device,
+    kind: str,
+    unit: str,
+    once: Callable[[], object],
+    work: float,
+    detail: dict[str, Any],
+) -> Kernel:
+    """A kernel that repeats `once`, which does `work` units, until a round is long enough."""
     single = repeated(device, once, 1)
     single()
     once_s = min(time_s(single) for _ in range(3))
-    return max(1, round(ROUND_S / max(once_s, 1e-7)))
+    repeats = max(1, round(ROUND_S / max(once_s, 1e-7)))
+    run = repeated(device, once, repeats)
+    return Kernel(kind, unit, run, work * repeats, {**detail, "repeats": repeats})
 
 
 def gemm_kernel(
@@ -137,14 +147,8 @@ def gemm_kernel(
     if layout == "nt":
         b = b.t().contiguous().t()
     c = torch.empty(m, n, device=device.torch_device, dtype=torch_dtype)
-
-    def once() -> None:
-        torch.mm(a, b, out=c)
-
-    repeats = _repeats_for_a_round(device, once)
-    work = 2.0 * m * n * k * repeats
-    detail = {"shape_mnk": [m, n, k], "layout": layout, "repeats": repeats}
-    return Kernel("gemm", "FLOP", repeated(device, once, repeats), work, detail)
+    detail = {"shape_mnk": [m, n, k], "layout": layout}
+    return _kernel(device, "gemm", "FLOP", lambda: torch.mm(a, b, out=c), 2.0 * m * n * k, detail)
 
 
 def best_gemm(
@@ -184,47 +188,33 @@ def array_bytes(device: Device, *, cache_bytes: int | None = None) -> int:
     return max(4, wanted // 4 * 4)
 
 
+def _arrays(device: Device, count: int) -> list[torch.Tensor]:
+    size = array_bytes(device) // 4
+    return [torch.ones(size, device=device.torch_device) for _ in range(count)]
+
+
 def copy_kernel(device: Device) -> Kernel:
     """b = a: one read and one write per element (the write-allocate read is not counted)."""
-    a = torch.ones(array_bytes(device) // 4, device=device.torch_device)
-    b = torch.zeros_like(a)
-
-    def once() -> None:
-        b.copy_(a)
-
-    repeats = _repeats_for_a_round(device, once)
-    work = 2.0 * a.nbytes * repeats
-    detail = {"repeats": repeats, "array_bytes": a.nbytes}
-    return Kernel("copy", "B", repeated(device, once, repeats), work, detail)
+    a, b = _arrays(device, 2)
+    detail = {"array_bytes": a.nbytes}
+    return _kernel(device, "copy", "B", lambda: b.copy_(a), 2.0 * a.nbytes, detail)
 
 
 def triad_kernel(device: Device) -> Kernel:
     """c = a + 3 b (STREAM's triad): two reads and one write per element."""
-    a = torch.ones(array_bytes(device) // 4, device=device.torch_device)
-    b = torch.ones_like(a)
-    c = torch.zeros_like(a)
+    a, b, c = _arrays(device, 3)
+    detail = {"array_bytes": a.nbytes}
 
     def once() -> None:
         torch.add(a, b, alpha=3.0, out=c)
 
-    repeats = _repeats_for_a_round(device, once)
-    work = 3.0 * a.nbytes * repeats
-    detail = {"repeats": repeats, "array_bytes": a.nbytes}
-    return Kernel("triad", "B", repeated(device, once, repeats), work, detail)
+    return _kernel(device, "triad", "B", once, 3.0 * a.nbytes, detail)
 
 
 def dispatch_kernel(device: Device) -> Kernel:
     """Additions of one element: all overhead, no work. On a GPU this is the launch rate."""
-    a = torch.ones(1, device=device.torch_device)
-    b = torch.ones_like(a)
-    c = torch.zeros_like(a)
-
-    def once() -> None:
-        torch.add(a, b, out=c)
-
-    repeats = _repeats_for_a_round(device, once)
-    run = repeated(device, once, repeats)
-    return Kernel("dispatch", "op", run, float(repeats), {"repeats": repeats})
+    a, b, c = (torch.ones(1, device=device.torch_device) for _ in range(3))
+    return _kernel(device, "dispatch", "op", lambda: torch.add(a, b, out=c), 1.0, {})
 
 
 BANDWIDTH_KERNELS = {"copy": copy_kernel, "triad": triad_kernel}

@@ -8,11 +8,11 @@ then still meets the mount's root, which is the container's own group.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from mfubench.hardware.textfile import integer_of, text_of
 
 PROC = Path("/proc")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -26,8 +26,12 @@ def cpu_quota(proc: Path = PROC, cgroup_root: Path = CGROUP_ROOT) -> float | Non
 
     From ``cpu.max`` ("200000 100000" is 2 CPUs) or v1's ``cpu.cfs_quota_us`` over its period.
     """
-    quotas = [_quota_v2(group / "cpu.max") for group in _groups(proc, cgroup_root, None)]
-    quotas += [_quota_v1(group) for group in _groups(proc, cgroup_root, "cpu")]
+    quotas = [
+        _quota(text_of(group / "cpu.max").split()) for group in _groups(proc, cgroup_root, None)
+    ]
+    for group in _groups(proc, cgroup_root, "cpu"):
+        files = (group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us")
+        quotas.append(_quota([text_of(path) for path in files]))
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
@@ -54,25 +58,24 @@ def _memory_groups(proc: Path, cgroup_root: Path) -> Iterator[tuple[int, int]]:
     )
     for controller, limit_file, use_file, cache_key in layouts:
         for group in _groups(proc, cgroup_root, controller):
-            limit = _read_int(group / limit_file)
+            limit = integer_of(group / limit_file)
             if limit is None or limit >= _NO_LIMIT_BYTES:
                 continue
-            used = _read_int(group / use_file) or 0
+            used = integer_of(group / use_file) or 0
             yield limit, max(0, used - _stat(group / "memory.stat", cache_key))
 
 
 def _groups(proc: Path, cgroup_root: Path, controller: str | None) -> Iterator[Path]:
     """Folders of this process's group and its ancestors; controller None means cgroup v2."""
-    for line in _read(proc / "self/cgroup").splitlines():
+    for line in text_of(proc / "self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controller is None:
+        mounts = []
+        if controller is None and number == "0":
             # v2 is hierarchy 0 without controllers; beside v1 it is mounted one folder down.
-            mounts = [cgroup_root, cgroup_root / "unified"] if number == "0" else []
-        elif controller in controllers.split(","):
+            mounts = [cgroup_root, cgroup_root / "unified"]
+        elif controller in controllers.split(",") and controller is not None:
             mounts = [cgroup_root / controllers, cgroup_root / controller]
-        else:
-            mounts = []
         for mount in mounts:
             own = Path(path.lstrip("/"))
             for folder in (own, *own.parents):
@@ -80,40 +83,15 @@ def _groups(proc: Path, cgroup_root: Path, controller: str | None) -> Iterator[P
                     yield mount / folder
 
 
-def _quota_v2(path: Path) -> float | None:
-    parts = _read(path).split()
+def _quota(quota_and_period_us: Sequence[str]) -> float | None:
+    """CPUs' worth of time; None for "max", for v1's -1, and where a file is missing."""
     try:
-        quota_us, period_us = int(parts[0]), int(parts[1])
-    except (IndexError, ValueError):  # "max 100000", or no such file
+        quota_us, period_us = (int(text) for text in quota_and_period_us)
+    except ValueError:
         return None
     return quota_us / period_us if quota_us > 0 and period_us > 0 else None
 
 
-def _quota_v1(group: Path) -> float | None:
-    quota_us = _read_int(group / "cpu.cfs_quota_us")
-    period_us = _read_int(group / "cpu.cfs_period_us")
-    if quota_us is None or period_us is None or quota_us <= 0 or period_us <= 0:
-        return None  # -1 is v1's "no limit"
-    return quota_us / period_us
-
-
 def _stat(path: Path, key: str) -> int:
-    for line in _read(path).splitlines():
-        name, _, value = line.partition(" ")
-        if name == key and value.isdigit():
-            return int(value)
-    return 0
-
-
-def _read_int(path: Path) -> int | None:
-    try:
-        return int(_read(path))
-    except ValueError:
-        return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+    found = re.search(rf"^{key} (\d+)$", text_of(path), re.MULTILINE)
+    return int(found[1]) if found else 0

@@ -3,12 +3,11 @@
     peak = usable cores x FLOPs per cycle and core x clock
 
 That is a bound from the instruction set, not a measurement, and always stands beside a measured
-ceiling. The parts are in `cpu_identity`, `cpu_isa` and `cpu_clock`; they are offered here too.
+ceiling. The factors are in `cpu_isa` and `cpu_clock`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +15,12 @@ from pathlib import Path
 import psutil
 
 from mfubench.hardware import cgroup
-from mfubench.hardware.cpu_clock import Clock, clock_hz, measured_clock_hz
+from mfubench.hardware.affinity import cpus_of_all_threads
+from mfubench.hardware.cpu_clock import Clock, clock_hz
 from mfubench.hardware.cpu_identity import CpuIdentity, cpu_identity
-from mfubench.hardware.cpu_isa import flops_per_cycle, has_fast_bfloat16
+from mfubench.hardware.cpu_isa import flops_per_cycle
 from mfubench.hardware.dtypes import check_dtype
-from mfubench.hardware.memory import memory_available_bytes, memory_total_bytes
-
-__all__ = [
-    "Clock",
-    "CpuIdentity",
-    "DerivedPeak",
-    "UsableCores",
-    "clock_hz",
-    "cpu_identity",
-    "derived_peak",
-    "flops_per_cycle",
-    "has_fast_bfloat16",
-    "measured_clock_hz",
-    "memory_available_bytes",
-    "memory_total_bytes",
-    "usable_cores",
-]
+from mfubench.hardware.textfile import text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +64,7 @@ def usable_cores(
     machine a CPU may be a thread of the host without the guest being told; then the count is an
     upper bound.
     """
-    allowed = affinity if affinity is not None else _affinity()
+    allowed = cpus_of_all_threads() if affinity is None else affinity
     machine = logical or os.cpu_count() or len(allowed)
     quota = cgroup.cpu_quota(proc, cgroup_root)
     physical = _physical_cores(allowed, sysfs)
@@ -131,26 +115,6 @@ def derived_peak(
     return DerivedPeak(rate * cores.count * clock.hz, source)
 
 
-def _affinity() -> frozenset[int]:
-    """The CPUs that any thread of this process may run on.
-
-    Of all threads, because a mask belongs to a thread: under OMP_PROC_BIND the OpenMP runtime ties
-    the main thread to one CPU and its workers to others, and the main thread's mask alone would
-    say 1.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return frozenset(range(os.cpu_count() or 1))  # macOS and Windows have no mask to read
-    allowed = set(os.sched_getaffinity(0))
-    try:
-        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
-    except (OSError, ValueError):
-        threads = []
-    for thread in threads:
-        with contextlib.suppress(OSError):  # it may have ended meanwhile
-            allowed |= os.sched_getaffinity(thread)
-    return frozenset(allowed)
-
-
 def _physical_cores(cpus: frozenset[int], sysfs: Path) -> int:
     if not (sysfs / "devices/system/cpu").is_dir():  # not Linux: only the machine's total is known
         return min(len(cpus), psutil.cpu_count(logical=False) or len(cpus))
@@ -159,9 +123,5 @@ def _physical_cores(cpus: frozenset[int], sysfs: Path) -> int:
 
 def _core_of(cpu: int, sysfs: Path) -> str:
     """A name of the physical core under a logical CPU: the list of its threads, or itself."""
-    path = sysfs / f"devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-    try:
-        siblings = path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        siblings = ""
-    return siblings or str(cpu)
+    topology = sysfs / f"devices/system/cpu/cpu{cpu}/topology"
+    return text_of(topology / "thread_siblings_list") or str(cpu)

@@ -10,20 +10,20 @@ at rename.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import mmap
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mfubench.hardware.cpu_identity import normal_arch, sysctl
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from mfubench.hardware.textfile import text_of
 
 _IMULS_PER_ITERATION = 20
 _CYCLES_PER_IMUL = 3
@@ -136,35 +136,23 @@ def _time_s(chain: Callable[[int], int]) -> float:
 
 def _reported_hz(proc: Path) -> float | None:
     """The highest "cpu MHz" of /proc/cpuinfo; on macOS, what sysctl says."""
-    readings = []
-    for line in _read(proc / "cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip().casefold() == "cpu mhz":
-            readings.append(_positive(value, 1e6))
-    if not readings and sys.platform == "darwin":
-        readings.append(_positive(sysctl("hw.cpufrequency") or "", 1.0))
-    return max((hz for hz in readings if hz is not None), default=None)
+    lines = (line.partition(":") for line in text_of(proc / "cpuinfo").splitlines())
+    values = [value for key, _, value in lines if key.strip().casefold() == "cpu mhz"]
+    return _highest_hz(values, 1e6, "hw.cpufrequency")
 
 
 def _max_hz(sysfs: Path) -> float | None:
     """The highest ``cpuinfo_max_freq`` (in kHz) over the CPUs, boost included."""
     files = sorted((sysfs / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/cpuinfo_max_freq"))
-    readings = [_positive(_read(path), 1e3) for path in files]
-    if not readings and sys.platform == "darwin":
-        readings.append(_positive(sysctl("hw.cpufrequency_max") or "", 1.0))
-    return max((hz for hz in readings if hz is not None), default=None)
+    return _highest_hz([text_of(path) for path in files], 1e3, "hw.cpufrequency_max")
 
 
-def _positive(text: str, unit_hz: float) -> float | None:
-    try:
-        hz = float(text) * unit_hz
-    except ValueError:
-        return None
-    return hz if 0 < hz < float("inf") else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
+def _highest_hz(texts: list[str], unit_hz: float, darwin_key: str) -> float | None:
+    """The highest of the numbers, in Hz; on macOS, where there are none, what sysctl says."""
+    if not texts and sys.platform == "darwin":
+        texts, unit_hz = [sysctl(darwin_key) or ""], 1.0
+    readings = []
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            readings.append(float(text) * unit_hz)
+    return max((hz for hz in readings if 0 < hz < float("inf")), default=None)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import functools
 import platform
 import re
-import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_TIMEOUT_S = 5.0
+from mfubench.hardware.textfile import output_of, text_of
 
 #: Implementer codes of Arm's MIDR_EL1 register, as /proc/cpuinfo prints them.
 _ARM_IMPLEMENTERS = {0x41: "ARM", 0x46: "Fujitsu", 0x51: "Qualcomm", 0x61: "Apple", 0xC0: "Ampere"}
@@ -46,7 +42,7 @@ def cpu_identity() -> CpuIdentity:
     arch = normal_arch(platform.machine())
     system = platform.system()
     if system == "Linux":
-        return parse_cpuinfo(_read(Path("/proc/cpuinfo")), arch)
+        return parse_cpuinfo(text_of(Path("/proc/cpuinfo")), arch)
     if system == "Darwin":
         return darwin_identity(sysctl, arch)
     return parse_processor(platform.processor(), arch)
@@ -109,30 +105,13 @@ def parse_processor(text: str, arch: str) -> CpuIdentity:
     match = re.search(r"Family (\d+) Model (\d+) Stepping (\d+)(?:, (\S+))?", text)
     if match is None:
         return CpuIdentity(vendor="unknown", model_name=text or "unknown", arch=arch)
-    family, model, stepping, vendor = match.groups()
-    return CpuIdentity(
-        vendor=vendor or "unknown",
-        model_name=text,
-        family=int(family),
-        model=int(model),
-        stepping=int(stepping),
-        arch=arch,
-    )
+    family, model, stepping = (int(number) for number in match.groups()[:3])
+    return CpuIdentity(match[4] or "unknown", text, family, model, stepping, arch=arch)
 
 
 def sysctl(key: str) -> str | None:
     """A macOS kernel value as text, None where it cannot be read."""
-    try:
-        done = subprocess.run(
-            ["/usr/sbin/sysctl", "-n", key],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+    return output_of("/usr/sbin/sysctl", "-n", key)
 
 
 def _int(text: str | None) -> int | None:
@@ -140,10 +119,3 @@ def _int(text: str | None) -> int | None:
         return int(text, 0) if text else None
     except ValueError:
         return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -14,12 +14,9 @@ Intel ARK ("# of AVX-512 FMA Units"), AMD Software Optimization Guides for famil
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from mfubench.hardware.cpu_identity import CpuIdentity
 from mfubench.hardware.dtypes import check_dtype
-
-if TYPE_CHECKING:
-    from mfubench.hardware.cpu_identity import CpuIdentity
 
 Rate = tuple[int, str]
 
@@ -28,15 +25,23 @@ _AMX_FLOPS_PER_CYCLE = 1024
 
 _TWO_512_BIT_UNITS: Rate = (64, "AVX-512 with two 512-bit FMA units")
 _ONE_512_BIT_UNIT: Rate = (32, "AVX-512 with one 512-bit FMA unit")
+_TWO_256_BIT_UNITS: Rate = (32, "AVX2 with two 256-bit FMA units")
+_HYBRID: Rate = (32, f"{_TWO_256_BIT_UNITS[1]} (efficiency cores may have less: an upper bound)")
 
 # Intel's family 6 and its models.
 _INTEL_CORE = 6
 _SKYLAKE_SP = 85  # also Cascade Lake, Cooper Lake, and the Core X and Xeon W made from them
-# Ice Lake, Sapphire Rapids, Granite Rapids and its D, Emerald Rapids
-_TWO_UNIT_SERVERS = frozenset({106, 143, 173, 174, 207})
-_ONE_UNIT_CLIENTS = frozenset({102, 125, 126, 140, 141, 151, 154, 167})  # Cannon to Alder Lake
-_ATOM_CORES = frozenset({175, 182, 190})  # Sierra Forest, Grand Ridge, Alder Lake-N: 128-bit units
-_HYBRIDS = frozenset({151, 154, 170, 172, 181, 183, 186, 189, 191, 197, 198})
+_INTEL_AVX512: dict[int, Rate] = {
+    # Ice Lake, Sapphire Rapids, Granite Rapids and its D, Emerald Rapids: servers
+    **dict.fromkeys((106, 143, 173, 174, 207), _TWO_512_BIT_UNITS),
+    # Cannon Lake to Alder Lake: clients
+    **dict.fromkeys((102, 125, 126, 140, 141, 151, 154, 167), _ONE_512_BIT_UNIT),
+}
+_INTEL_AVX2: dict[int, Rate] = {
+    # Sierra Forest, Grand Ridge, Alder Lake-N: Atom cores
+    **dict.fromkeys((175, 182, 190), (16, "AVX2 with two 128-bit FMA units")),
+    **dict.fromkeys((151, 154, 170, 172, 181, 183, 186, 189, 191, 197, 198), _HYBRID),
+}
 
 # AMD families and models.
 _ZEN_1_AND_2, _HYGON, _ZEN_3_AND_4, _ZEN_5 = 23, 24, 25, 26
@@ -99,28 +104,21 @@ def _x86(identity: CpuIdentity, dtype: str) -> Rate | None:
 
 def _x86_float32(identity: CpuIdentity) -> Rate | None:
     intel = identity.vendor == "GenuineIntel" and identity.family == _INTEL_CORE
+    model = identity.model or 0
     if "avx512f" in identity.flags:
-        return _intel_avx512(identity) if intel else _amd_avx512(identity)
+        if intel and model == _SKYLAKE_SP:
+            return _skylake_sp(identity.model_name)
+        return _INTEL_AVX512.get(model) if intel else _amd_avx512(identity)
     if {"avx2", "fma"} <= identity.flags:
-        return _intel_avx2(identity) if intel else _amd_avx2(identity)
-    return _intel_before_haswell(identity) if intel else None
+        return _INTEL_AVX2.get(model, _TWO_256_BIT_UNITS) if intel else _amd_avx2(identity)
+    return _intel_before_haswell(identity.flags) if intel else None
 
 
-def _intel_before_haswell(identity: CpuIdentity) -> Rate | None:
+def _intel_before_haswell(flags: frozenset[str]) -> Rate | None:
     """A core that adds and multiplies once per cycle each, with no fused form."""
-    if "avx" in identity.flags:
+    if "avx" in flags:
         return 16, "AVX with one 256-bit adder and one multiplier"
-    if "sse2" in identity.flags:
-        return 8, "SSE with one 128-bit adder and one multiplier"
-    return None
-
-
-def _intel_avx512(identity: CpuIdentity) -> Rate | None:
-    if identity.model in _TWO_UNIT_SERVERS:
-        return _TWO_512_BIT_UNITS
-    if identity.model in _ONE_UNIT_CLIENTS:
-        return _ONE_512_BIT_UNIT
-    return _skylake_sp(identity.model_name) if identity.model == _SKYLAKE_SP else None
+    return (8, "SSE with one 128-bit adder and one multiplier") if "sse2" in flags else None
 
 
 def _skylake_sp(model_name: str) -> Rate | None:
@@ -143,27 +141,14 @@ def _skylake_sp(model_name: str) -> Rate | None:
     return None
 
 
-def _intel_avx2(identity: CpuIdentity) -> Rate:
-    if identity.model in _ATOM_CORES:
-        return 16, "AVX2 with two 128-bit FMA units"
-    if identity.model in _HYBRIDS:
-        return (
-            32,
-            "AVX2 with two 256-bit FMA units (efficiency cores may have less: an upper bound)",
-        )
-    return 32, "AVX2 with two 256-bit FMA units"
-
-
 def _amd_avx512(identity: CpuIdentity) -> Rate | None:
-    twice = 32, "AVX-512 passed twice through two 256-bit FMA units"
-    if identity.vendor != "AuthenticAMD" or identity.model is None:
+    family, model = identity.family, identity.model
+    if identity.vendor != "AuthenticAMD" or model is None:
         return None
-    if identity.family == _ZEN_3_AND_4:
-        return twice
-    if identity.family == _ZEN_5:
-        if any(identity.model in models for models in _ZEN_5_WITH_512_BITS):
-            return _TWO_512_BIT_UNITS
-        return twice if identity.model in _ZEN_5_WITH_256_BITS else None
+    if family == _ZEN_3_AND_4 or (family == _ZEN_5 and model in _ZEN_5_WITH_256_BITS):
+        return 32, "AVX-512 passed twice through two 256-bit FMA units"
+    if family == _ZEN_5 and any(model in models for models in _ZEN_5_WITH_512_BITS):
+        return _TWO_512_BIT_UNITS
     return None
 
 
@@ -174,7 +159,7 @@ def _amd_avx2(identity: CpuIdentity) -> Rate | None:
     if first_zen or identity.family == _HYGON:
         return 16, "AVX2 passed twice through two 128-bit FMA units"
     if identity.family in (_ZEN_1_AND_2, _ZEN_3_AND_4, _ZEN_5):
-        return 32, "AVX2 with two 256-bit FMA units"
+        return _TWO_256_BIT_UNITS
     return None
 
 

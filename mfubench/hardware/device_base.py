@@ -4,97 +4,91 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DeviceKind = Literal["cpu", "cuda", "xpu", "mps"]
 
 _T = TypeVar("_T")
 
 
-class Device(Protocol):
+class Device(ABC):
     """A device of this machine, present or not.
 
     An absent one answers too: `unavailable_reason` says why, sizes and peaks are None, and only
     what would have to run on it (`synchronise`, `empty_cache`) may raise torch's own error.
     """
 
-    @property
-    def kind(self) -> DeviceKind:
-        """torch's device type; an AMD GPU under ROCm is "cuda", as torch has it."""
-        ...
+    kind: DeviceKind
+    """torch's device type; an AMD GPU under ROCm is "cuda", as torch has it."""
+    index: int = 0
+    """Which of several devices of this kind."""
 
     @property
-    def index(self) -> int:
-        """Which of several devices of this kind."""
-        ...
-
-    @property
+    @abstractmethod
     def name(self) -> str:
         """What the device calls itself, or its kind where it is absent."""
-        ...
 
     @property
     def torch_device(self) -> torch.device:
         """What to hand to torch."""
-        ...
+        return torch.device(self.kind)
 
+    @abstractmethod
     def unavailable_reason(self) -> str | None:
         """Why the device cannot be used, None where it can."""
-        ...
 
+    @abstractmethod
     def synchronise(self) -> None:
         """Wait until everything that was queued on the device has been done."""
-        ...
 
+    @abstractmethod
     def unsupported_reason(self, dtype: str) -> str | None:
         """Why a step in ``dtype`` cannot run here, None where it can."""
-        ...
 
+    @abstractmethod
     def native_dtypes(self) -> tuple[str, ...]:
         """The dtypes worth measuring unless others are asked for: those with their own hardware."""
-        ...
 
+    @abstractmethod
     def total_memory_bytes(self) -> int | None:
         """Memory of the device, within what a container allows."""
-        ...
 
+    @abstractmethod
     def available_memory_bytes(self) -> int | None:
         """Memory that could be allocated now."""
-        ...
 
+    @abstractmethod
     def reset_peak_memory(self) -> None:
         """Start a new measurement of peak memory. Call it before anything to be counted exists."""
-        ...
 
     def restart_peak_memory(self) -> None:
         """Forget the peak but keep what it is measured from: a compiler's own memory, needed for a
         moment, is not the training step's."""
-        ...
+        self.reset_peak_memory()  # where it is counted from zero there is no baseline to keep
 
+    @abstractmethod
     def peak_memory_bytes(self) -> int | None:
         """Highest memory use since `reset_peak_memory`, None where it cannot be known.
 
         On an accelerator: bytes in tensors, counted by torch's allocator. On the CPU: growth of the
         process's resident memory, so that what existed at the reset is not in it.
         """
-        ...
 
+    @abstractmethod
     def empty_cache(self) -> None:
         """Give memory that torch keeps for later back to the device or the system."""
-        ...
 
+    @abstractmethod
     def peak(self, dtype: str) -> tuple[float | None, str]:
         """Spec peak in FLOP/s and where it is from; (None, why) where it is not known."""
-        ...
 
+    @abstractmethod
     def description(self) -> dict[str, Any]:
         """What a result says about the device; JSON types only, None where unreadable."""
-        ...
 
 
 #: How an allocation that failed reads in what torch, its backends and compilers raise.

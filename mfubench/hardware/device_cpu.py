@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mfubench.hardware.cpu import (
-    CpuIdentity,
-    clock_hz,
-    cpu_identity,
-    derived_peak,
-    has_fast_bfloat16,
-    memory_available_bytes,
-    memory_total_bytes,
-    usable_cores,
-)
-from mfubench.hardware.device_base import DeviceKind, quietly
+from mfubench.hardware.cpu import derived_peak, usable_cores
+from mfubench.hardware.cpu_clock import clock_hz
+from mfubench.hardware.cpu_identity import CpuIdentity, cpu_identity
+from mfubench.hardware.cpu_isa import has_fast_bfloat16
+from mfubench.hardware.device_base import Device, DeviceKind, quietly
 from mfubench.hardware.dtypes import check_dtype
 from mfubench.hardware.fingerprint import relevant_flags
+from mfubench.hardware.memory import memory_available_bytes, memory_total_bytes
+from mfubench.hardware.textfile import text_of
+
+_IDENTITY = ("vendor", "family", "model", "stepping", "arch")
 
 #: proc(5): writing 5 resets the peak resident size ("high water mark") to the current size.
 _RESET_HIGH_WATER_MARK = "5"
 
 
-class CpuDevice:
+class CpuDevice(Device):
     """The CPU. Peak memory is the growth of resident memory, which only Linux lets one reset."""
 
     kind: DeviceKind = "cpu"
-    index = 0
 
     def __init__(
         self, identity: CpuIdentity | None = None, proc_self: Path = Path("/proc/self")
@@ -44,10 +40,6 @@ class CpuDevice:
     @property
     def name(self) -> str:
         return self._identity.model_name
-
-    @property
-    def torch_device(self) -> torch.device:
-        return torch.device("cpu")
 
     def unavailable_reason(self) -> str | None:
         return None
@@ -120,11 +112,7 @@ class CpuDevice:
         return {
             "kind": self.kind,
             "name": self.name,
-            "vendor": identity.vendor,
-            "family": identity.family,
-            "model": identity.model,
-            "stepping": identity.stepping,
-            "arch": identity.arch,
+            **{key: getattr(identity, key) for key in _IDENTITY},
             "instruction_sets": relevant_flags(identity.flags),
             "virtualised": identity.virtualised,
             "usable_cores": cores.count,
@@ -139,11 +127,6 @@ class CpuDevice:
 
     def _high_water_mark_bytes(self) -> int | None:
         """VmHWM of /proc/self/status, which is in kB (1024 bytes)."""
-        try:
-            status = (self._proc_self / "status").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
-        for line in status.splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return None
+        status = text_of(self._proc_self / "status")
+        found = re.search(r"^VmHWM:\s*(\d+)", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else None

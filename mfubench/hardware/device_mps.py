@@ -9,18 +9,17 @@ import torch
 
 from mfubench.hardware.cpu_identity import cpu_identity
 from mfubench.hardware.device_base import DeviceKind, quietly
-from mfubench.hardware.dtypes import check_dtype
+from mfubench.hardware.device_gpu import GpuDevice
 from mfubench.hardware.memory import memory_available_bytes
 from mfubench.hardware.peaks import lookup
 
 _FIRST_MACOS_WITH_BFLOAT16 = (14, 0)
 
 
-class MpsDevice:
+class MpsDevice(GpuDevice):
     """The GPU of an Apple chip. Calls go through two modules, so that tests can fake them."""
 
     kind: DeviceKind = "mps"
-    index = 0
 
     def __init__(
         self,
@@ -29,37 +28,30 @@ class MpsDevice:
         backends_mps: Any = torch.backends.mps,
         torch_version: Any = torch.version,
     ) -> None:
-        self._mps = torch_mps
+        super().__init__(0, torch_mps, torch_version)
         self._backend = backends_mps
-        self._version = torch_version
 
-    @property
-    def name(self) -> str:
+    def _name(self) -> str:
         """The chip ("Apple M4 Pro"), which is also the name of its GPU."""
-        if self.unavailable_reason() is not None:
-            return self.kind
         return quietly(lambda: str(self._backend.get_name()), cpu_identity().model_name)
 
     @property
     def torch_device(self) -> torch.device:
         return torch.device("mps")
 
-    def unavailable_reason(self) -> str | None:
-        build = f"torch {self._version.__version__}"
-        if not quietly(self._backend.is_built, False):
-            return f"this torch build has no MPS: {build}"
-        if not quietly(self._backend.is_available, False):
-            return f"MPS found no device: it needs an Apple GPU and macOS 12.3 or later ({build})"
-        return None
+    def _built(self) -> bool:
+        return bool(self._backend.is_built())
+
+    def _available(self) -> bool:
+        return bool(self._backend.is_available())
+
+    def _missing(self) -> str:
+        return "it needs an Apple GPU and macOS 12.3 or later"
 
     def synchronise(self) -> None:
-        self._mps.synchronize()
+        self._module.synchronize()
 
-    def unsupported_reason(self, dtype: str) -> str | None:
-        check_dtype(dtype)
-        absent = self.unavailable_reason()
-        if absent is not None:
-            return absent
+    def _unsupported(self, dtype: str) -> str | None:
         if dtype == "tf32":
             return "tf32 is a format of NVIDIA, AMD and Intel matrix units, Apple GPUs have none"
         if dtype == "bfloat16" and not quietly(
@@ -75,20 +67,17 @@ class MpsDevice:
         """What Metal recommends to use at most: memory is shared with the CPU."""
         if self.unavailable_reason() is not None:
             return None
-        return int(self._mps.recommended_max_memory())
+        return int(self._module.recommended_max_memory())
 
     def available_memory_bytes(self) -> int | None:
         total_bytes = self.total_memory_bytes()
         if total_bytes is None:
             return None
-        room_bytes = total_bytes - int(self._mps.driver_allocated_memory())
+        room_bytes = total_bytes - int(self._module.driver_allocated_memory())
         return max(0, min(room_bytes, memory_available_bytes()))
 
     def reset_peak_memory(self) -> None:
         self.empty_cache()
-
-    def restart_peak_memory(self) -> None:
-        self.reset_peak_memory()  # counted from zero, there is no baseline to keep
 
     def peak_memory_bytes(self) -> int | None:
         """Memory that Metal holds for this process now.
@@ -99,37 +88,19 @@ class MpsDevice:
         """
         if self.unavailable_reason() is not None:
             return None
-        return int(self._mps.driver_allocated_memory())
-
-    def empty_cache(self) -> None:
-        self._mps.empty_cache()
+        return int(self._module.driver_allocated_memory())
 
     def peak(self, dtype: str) -> tuple[float | None, str]:
         """The chip's peak, scaled to its GPU cores: Apple sells one name with several counts."""
-        check_dtype(dtype)
-        absent = self.unavailable_reason()
-        if absent is not None:
-            return None, f"unknown: {absent}"
-        peaks = lookup(self.name)
-        rate = peaks.flops_per_s(dtype) if peaks else None
-        if peaks is None or rate is None:
-            return None, f"unknown: no {dtype} rate is listed for {self.name!r}"
-        source = f"spec: {peaks.source} (as of {peaks.source_date})"
-        cores = self._core_count()
-        if cores is None or peaks.gpu_cores is None or cores == peaks.gpu_cores:
+        rate, source = super().peak(dtype)
+        peaks, cores = lookup(self.name), self._core_count()
+        if rate is None or peaks is None or peaks.gpu_cores in (None, cores) or cores is None:
             return rate, source
         scaled = f"{source}, scaled to the {cores} of {peaks.gpu_cores} GPU cores here"
         return rate * cores / peaks.gpu_cores, scaled
 
-    def description(self) -> dict[str, Any]:
-        absent = self.unavailable_reason()
-        if absent is not None:
-            return {"kind": self.kind, "index": self.index, "unavailable": absent}
+    def _details(self) -> dict[str, Any]:
         return {
-            "kind": self.kind,
-            "index": self.index,
-            "name": self.name,
-            "platform": "MPS",
             "platform_version": platform.mac_ver()[0] or None,
             "gpu_cores": self._core_count(),
             "total_memory_bytes": self.total_memory_bytes(),

@@ -44,7 +44,7 @@ _OTHER_WORDS = {
 
 
 class UnknownDeviceError(ValueError):
-    """A text that names no device."""
+    """The text does not name a device."""
 
 
 def parse_device(text: str) -> Device:
@@ -55,22 +55,21 @@ def parse_device(text: str) -> Device:
     >>> parse_device("rocm")
     Traceback (most recent call last):
         ...
-    mfubench.hardware.devices.UnknownDeviceError: 'rocm' is no known device; did you mean 'cuda'?
+    mfubench.hardware.devices.UnknownDeviceError: 'rocm' is not a known device; did you mean 'cuda'?
     allowed: cpu, cuda, xpu, mps, and cuda:N or xpu:N for one of several
     """
-    match = re.fullmatch(r"(cpu|cuda|xpu|mps)(?::(\d{1,4}))?", text.strip().casefold())
-    if match is not None:
-        kind, index = match.group(1), int(match.group(2) or 0)
-        if kind == "cuda":
-            return CudaDevice(index)
-        if kind == "xpu":
-            return XpuDevice(index)
-        if index == 0:
-            return CpuDevice() if kind == "cpu" else MpsDevice()
-    raise UnknownDeviceError(
-        f"{text!r} is no known device;{_hint(text)} allowed: {', '.join(DEVICE_KINDS)}, "
-        "and cuda:N or xpu:N for one of several"
+    match = re.fullmatch(
+        r"(?:(cpu|mps)(?::0+)?|(cuda|xpu)(?::(\d{1,4}))?)", text.strip().casefold()
     )
+    if match is None:
+        raise UnknownDeviceError(
+            f"{text!r} is not a known device;{_hint(text)} allowed: {', '.join(DEVICE_KINDS)}, "
+            "and cuda:N or xpu:N for one of several"
+        )
+    single, several, index = match.groups()
+    if several:
+        return (CudaDevice if several == "cuda" else XpuDevice)(int(index or 0))
+    return CpuDevice() if single == "cpu" else MpsDevice()
 
 
 def all_devices() -> list[Device]:
@@ -85,8 +84,7 @@ def available_devices() -> list[Device]:
 
 def _hint(text: str) -> str:
     word = text.strip().casefold().partition(":")[0]
-    known = [*DEVICE_KINDS, *_OTHER_WORDS]
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if not close:
-        return ""
-    return f" did you mean {_OTHER_WORDS.get(close[0], close[0])!r}?"
+    known = {kind: kind for kind in DEVICE_KINDS} | _OTHER_WORDS
+    # What is said exactly wins: "gpu" is as like to "xpu" as to itself.
+    close = [word] if word in known else difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" did you mean {known[close[0]]!r}?" if close else ""

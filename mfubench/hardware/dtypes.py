@@ -17,7 +17,7 @@ def check_dtype(dtype: str) -> str:
     >>> check_dtype("bf16")
     Traceback (most recent call last):
         ...
-    ValueError: 'bf16' is no known dtype; did you mean 'bfloat16'? allowed: float32, tf32,
+    ValueError: 'bf16' is not a known dtype; did you mean 'bfloat16'? allowed: float32, tf32,
     bfloat16, float16
     """
     if dtype in DTYPES:
@@ -25,4 +25,4 @@ def check_dtype(dtype: str) -> str:
     close = difflib.get_close_matches(dtype, DTYPES, n=1, cutoff=0.5)
     hint = f" did you mean {close[0]!r}?" if close else ""
     allowed = ", ".join(DTYPES)
-    raise ValueError(f"{dtype!r} is no known dtype;{hint} allowed: {allowed}")
+    raise ValueError(f"{dtype!r} is not a known dtype;{hint} allowed: {allowed}")

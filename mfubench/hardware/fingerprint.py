@@ -11,16 +11,15 @@ import hashlib
 import json
 import platform
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mfubench.hardware.cpu import cpu_identity, usable_cores
+from mfubench.hardware.cpu import usable_cores
+from mfubench.hardware.cpu_identity import cpu_identity
 from mfubench.hardware.memory import memory_total_bytes
 from mfubench.hardware.pci import display_devices
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 #: Instruction sets that change how fast a matrix product runs. The full list of flags is longer and
 #: changes with kernel and microcode updates.

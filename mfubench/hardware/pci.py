@@ -8,9 +8,10 @@ name have labelled an Intel GPU "AMD". Only Linux has sysfs; elsewhere the list 
 from __future__ import annotations
 
 import shlex
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from mfubench.hardware.textfile import integer_of, output_of
 
 #: Vendor ids of the PCI-SIG. AMD has two: 0x1002 came with ATI, 0x1022 is its own.
 VENDORS: dict[int, str] = {
@@ -78,13 +79,7 @@ def listed_vendors() -> dict[str, str]:
 
     For comparison only: an identity comes from the vendor id.
     """
-    try:
-        done = subprocess.run(
-            ["lspci", "-D", "-mm"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return parse_lspci(done.stdout)
+    return parse_lspci(output_of("lspci", "-D", "-mm") or "")
 
 
 def parse_lspci(text: str) -> dict[str, str]:
@@ -108,16 +103,9 @@ def _is_graphics(device: PciDevice) -> bool:
 
 
 def _read_device(folder: Path) -> PciDevice | None:
-    vendor_id = _read_hex(folder / "vendor")
-    device_id = _read_hex(folder / "device")
-    class_code = _read_hex(folder / "class")
+    vendor_id, device_id, class_code = (
+        integer_of(folder / name, 16) for name in ("vendor", "device", "class")
+    )
     if vendor_id is None or device_id is None or class_code is None:
         return None
     return PciDevice(folder.name, vendor_id, device_id, class_code)
-
-
-def _read_hex(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii").strip(), 16)
-    except (OSError, ValueError):  # UnicodeDecodeError is a ValueError
-        return None

@@ -16,14 +16,12 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mfubench.hardware.dtypes import check_dtype
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 PEAKS_FILE = Path(__file__).with_name("peaks.toml")
 
@@ -49,7 +47,6 @@ class DevicePeaks:
     source_date: str
     memory_gib: int | None = None
     gpu_cores: int | None = None
-    float16_accumulate16_flops_per_s: float | None = None
 
     def flops_per_s(self, dtype: str) -> float | None:
         """Dense FLOP/s with float32 accumulation, None where the source gives none.
@@ -123,7 +120,6 @@ def lookup(name: str, *, memory_bytes: int | None = None) -> DevicePeaks | None:
         source_date=min(row["as_of"] for row in fitting),
         memory_gib=_agreed_value(fitting, "memory_gib"),
         gpu_cores=_agreed_value(fitting, "gpu_cores"),
-        float16_accumulate16_flops_per_s=_agreed_value(fitting, "float16_accumulate16_flops_per_s"),
     )
 
 

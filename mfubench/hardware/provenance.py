@@ -12,18 +12,15 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.cpu_identity import cpu_identity
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_TIMEOUT_S = 10.0
+from mfubench.hardware.textfile import output_of, text_of
 
 #: Thread counts, affinity and kernel choices of the libraries under torch.
 _ENVIRONMENT_PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_")
@@ -80,7 +77,7 @@ def settings(
         "torch_interop_threads": torch.get_num_interop_threads() if torch else None,
         "environment": allowed_environment(environment),
         "allocator": preloaded_allocator(environment.get("LD_PRELOAD", "")),
-        "affinity": _affinity(),
+        "affinity": list(usable_cpus()) if hasattr(os, "sched_getaffinity") else None,
         "governor": _governor(sysfs),
         "virtualised": _virtualised(sysfs),
         "volatile": {"load_average": _load_average()},
@@ -117,13 +114,7 @@ def cxx_compiler() -> str | None:
     path = shutil.which(command) or shutil.which("clang++")
     if path is None:
         return None
-    try:
-        done = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip().partition("\n")[0] or None
+    return (output_of(path, "--version") or "").partition("\n")[0] or None
 
 
 def _torch(torch: Any) -> dict[str, Any] | None:
@@ -163,14 +154,10 @@ def _os_name() -> str:
         return f"{platform.system()} {platform.mac_ver()[0]}".strip()
 
 
-def _affinity() -> list[int] | None:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-
-
 def _governor(sysfs: Path) -> str | None:
     """The frequency governors in use, joined where CPUs differ."""
     files = (sysfs / "devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-    return ", ".join(sorted({name for name in map(_read, files) if name})) or None
+    return ", ".join(sorted({name for name in map(text_of, files) if name})) or None
 
 
 def _virtualised(sysfs: Path) -> bool | None:
@@ -187,10 +174,3 @@ def _load_average() -> list[float] | None:
         return [round(load, 2) for load in os.getloadavg()]
     except (OSError, AttributeError):
         return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

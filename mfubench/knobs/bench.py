@@ -13,90 +13,112 @@ from pathlib import Path
 
 from mfubench_model.presets import get_preset
 
+from mfubench.hardware.affinity import performance_cpus, usable_cpus
 from mfubench.hardware.cpu import usable_cores
-from mfubench.hardware.cpu_kinds import performance_cpus
 from mfubench.hardware.devices import parse_device
-from mfubench.knobs.knob import Knob, Machine, usable_cpus
+from mfubench.knobs.knob import Knob, Machine
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
-from mfubench.pairs.process import START_TIMEOUT_S, Worker, WorkerError
-from mfubench.pairs.turns import (
-    FEW_WARM_STEPS,
+from mfubench.pairs.loop_side import FEW_WARM_STEPS, WARM_STEPS, LoopSide
+from mfubench.pairs.pairing import (
     FINE_TURN_S,
     TURN_S,
-    WARM_STEPS,
-    ProcessPairs,
-    Turns,
+    Pairing,
+    TurnTaker,
     ready,
-    side_of,
-    steady_step_s,
-    warm,
+    steps_per_turn,
 )
+from mfubench.pairs.side import START_TIMEOUT_S, SideError
 
 PROCESSES = 4
 """Of either side, where a pair of processes is the unit."""
 
 
 class KnobBench:
-    """The baseline of a preset on a device: nanoGPT's own loop."""
+    """The baseline of a preset on a device, nanoGPT's own loop, and pairings of it with changes."""
 
     def __init__(self, base: LoopConfig, *, corpus: Path | None = None) -> None:
         self.base = base
         self.machine = machine_of(base)
         self._corpus = corpus
         self._cache = tempfile.TemporaryDirectory(prefix="mfubench-knobs-")
-        self._resident: dict[str, list[Worker]] = {}
+        self._resident: dict[str, list[LoopSide]] = {}
 
-    def launch(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
-        """A worker that builds its loop while the parent goes on; `Worker.wait` before its use."""
-        return Worker(config, cache=Path(self._cache.name), corpus=self._corpus, seed=seed)
+    def config_of(self, knob: Knob, config: LoopConfig | None = None) -> LoopConfig:
+        """A configuration (the baseline, if none is given) with the knob turned."""
+        config = config or self.base
+        return config.changed(knob.change(config, self.machine))
 
-    def start(self, config: LoopConfig, *, seed: int = SEED) -> Worker:
-        """A worker of a configuration, built. Raises WorkerError when it cannot be."""
+    # --- processes --------------------------------------------------------------------------------
+
+    def launch(self, config: LoopConfig, *, seed: int = SEED) -> LoopSide:
+        """A side that builds its loop while the parent goes on; `LoopSide.wait` before its use."""
+        return LoopSide(config, cache=Path(self._cache.name), corpus=self._corpus, seed=seed)
+
+    def start(self, config: LoopConfig, *, seed: int = SEED) -> LoopSide:
+        """A side of a configuration, built. Raises SideError when it cannot be."""
         return self.launch(config, seed=seed).wait()
 
     def start_warm(
-        self, config: LoopConfig, count: int, *, beside: Sequence[Worker] = ()
-    ) -> list[Worker]:
-        """Workers of a configuration, built and warmed. They load their libraries together; those
-        `beside` are built before any is warmed, which is timed. Raises WorkerError, none left."""
+        self, config: LoopConfig, count: int, *, beside: Sequence[LoopSide] = ()
+    ) -> list[LoopSide]:
+        """Sides of a configuration, built and warmed. They load their libraries together; those
+        `beside` are built before any is warmed, which is timed. Raises SideError, none left."""
         with contextlib.ExitStack() as started:
-            workers = [started.enter_context(self.launch(config)) for _ in range(count)]
-            for worker in workers:
-                worker.wait()
-            for worker in beside if workers else ():
-                worker.has_answered(START_TIMEOUT_S)
-            for worker in workers:
-                warm(worker)
+            sides = [started.enter_context(self.launch(config)) for _ in range(count)]
+            for side in sides:
+                side.wait()
+            for side in beside if sides else ():
+                side.has_answered(START_TIMEOUT_S)
+            for side in sides:
+                side.warm()
             started.pop_all()
-        return workers
+        return sides
 
-    def baseline(self) -> Worker:
+    def baseline(self) -> LoopSide:
         """The resident steadied baseline, started anew if it has died."""
         return self._alive("steadied", self.base.steadied, 1)[0]
 
-    def plain_baseline(self) -> Worker:
+    def plain_baseline(self) -> LoopSide:
         """One resident process of the loop as it is."""
         return self._alive("plain", self.base, 1)[0]
 
-    def plain_baselines(self, *, start: bool = True) -> list[Worker]:
+    def plain_baselines(self, *, start: bool = True) -> list[LoopSide]:
         """Several resident processes of the loop as it is, those that run if none may be started;
         one where nothing is steadied."""
         name, count = ("plain", PROCESSES) if self.allocator_states_differ else ("steadied", 1)
         return self._alive(name, self.base, count) if start else self._resident.get(name, [])
 
+    def base_step_s(self) -> float:
+        """Seconds of a warm step of the baseline."""
+        return self.baseline().steady_step_s()
+
     def _alive(
-        self, name: str, config: LoopConfig, count: int, *, beside: Sequence[Worker] = ()
-    ) -> list[Worker]:
-        workers = self._resident.setdefault(name, [])
-        for worker in list(workers):
+        self, name: str, config: LoopConfig, count: int, *, beside: Sequence[LoopSide] = ()
+    ) -> list[LoopSide]:
+        sides = self._resident.setdefault(name, [])
+        for side in list(sides):
             try:
-                worker.run(1)
-            except WorkerError:
-                worker.close()
-                workers.remove(worker)
-        workers += self.start_warm(config, count - len(workers), beside=beside)
-        return workers[:count]
+                side.run(1)
+            except SideError:
+                side.close()
+                sides.remove(side)
+        sides += self.start_warm(config, count - len(sides), beside=beside)
+        return sides[:count]
+
+    def close(self) -> None:
+        """End the baselines' processes."""
+        for side in (side for sides in self._resident.values() for side in sides):
+            with contextlib.suppress(OSError):
+                side.close()
+        self._cache.cleanup()
+
+    # --- pairings ---------------------------------------------------------------------------------
+
+    @property
+    def allocator_states_differ(self) -> bool:
+        """Whether processes of the baseline differ by what their allocators do, as on a CPU."""
+        return self.base != self.base.steadied
 
     def _comparison(self, config: LoopConfig) -> tuple[str, LoopConfig, int]:
         """What a change is compared with: a name, a configuration and a number of processes.
@@ -112,79 +134,63 @@ class KnobBench:
         name, _, count = self._comparison(config)
         return 1 + max(0, count - len(self._resident.get(name, ())))
 
-    def config_of(self, knob: Knob, config: LoopConfig | None = None) -> LoopConfig:
-        """A configuration (the baseline, if none is given) with the knob turned."""
-        config = config or self.base
-        return config.changed(knob.change(config, self.machine))
+    def bases_for(
+        self, config: LoopConfig, *, processes: int = 1, beside: Sequence[LoopSide] = ()
+    ) -> list[LoopSide]:
+        """The resident processes that a change of the baseline is compared with."""
+        name, base, count = self._comparison(config)
+        return self._alive(name, base, max(count, processes), beside=beside)
 
     @contextlib.contextmanager
     def turns_with(
-        self, config: LoopConfig, *, beside: Sequence[Worker] = (), turn_s: float = TURN_S
-    ) -> Iterator[Turns]:
-        """Turns of a change of the baseline against the processes it is compared with; its own
-        process ends with the context. Processes `beside` may still build: they are waited for.
-        Raises WorkerError."""
-        with self.launch(config.steadied) as candidate:
-            everyone = [*beside, candidate]
-            bases = self.bases_for(config, beside=everyone)
-            for worker in everyone:
-                worker.has_answered(START_TIMEOUT_S)
-            yield self.turns_of(bases, candidate.wait(), turn_s=turn_s)
-
-    def bases_for(self, config: LoopConfig, *, beside: Sequence[Worker] = ()) -> list[Worker]:
-        """The resident processes that a change of the baseline is compared with."""
-        name, base, count = self._comparison(config)
-        return self._alive(name, base, count, beside=beside)
-
-    @property
-    def allocator_states_differ(self) -> bool:
-        """Whether processes of the baseline differ by what their allocators do, as on a CPU."""
-        return self.base != self.base.steadied
-
-    @contextlib.contextmanager
-    def process_pairs_with(self, config: LoopConfig) -> Iterator[ProcessPairs]:
-        """The same in `PROCESSES` pairs of processes. Raises WorkerError."""
-        name, base, _ = self._comparison(config)
+        self,
+        config: LoopConfig,
+        *,
+        processes: int = 1,
+        beside: Sequence[LoopSide] = (),
+        turn_s: float = TURN_S,
+        warm_steps: int = WARM_STEPS,
+    ) -> Iterator[Pairing]:
+        """Turns of a change of the baseline, in so many processes, against those it is compared
+        with; its own end with the context. Processes `beside` may still build: they are waited
+        for. Raises SideError."""
         with contextlib.ExitStack() as started:
             candidates = [
-                started.enter_context(self.launch(config.steadied)) for _ in range(PROCESSES)
+                started.enter_context(self.launch(config.steadied)) for _ in range(processes)
             ]
-            bases = self._alive(name, base, PROCESSES, beside=candidates)
-            for worker in candidates:
-                worker.wait()
-            yield ProcessPairs(
-                [
-                    self.turns_of([base], candidate, turn_s=FINE_TURN_S, warm_steps=FEW_WARM_STEPS)
-                    for base, candidate in zip(bases, candidates, strict=True)
-                ]
-            )
+            everyone = [*beside, *candidates]
+            bases = self.bases_for(config, processes=processes, beside=everyone)
+            for side in everyone:
+                side.has_answered(START_TIMEOUT_S)
+            for side in candidates:
+                side.wait()
+            yield self.turns_of(bases, candidates, turn_s=turn_s, warm_steps=warm_steps)
+
+    def process_pairs_with(self, config: LoopConfig) -> contextlib.AbstractContextManager[Pairing]:
+        """The same in `PROCESSES` pairs of processes, in many short turns."""
+        return self.turns_with(
+            config, processes=PROCESSES, turn_s=FINE_TURN_S, warm_steps=FEW_WARM_STEPS
+        )
 
     def turns_of(
         self,
-        bases: Sequence[Worker],
-        candidate: Worker,
+        bases: Sequence[LoopSide],
+        candidates: Sequence[LoopSide],
         *,
         turn_s: float = TURN_S,
         warm_steps: int = WARM_STEPS,
-    ) -> Turns:
-        """Workers ready to take turns; the candidate is warmed, the bases have been before."""
-        start_up_s, step_s = warm(candidate, warm_steps)
-        return Turns(
+    ) -> Pairing:
+        """Sides ready to take turns; the candidates are warmed, the bases have been before."""
+        warmed = [side.warm(warm_steps) for side in candidates]
+        return Pairing(
             bases=[ready(base, turn_s) for base in bases],
-            candidate=side_of(candidate, step_s, turn_s),
-            start_up_s=start_up_s,
+            candidates=[
+                TurnTaker(side, steps_per_turn(step_s, turn_s))
+                for side, (_, step_s) in zip(candidates, warmed, strict=True)
+            ],
+            start_up_s=warmed[0][0],
+            step_s=max(step_s for _, step_s in warmed),
         )
-
-    def base_step_s(self) -> float:
-        """Seconds of a warm step of the baseline."""
-        return steady_step_s(self.baseline())
-
-    def close(self) -> None:
-        """End the baselines' processes."""
-        for worker in (worker for workers in self._resident.values() for worker in workers):
-            with contextlib.suppress(OSError):
-                worker.close()
-        self._cache.cleanup()
 
 
 def machine_of(base: LoopConfig) -> Machine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from ctypes.util import find_library
 from dataclasses import dataclass, field
@@ -114,10 +113,3 @@ def installed(name: str) -> Callable[[Machine], Reason]:
         return only_cpu(machine) or (None if found else f"lib{name} is not installed here")
 
     return reason
-
-
-def usable_cpus() -> tuple[int, ...]:
-    """The processors this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))

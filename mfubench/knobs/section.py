@@ -7,9 +7,9 @@ from functools import partial
 
 from mfubench.analysis.effect import WORTH_RATIO, break_even_iters
 from mfubench.knobs.text import compile_charges, taken_from, verdict
-from mfubench.report.sections.common import Info, ok_cases, place, setting
 from mfubench.results.collection import Case, Collection
-from mfubench.show.blocks import Block, Cell, Figure, Prose, Section, Table, drawn_twice
+from mfubench.results.record import CaseRecord, KnobResult, known
+from mfubench.show.blocks import Block, Cell, Figure, Prose, Section, Table, drawn_twice, words
 from mfubench.show.figures.forest import ForestRow, forest
 from mfubench.show.figures.lines import Curve, curves
 from mfubench.show.units import format_duration
@@ -17,22 +17,22 @@ from mfubench.show.units import format_duration
 
 def knobs_section(collection: Collection) -> Section | None:
     """A forest plot per machine, preset and device, the largest gain first."""
-    cases = [c for c in ok_cases(collection, "knob") if "ratio" in c.info["knob"]]
+    cases = [c for c in collection.ok("knob") if c.record.knob and c.record.knob.ratio]
     if not cases:
         return None
     groups: dict[str, list[Case]] = {}
     for case in cases:
-        name = f"{place(collection, case)}{case.info['preset']} on {case.info['device']}"
+        name = f"{collection.place(case)}{case.record.preset} on {case.record.device}"
         groups.setdefault(name, []).append(case)
     blocks: list[Block] = []
     for index, (name, found) in enumerate(groups.items()):
-        found.sort(key=lambda c: -c.info["knob"]["ratio"])
+        found.sort(key=lambda c: -knob_of(c).effect[0])
         blocks.append(_forest(found, name, f"knobs-{index}"))
-        if sources := [c for c in found if taken_from(c.info["knob"].get("bars"))]:
+        if sources := [c for c in found if taken_from(knob_of(c).bars)]:
             blocks.append(_sources(sources, name))
-        for sentence in compile_charges([c.info for c in found]):
+        for sentence in compile_charges([c.record for c in found]):
             blocks.append(Prose(text=sentence))
-    compiled = [c for c in cases if c.info["knob"].get("start_up_s") is not None]
+    compiled = [c for c in cases if knob_of(c).start_up_s is not None]
     for index, case in enumerate(compiled):
         blocks.append(_paid_back(case, f"break-even-{index}"))
     blocks.append(
@@ -47,17 +47,23 @@ def knobs_section(collection: Collection) -> Section | None:
     return Section(key="knobs", title="Knobs", blocks=blocks)
 
 
+def knob_of(case: Case) -> KnobResult:
+    """The knob of a case that turned one."""
+    return known(case.record.knob)
+
+
 def _forest(cases: list[Case], name: str, key: str) -> Figure:
     rows = []
     for case in cases:
-        knob = case.info["knob"]
+        knob = knob_of(case)
+        ratio, low, high = knob.effect
         row = ForestRow(
-            name=knob["name"],
-            ratio=knob["ratio"],
-            low=knob["low"],
-            high=knob["high"],
+            name=knob.name,
+            ratio=ratio,
+            low=low,
+            high=high,
             verdict=verdict(knob),
-            is_settled=knob["verdict"] != "unclear",
+            is_settled=knob.verdict != "unclear",
         )
         rows.append(row)
     told = "; ".join(
@@ -75,40 +81,41 @@ def _forest(cases: list[Case], name: str, key: str) -> Figure:
 
 def _sources(cases: list[Case], name: str) -> Table:
     """Where the knobs that help took their time from."""
-    knobs = [case.info["knob"] for case in cases]
     return Table(
         name=f"Where the time came from: {name}",
         columns=("knob", "of an iteration of the same tokens (profiled)"),
-        rows=[[Cell(text=k["name"]), Cell(text=taken_from(k["bars"]))] for k in knobs],
+        rows=[words(knob.name, taken_from(knob.bars)) for knob in map(knob_of, cases)],
     )
 
 
 def _row(case: Case) -> list[Cell]:
-    knob = case.info["knob"]
+    knob = knob_of(case)
+    ratio, low, high = knob.effect
     return [
-        Cell(text=knob["name"]),
-        Cell(text=f"×{knob['ratio']:.3f}", value=knob["ratio"]),
-        Cell(text=f"{knob['low']:.3f}", value=knob["low"]),
-        Cell(text=f"{knob['high']:.3f}", value=knob["high"]),
-        Cell(text=str(knob["pairs"]), value=knob["pairs"]),
+        Cell(text=knob.name),
+        Cell(text=f"×{ratio:.3f}", value=ratio),
+        Cell(text=f"{low:.3f}", value=low),
+        Cell(text=f"{high:.3f}", value=high),
+        Cell(text=str(knob.pairs), value=knob.pairs),
         Cell(text=verdict(knob)),
-        Cell(text=knob["nanogpt"]),
+        Cell(text=knob.nanogpt),
     ]
 
 
 def _paid_back(case: Case, key: str) -> Figure:
     """Time saved over iterations by a compiled knob, its start-up included."""
-    knob, tokens = case.info["knob"], case.info["tokens_per_step"]
-    base_s = tokens * statistics.median_high(knob["base_s_per_token"][0])  # one process
-    with_s = tokens * statistics.median_high(knob["candidate_s_per_token"])
-    even, horizon = knob["break_even_iters"], knob["horizon_iters"]
-    start_up_s, name = knob["start_up_s"], str(knob["name"])
+    knob, tokens = knob_of(case), known(case.record.tokens_per_step)
+    base_s = tokens * statistics.median_high(knob.base_s_per_token[0])  # one process
+    with_s = tokens * statistics.median_high(knob.candidate_s_per_token)
+    even, horizon = knob.break_even_iters, known(knob.horizon_iters)
+    start_up_s, name = known(knob.start_up_s), knob.name
+    _, low, high = knob.effect
     last = max(horizon, min(even * 1.5, 50 * horizon)) if even else horizon
     steps = [last * i / 40 for i in range(41)]
     looks = (
         (name, with_s, "first", True),
-        ("95 % interval", base_s / knob["low"], "second", True),
-        ("", base_s / knob["high"], "second", False),
+        ("95 % interval", base_s / low, "second", True),
+        ("", base_s / high, "second", False),
     )
     lines = [
         Curve(
@@ -148,7 +155,7 @@ def _signed_duration(seconds: float) -> str:
 
 def compile_section(collection: Collection) -> Section | None:
     """Where no compiled knob was measured in pairs: start-up and change from the sweep."""
-    if any(c.info["knob"].get("start_up_s") is not None for c in ok_cases(collection, "knob")):
+    if any(knob_of(c).start_up_s is not None for c in collection.ok("knob")):
         return None
     rows = _unpaired_rows(collection)
     if not rows:
@@ -168,19 +175,19 @@ def compile_section(collection: Collection) -> Section | None:
 
 def _unpaired_rows(collection: Collection) -> list[list[Cell]]:
     rows = []
-    steps = ok_cases(collection, "train-step")
-    for case in (c for c in steps if c.info["compile"] and c.info["compile_s"]):
-        eager = [c for c in steps if not c.info["compile"] and _same_work(c, case)]
+    steps = collection.ok("train-step")
+    for case in (c for c in steps if c.record.compile and c.record.compile_s):
+        eager = [c for c in steps if not c.record.compile and _same_work(c, case)]
         if not eager:
             continue
-        before, after = eager[0].info, case.info
-        ratio = before["step_s"] / after["step_s"]
+        before, after = eager[0].record, case.record
+        ratio = known(before.step_s) / known(after.step_s)
         rows.append(
             [
-                Cell(text=place(collection, case) + setting(after)),
-                Cell(text=format_duration(after["compile_s"]), value=after["compile_s"]),
-                Cell(text=f"{before['step_s'] * 1e3:.2f}", value=before["step_s"]),
-                Cell(text=f"{after['step_s'] * 1e3:.2f}", value=after["step_s"]),
+                Cell(text=collection.place(case) + after.setting),
+                Cell(text=format_duration(after.compile_s), value=after.compile_s),
+                Cell(text=f"{known(before.step_s) * 1e3:.2f}", value=before.step_s),
+                Cell(text=f"{known(after.step_s) * 1e3:.2f}", value=after.step_s),
                 Cell(text=f"×{ratio:.3f}", value=ratio),
                 Cell(text=_won_back(before, after)),
             ]
@@ -189,15 +196,14 @@ def _unpaired_rows(collection: Collection) -> list[list[Cell]]:
 
 
 def _same_work(one: Case, other: Case) -> bool:
-    keys = ("preset", "device", "dtype", "batch_size")
-    same = all(one.info[key] == other.info[key] for key in keys)
-    return same and one.run.machine == other.run.machine
+    return one.run.machine == other.run.machine and one.record.work == other.record.work
 
 
-def _won_back(before: Info, after: Info) -> str:
+def _won_back(before: CaseRecord, after: CaseRecord) -> str:
     """Iterations, or why none can be named."""
-    noise = max(WORTH_RATIO, *(i["step_spread_ratio"] or 0.0 for i in (before, after)))
-    if abs(before["step_s"] / after["step_s"] - 1) <= noise:
+    noise = max(WORTH_RATIO, *(i.step_spread_ratio or 0.0 for i in (before, after)))
+    before_s, after_s = known(before.step_s), known(after.step_s)
+    if abs(before_s / after_s - 1) <= noise:
         return f"not settled: within {noise * 100:.1f} %"
-    even = break_even_iters(after["compile_s"], before["step_s"], after["step_s"])
+    even = break_even_iters(known(after.compile_s), before_s, after_s)
     return "never" if even is None else f"{even:,.0f} iterations"

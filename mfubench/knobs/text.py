@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.table import Table
 
 from mfubench.analysis.bar_changes import worth_naming
+from mfubench.results.bars import BarChange
+from mfubench.results.record import CaseRecord, KnobResult, known
 from mfubench.show.console import plain_table
 from mfubench.show.units import format_duration
 
-Info = Mapping[str, Any]
 
-
-def knob_table(infos: Sequence[Info]) -> Table:
+def knob_table(records: Sequence[CaseRecord]) -> Table:
     """Measured knobs, largest gain first: the ratio of tokens per second, and a verdict."""
     table = plain_table()
     table.add_column("knob", no_wrap=True)
@@ -22,42 +21,43 @@ def knob_table(infos: Sequence[Info]) -> Table:
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("what to type or change", overflow="fold")
-    for info in sorted(infos, key=lambda i: -i["knob"]["ratio"]):
-        knob = info["knob"]
+    for record in sorted(records, key=lambda i: -known(i.knob).effect[0]):
+        knob = known(record.knob)
+        ratio, low, high = knob.effect
         table.add_row(
-            knob["name"],
-            f"×{knob['ratio']:.3f}",
-            f"{knob['low']:.3f}–{knob['high']:.3f}",
+            knob.name,
+            f"×{ratio:.3f}",
+            f"{low:.3f}–{high:.3f}",
             verdict(knob),
-            knob["nanogpt"],
+            knob.nanogpt,
         )
     return table
 
 
-def verdict(knob: Info) -> str:
+def verdict(knob: KnobResult) -> str:
     """The verdict in words. A compiled knob helps a run only that is long enough.
 
-    >>> verdict({"verdict": "no difference", "beyond": 0.0123})
+    >>> asked = dict(name="x", before="", after="", nanogpt="", pytorch="", changes_numerics=False)
+    >>> verdict(KnobResult(**asked, verdict="no difference", beyond=0.0123))
     'no difference beyond 1.2 %'
-    >>> verdict({"verdict": "helps", "break_even_iters": 14812.3, "horizon_iters": 2000})
+    >>> verdict(KnobResult(**asked, verdict="helps", break_even_iters=14812.3, horizon_iters=2000))
     'helps beyond 14,812 iters'
     """
-    if knob["verdict"] == "no difference":
-        return f"no difference beyond {knob['beyond'] * 100:.1f} %"
-    even = knob.get("break_even_iters")
-    if knob["verdict"] == "helps" and even is not None and even > knob["horizon_iters"]:
+    if knob.verdict == "no difference":
+        return f"no difference beyond {known(knob.beyond) * 100:.1f} %"
+    even = knob.break_even_iters
+    if knob.verdict == "helps" and even is not None and even > known(knob.horizon_iters):
         return f"helps beyond {even:,.0f} iters"
-    return str(knob["verdict"])
+    return str(knob.verdict)
 
 
-def taken_from(bars: Sequence[Info] | None) -> str:
+def taken_from(bars: Sequence[BarChange] | None) -> str:
     """The bars that a knob took its time from, of what each held, and those it gave some to; empty
     where none was measured.
 
-    >>> taken_from([{"name": "optimizer", "before_s": 0.0019, "after_s": 0.0007}])
+    >>> taken_from([BarChange("optimizer", 0.0019, 0.0007)])
     '1.2 of 1.9 ms from optimizer'
-    >>> gemm = {"name": "gemm", "before_s": 0.028, "after_s": 0.014}
-    >>> taken_from([gemm, {"name": "copies", "before_s": 0.001, "after_s": 0.009}])
+    >>> taken_from([BarChange("gemm", 0.028, 0.014), BarChange("copies", 0.001, 0.009)])
     '14 of 28 ms from gemm, giving 8 ms to copies'
     """
     changes = worth_naming(bars or ())
@@ -72,32 +72,33 @@ def taken_from(bars: Sequence[Info] | None) -> str:
     return ", ".join(taken)
 
 
-def knob_line(info: Info) -> str:
+def knob_line(record: CaseRecord) -> str:
     """One knob's effect, short."""
-    knob = info["knob"]
-    return f"×{knob['ratio']:.3f} tokens/s ({knob['low']:.3f}–{knob['high']:.3f}): {verdict(knob)}"
+    knob = known(record.knob)
+    ratio, low, high = knob.effect
+    return f"×{ratio:.3f} tokens/s ({low:.3f}–{high:.3f}): {verdict(knob)}"
 
 
-def time_sources(infos: Sequence[Info]) -> list[str]:
+def time_sources(records: Sequence[CaseRecord]) -> list[str]:
     """Where the knobs that help took their time from, a line per knob, in the table's order."""
-    knobs = sorted((info["knob"] for info in infos), key=lambda knob: -knob["ratio"])
-    told = [(knob["name"], taken_from(knob.get("bars"))) for knob in knobs]
+    knobs = sorted((known(record.knob) for record in records), key=lambda knob: -knob.effect[0])
+    told = [(knob.name, taken_from(knob.bars)) for knob in knobs]
     return [f"{name} took {text}" for name, text in told if text]
 
 
-def compile_charges(infos: Sequence[Info]) -> list[str]:
+def compile_charges(records: Sequence[CaseRecord]) -> list[str]:
     """What compilation costs and when it is won back, a sentence per compiled knob."""
     sentences = []
-    for info in infos:
-        knob = info["knob"]
-        if knob.get("start_up_s") is None:
+    for record in records:
+        knob = known(record.knob)
+        if knob.start_up_s is None:
             continue
-        if knob["break_even_iters"] is None:
+        if knob.break_even_iters is None:
             won = "which no number of iterations wins back here"
         else:
-            won = f"won back after {knob['break_even_iters']:,.0f} iterations"
+            won = f"won back after {knob.break_even_iters:,.0f} iterations"
         sentences.append(
-            f"{knob['name']}: {format_duration(knob['start_up_s'])} of start-up, {won}; over "
-            f"{knob['horizon_iters']} iterations ×{knob['net_ratio']:.3f} tokens/s in all."
+            f"{knob.name}: {format_duration(knob.start_up_s)} of start-up, {won}; over "
+            f"{knob.horizon_iters} iterations ×{knob.net_ratio:.3f} tokens/s in all."
         )
     return sentences

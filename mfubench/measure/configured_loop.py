@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from mfubench_model.corpus import Corpus
@@ -18,23 +16,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
-from mfubench.hardware.devices import Device, parse_device
-from mfubench.measure import components
-from mfubench.measure.gpt_workload import loop_settings
-from mfubench.measure.loaders import Loader, make_loader
+from mfubench.analysis import components
+from mfubench.hardware.devices import parse_device
+from mfubench.measure.gpt_workload import GPTWorkload, loop_settings
+from mfubench.measure.loaders import Loader, draws, make_loader
 from mfubench.measure.loop_bars import LoopBars
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.measure.train_loop import learning_rate
-from mfubench.measure.train_step import (
-    SEED,
-    checkpoint_state,
-    clip_gradients,
-    float32_precision,
-    make_autocast,
-    make_scaler,
-    step_optimizer,
-)
-from mfubench.measure.workload import LoopSettings
+from mfubench.measure.train_loop import TrainLoop
+from mfubench.measure.train_step import SEED, Phase, float32_precision
+from mfubench.measure.workload import Batch, LoopSettings
 
 SDP_BACKENDS = {
     "fused": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
@@ -42,15 +32,37 @@ SDP_BACKENDS = {
 }
 
 
-_UNMARKED = contextlib.nullcontext()
+@dataclass(frozen=True, slots=True)
+class ConfiguredWorkload(GPTWorkload):
+    """A preset's GPT with the knobs of model, optimizer, schedule and loader turned."""
+
+    config: LoopConfig
+    loader: Loader
+
+    @property
+    def loop(self) -> LoopSettings:
+        plain, scale = loop_settings(self.preset), self.config.schedule_scale
+        return replace(
+            plain,
+            learning_rate=scale * plain.learning_rate,
+            min_learning_rate=scale * plain.min_learning_rate,
+            warmup_iters=plain.warmup_iters // scale,
+            max_iters=plain.max_iters // scale,
+            eval_interval=self.config.eval_interval or plain.eval_interval,
+            log_interval=self.config.log_interval or plain.log_interval,
+        )
+
+    def make_model(self) -> nn.Module:
+        return configured_model(self.preset, self.config)
+
+    def make_optimizer(self, model: nn.Module, device_type: str) -> torch.optim.Optimizer:
+        return configured_optimizer(model, self.preset, self.config)
+
+    def sample_batch(self, split: str, device: torch.device) -> Batch:
+        return self.loader.next_batch()
 
 
-def unmarked(phase: str) -> contextlib.AbstractContextManager[Any]:
-    """No mark around a phase: nothing but the step."""
-    return _UNMARKED
-
-
-class ConfiguredLoop:
+class ConfiguredLoop(TrainLoop):
     """One optimizer step per call, data and logging included; evaluation apart.
 
     The same seed gives the same weights and the same data for every configuration of a batch size,
@@ -59,81 +71,59 @@ class ConfiguredLoop:
 
     def __init__(self, config: LoopConfig, corpus: Corpus, *, seed: int = SEED) -> None:
         self.config = config
-        self.preset = _preset(config)
-        self.corpus = corpus
-        self.device: Device = parse_device(config.device)
-        torch.manual_seed(seed)
+        preset, device = _padded(get_preset(config.preset), config), parse_device(config.device)
         torch.set_float32_matmul_precision(float32_precision(config.dtype))
         if config.flush_denormals:
             torch.set_flush_denormal(True)
-        self.model = configured_model(self.preset, config).to(self.device.torch_device)
-        self._parameters = list(self.model.parameters())
-        self._optimizer = configured_optimizer(self.model, self.preset, config)
-        self._forward_model = _compiled(self.model, config)
-        self._autocast = make_autocast(self.device.kind, config.dtype)
-        self._scaler = make_scaler(self.device.kind, config.dtype)
-        self._settings = _settings(self.preset, config)
-        self._iteration = 0
-        self._loader: Loader = make_loader(
-            config, corpus, block_size=self.preset.config.block_size, device=self.device, seed=seed
-        )
-        self._batch = self._loader.next_batch()
-        self.last_loss: Tensor = torch.full((), float("nan"))
+        sizes = {"batch_size": config.batch_size, "block_size": preset.config.block_size}
+        self._loader = make_loader(config.loader, corpus.train, **sizes, device=device, seed=seed)
+        self._validation = draws(corpus.val, **sizes, device=device.torch_device, seed=seed + 1)
+        self.tokens_per_step = config.tokens_factor * preset.config.block_size
         self._bars: LoopBars | None = None
+        super().__init__(
+            ConfiguredWorkload(preset, config.batch_size, corpus, config, self._loader),
+            device,
+            dtype=config.dtype,
+            compile=config.compile != "no",
+            compile_mode=None if config.compile in ("no", "default") else config.compile,
+            seed=seed,
+        )
 
-    @property
-    def tokens_per_step(self) -> int:
-        return self.config.tokens_factor * self.preset.config.block_size
+    def _drawn_before(self) -> list[Batch]:
+        """None: every batch comes from the loader, in its order."""
+        return []
 
-    @property
-    def compiled(self) -> bool:
-        return self.config.compile != "no"
-
-    def __call__(self) -> None:
-        self.iterate(unmarked)
-
-    def iterate(self, phase: Callable[[str], contextlib.AbstractContextManager[Any]]) -> None:
-        """One optimizer step, each phase of it inside `phase(its name)`."""
-        rate = learning_rate(self._iteration, self._settings)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+    def run(self, phase: Phase) -> None:
+        self.set_learning_rate()
         accumulation = self.config.gradient_accumulation
-        for _ in range(accumulation):
+        for left in range(accumulation - 1, -1, -1):
             with phase(components.FORWARD):
-                loss = self._loss(self._batch) / accumulation
+                loss = self.forward(self._batch) / accumulation
             with phase(components.DATA):
-                self._batch = self._loader.next_batch()
-            with phase(components.BACKWARD):
-                (loss if self._scaler is None else self._scaler.scale(loss)).backward()
-        with phase(components.CLIP):
-            clip_gradients(self._parameters, self.preset.grad_clip, self._optimizer, self._scaler)
-        with phase(components.OPTIMIZER):
-            step_optimizer(self._optimizer, self._scaler)
-            self._optimizer.zero_grad(set_to_none=self.config.zero_grad == "none")
-        self.last_loss = loss.detach() * accumulation
+                self.advance()
+            if left:
+                with phase(components.BACKWARD):
+                    self.backward(loss)
+        self.update(loss, phase)
+        self.last_loss = self.last_loss * accumulation
         with phase(components.LOGGING):
-            if self._iteration % self._settings.log_interval == 0:
-                self.last_loss.item()
-        self._iteration += 1
+            self.log()
         self.device.synchronise()
 
-    def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        with self._autocast, self._attention():
-            loss: Tensor = self._forward_model(*batch)[1]
-            return loss
-
-    def _attention(self) -> contextlib.AbstractContextManager[Any]:
+    def forward(self, batch: Batch) -> Tensor:
         backends = SDP_BACKENDS.get(self.config.attention)
-        return sdpa_kernel(backends) if backends else contextlib.nullcontext()
+        with sdpa_kernel(backends) if backends else contextlib.nullcontext():
+            return super().forward(batch)
+
+    def zero_grad(self) -> None:
+        self.optimizer.zero_grad(set_to_none=self.config.zero_grad == "none")
 
     def evaluate(self, batches: int) -> float:
         """Mean loss over batches of the validation split, in evaluation mode."""
         self._forward_model.eval()
         try:
             with torch.no_grad():
-                losses = [
-                    self._loss(self._loader.evaluation_batch()).item() for _ in range(batches)
-                ]
+                losses = [self.forward(next(self._validation)).item() for _ in range(batches)]
         finally:
             self._forward_model.train()
         return sum(losses) / len(losses)
@@ -141,7 +131,7 @@ class ConfiguredLoop:
     def description(self) -> dict[str, Any]:
         """What a parent needs to know: tokens per step, and an iteration's share of evaluations and
         checkpoints. `train.py` evaluates two splits, and saves while the loss still falls."""
-        settings = self._settings
+        settings = self.workload.loop
         return {
             "tokens_per_step": self.tokens_per_step,
             "evaluation_batches_per_step": 2 * settings.eval_iters / settings.eval_interval,
@@ -154,34 +144,17 @@ class ConfiguredLoop:
         self._bars = self._bars or LoopBars(self)
         return self._bars.block()
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint as `train.py` does at an evaluation."""
-        torch.save(checkpoint_state(self.model, self._optimizer, self._iteration), path)
-
     def close(self) -> None:
-        """Stop the loader's threads or processes."""
+        """Close the log, and stop the loader's threads or processes."""
+        super().close()
         self._loader.close()
 
 
-def _preset(config: LoopConfig) -> Preset:
-    preset = get_preset(config.preset)
+def _padded(preset: Preset, config: LoopConfig) -> Preset:
+    """The preset with its vocabulary padded to a multiple."""
     vocab = preset.config.vocab_size
     padded = math.ceil(vocab / config.vocab_multiple) * config.vocab_multiple
     return replace(preset, config=replace(preset.config, vocab_size=padded))
-
-
-def _settings(preset: Preset, config: LoopConfig) -> LoopSettings:
-    plain = loop_settings(preset)
-    scale = config.schedule_scale
-    return replace(
-        plain,
-        learning_rate=scale * plain.learning_rate,
-        min_learning_rate=scale * plain.min_learning_rate,
-        warmup_iters=plain.warmup_iters // scale,
-        max_iters=plain.max_iters // scale,
-        eval_interval=config.eval_interval or plain.eval_interval,
-        log_interval=config.log_interval or plain.log_interval,
-    )
 
 
 def configured_model(preset: Preset, config: LoopConfig) -> nn.Module:
@@ -243,10 +216,3 @@ def configured_optimizer(
         device_type=config.device.partition(":")[0],
         kernel=kernels.get(config.optimizer),
     )
-
-
-def _compiled(model: nn.Module, config: LoopConfig) -> nn.Module:
-    if config.compile == "no":
-        return model
-    mode = None if config.compile == "default" else config.compile
-    return cast(nn.Module, torch.compile(model, mode=mode))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfubench.measure import components
+from mfubench.analysis import components
 
 STEP = "mfubench::step"
 PHASE = "mfubench::phase::"

@@ -6,104 +6,67 @@ import itertools
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from mfubench_model.batches import sample_batch
-from mfubench_model.corpus import Corpus, TokenArray
+from mfubench_model.corpus import TokenArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mfubench.hardware.devices import Device
-from mfubench.measure.loop_config import LoopConfig
 
 Pair = tuple[Tensor, Tensor]
+"""Tokens and targets, each (batch, context)."""
+FIXED_BATCHES = 8
+AHEAD = 2
+"""Batches that a thread keeps ready."""
 
 
-class Loader(Protocol):
+def draws(
+    data: TokenArray, *, batch_size: int, block_size: int, device: torch.device, seed: int
+) -> Iterator[Pair]:
+    """Batches without end, each drawn when it is asked for, as nanoGPT does."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield sample_batch(
+            data, batch_size=batch_size, block_size=block_size, device=device, generator=generator
+        )
+
+
+class Loader:
     """A source of training batches on the device."""
 
-    def next_batch(self) -> Pair: ...
-
-    def evaluation_batch(self) -> Pair: ...
-
-    def close(self) -> None: ...
-
-
-class InlineLoader:
-    """nanoGPT's: each batch is drawn when it is asked for."""
-
-    def __init__(
-        self, corpus: Corpus, *, batch_size: int, block_size: int, device: Device, seed: int
-    ) -> None:
-        self._corpus = corpus
-        self._batch_size = batch_size
-        self._block_size = block_size
-        self._device = device.torch_device
-        self._generator = torch.Generator().manual_seed(seed)
-        self._evaluation = torch.Generator().manual_seed(seed + 1)
+    def __init__(self, batches: Iterator[Pair]) -> None:
+        self._batches = batches
 
     def next_batch(self) -> Pair:
-        return self._sample(self._corpus.train, self._generator)
-
-    def evaluation_batch(self) -> Pair:
-        return self._sample(self._corpus.val, self._evaluation)
-
-    def _sample(self, data: TokenArray, generator: torch.Generator) -> Pair:
-        return sample_batch(
-            data,
-            batch_size=self._batch_size,
-            block_size=self._block_size,
-            device=self._device,
-            generator=generator,
-        )
+        return next(self._batches)
 
     def close(self) -> None:
-        pass
+        """End its threads and processes."""
+        del self._batches
 
 
-class FixedLoader(InlineLoader):
-    """A few batches that are drawn once: a step without its input pipeline."""
+class ThreadLoader(Loader):
+    """The same batches in the same order, drawn ahead by a thread."""
 
-    BATCHES = 8
-
-    def __init__(
-        self, corpus: Corpus, *, batch_size: int, block_size: int, device: Device, seed: int
-    ) -> None:
-        super().__init__(
-            corpus, batch_size=batch_size, block_size=block_size, device=device, seed=seed
-        )
-        self._drawn = itertools.cycle([InlineLoader.next_batch(self) for _ in range(self.BATCHES)])
-
-    def next_batch(self) -> Pair:
-        return next(self._drawn)
-
-
-class ThreadLoader(InlineLoader):
-    """The same batches in the same order, drawn one ahead by a thread."""
-
-    AHEAD = 2
-
-    def __init__(
-        self, corpus: Corpus, *, batch_size: int, block_size: int, device: Device, seed: int
-    ) -> None:
-        super().__init__(
-            corpus, batch_size=batch_size, block_size=block_size, device=device, seed=seed
-        )
-        self._ready: queue.Queue[Pair] = queue.Queue(self.AHEAD)
+    def __init__(self, batches: Iterator[Pair]) -> None:
+        super().__init__(batches)
+        self._ready: queue.Queue[Pair] = queue.Queue(AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, daemon=True)
         self._thread.start()
 
     def _fill(self) -> None:
-        while not self._stop.is_set():
-            batch = super().next_batch()
+        for batch in self._batches:
             while not self._stop.is_set():
                 try:
                     self._ready.put(batch, timeout=0.1)
                     break
                 except queue.Full:
                     continue
+            if self._stop.is_set():
+                return
 
     def next_batch(self) -> Pair:
         return self._ready.get()
@@ -118,73 +81,33 @@ class _Draws(IterableDataset[Pair]):
 
     def __init__(self, data: TokenArray, *, batch_size: int, block_size: int, seed: int) -> None:
         self._data = data
-        self._batch_size = batch_size
-        self._block_size = block_size
+        self._sizes = {"batch_size": batch_size, "block_size": block_size}
         self._seed = seed
 
     def __iter__(self) -> Iterator[Pair]:
-        worker = torch.utils.data.get_worker_info()
-        offset = worker.id if worker is not None else 0
-        generator = torch.Generator().manual_seed(self._seed + 1000 * offset)
-        while True:
-            yield sample_batch(
-                self._data,
-                batch_size=self._batch_size,
-                block_size=self._block_size,
-                device=torch.device("cpu"),
-                generator=generator,
-            )
+        worker = get_worker_info()
+        seed = self._seed + 1000 * (worker.id if worker is not None else 0)
+        return draws(self._data, **self._sizes, device=torch.device("cpu"), seed=seed)
 
 
-class WorkerLoader(InlineLoader):
-    """torch's DataLoader with worker processes: other batches than in line, of the same kind."""
-
-    def __init__(
-        self,
-        corpus: Corpus,
-        *,
-        batch_size: int,
-        block_size: int,
-        device: Device,
-        seed: int,
-        workers: int,
-    ) -> None:
-        super().__init__(
-            corpus, batch_size=batch_size, block_size=block_size, device=device, seed=seed
-        )
-        draws = _Draws(corpus.train, batch_size=batch_size, block_size=block_size, seed=seed)
-        self._loader = DataLoader(
-            draws, batch_size=None, num_workers=workers, pin_memory=device.kind == "cuda"
-        )
-        self._batches = iter(self._loader)
-
-    def next_batch(self) -> Pair:
-        x, y = next(self._batches)
-        return x.to(self._device, non_blocking=True), y.to(self._device, non_blocking=True)
-
-    def close(self) -> None:
-        del self._batches
+def _from_workers(dataset: _Draws, workers: int, device: Device) -> Iterator[Pair]:
+    """torch's DataLoader: other batches than in line, of the same kind."""
+    pinned = device.kind == "cuda"
+    to = device.torch_device
+    for x, y in DataLoader(dataset, batch_size=None, num_workers=workers, pin_memory=pinned):
+        yield x.to(to, non_blocking=True), y.to(to, non_blocking=True)
 
 
 def make_loader(
-    config: LoopConfig, corpus: Corpus, *, block_size: int, device: Device, seed: int
+    kind: str, data: TokenArray, *, batch_size: int, block_size: int, device: Device, seed: int
 ) -> Loader:
-    """The loader that a configuration names."""
-    if config.loader == "inline":
-        make = InlineLoader
-    elif config.loader == "fixed":
-        make = FixedLoader
-    elif config.loader == "thread":
-        make = ThreadLoader
-    else:
-        return WorkerLoader(
-            corpus,
-            batch_size=config.batch_size,
-            block_size=block_size,
-            device=device,
-            seed=seed,
-            workers=int(config.loader.rpartition("-")[2]),
-        )
-    return make(
-        corpus, batch_size=config.batch_size, block_size=block_size, device=device, seed=seed
+    """A loader by the name that `LoopConfig.loader` has for it."""
+    if kind.startswith("workers-"):
+        dataset = _Draws(data, batch_size=batch_size, block_size=block_size, seed=seed)
+        return Loader(_from_workers(dataset, int(kind.removeprefix("workers-")), device))
+    inline = draws(
+        data, batch_size=batch_size, block_size=block_size, device=device.torch_device, seed=seed
     )
+    if kind == "fixed":  # a step without its input pipeline
+        return Loader(itertools.cycle([next(inline) for _ in range(FIXED_BATCHES)]))
+    return ThreadLoader(inline) if kind == "thread" else Loader(inline)

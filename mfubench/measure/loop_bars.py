@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.profiler import record_function
 
-from mfubench.analysis.bar_changes import UNEXPLAINED
-from mfubench.measure import events
 from mfubench.measure.loop_config import SLOW_STEP_S
 from mfubench.measure.profiler_events import ProfileError
-from mfubench.measure.profiling import StepProfiler, operators, phase
+from mfubench.measure.profiling import StepProfiler, operators, phased
+from mfubench.results.bars import UNEXPLAINED
 from mfubench.timing import time_s
 
 if TYPE_CHECKING:
@@ -34,13 +32,9 @@ class LoopBars:
         if loop.compiled and self._on_host:
             raise ProfileError("the kernels of a loop compiled for a CPU have no bars")
 
-        def phased() -> None:
-            with record_function(events.STEP):
-                loop.iterate(phase)
-
         is_slow = time_s(loop) > SLOW_STEP_S
         self._steps = (1, 1) if is_slow else (PLAIN_STEPS, PROFILED_STEPS)
-        self._profiler = StepProfiler(loop, phased)
+        self._profiler = StepProfiler(loop, phased(loop))
 
     def block(self) -> dict[str, float]:
         """Seconds of each bar of one iteration. With what no bar holds (`unexplained`, also below

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import Device
-from mfubench.measure import components, events
+from mfubench.measure import events
 from mfubench.timing import time_s
 
 

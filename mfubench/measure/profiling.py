@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from torch.profiler import record_function
 
+from mfubench.analysis import components
 from mfubench.analysis.account import Operator
-from mfubench.measure import components, events
+from mfubench.measure import events
 from mfubench.measure.events import OpTime, StepTree, walk
 from mfubench.measure.profiler_events import (
     Profilable,
@@ -19,7 +20,6 @@ from mfubench.measure.profiler_events import (
     events_of,
     learn_modules,
 )
-from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.timing import time_s
 
@@ -98,7 +98,7 @@ class StepProfiler:
 
 def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profile:
     """Profile a step that is warm. Raises ProfileError when the profiler gives nothing."""
-    profiler = StepProfiler(step, PhasedStep(step), event_cost_s=event_cost_s)
+    profiler = StepProfiler(step, phased(step), event_cost_s=event_cost_s)
     if time_s(step) > LONG_STEP_S:
         profiler.block(plain=1, profiled=1)
     else:
@@ -151,34 +151,14 @@ def operators(profile: Profile, *, on_host: bool) -> list[Operator]:
 BARS_OF_PHASES = (components.CLIP, components.OPTIMIZER, components.DATA, components.LOGGING)
 
 
-class PhasedStep:
-    """The same step with a profiler range around each of its phases."""
+def phased(step: TrainStep) -> Callable[[], None]:
+    """The same step with a profiler range around it and around each of its phases."""
 
-    def __init__(self, step: TrainStep) -> None:
-        self._step = step
-
-    def __call__(self) -> None:
-        step = self._step
-        loop = step if isinstance(step, TrainLoop) else None
+    def run() -> None:
         with record_function(events.STEP):
-            if loop is not None:
-                loop.set_learning_rate()
-            with phase(components.FORWARD):
-                loss = step.forward(step.next_batch())
-            if loop is not None:
-                with phase(components.DATA):
-                    loop.advance()
-            with phase(components.BACKWARD):
-                step.backward(loss)
-            with phase(components.CLIP):
-                step.clip()
-            with phase(components.OPTIMIZER):
-                step.optimize()
-            step.last_loss = loss.detach()
-            if loop is not None:
-                with phase(components.LOGGING):
-                    loop.log()
-            step.device.synchronise()
+            step.run(phase)
+
+    return run
 
 
 def phase(name: str) -> record_function:

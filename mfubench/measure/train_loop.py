@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import Device
-from mfubench.measure.train_step import TrainStep, checkpoint_state
+from mfubench.measure.train_step import Phase, TrainStep
 from mfubench.measure.workload import Batch, LoopSettings, Workload
+from mfubench.timing import time_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +64,16 @@ class TrainLoop(TrainStep):
         self._log = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - closed below
         self._last_logged_s = time.perf_counter()
 
-    def __call__(self) -> None:
+    def run(self, phase: Phase) -> None:
         self.set_learning_rate()
-        loss = self.forward(self._batch)
+        with phase(components.FORWARD):
+            loss = self.forward(self._batch)
         # As nanoGPT: the next batch is fetched while a GPU is still busy with the forward pass.
-        self.advance()
-        self.update(loss)
-        self.log()
+        with phase(components.DATA):
+            self.advance()
+        self.update(loss, phase)
+        with phase(components.LOGGING):
+            self.log()
         self.device.synchronise()
 
     def next_batch(self) -> Batch:
@@ -127,14 +132,18 @@ class TrainLoop(TrainStep):
 
     def _time_checkpoint(self) -> float:
         """The faster of two saves to a temporary file: the first may wait for the disk."""
-        state = checkpoint_state(self.model, self.optimizer, self._iteration)
-        times_s = []
         with tempfile.TemporaryDirectory(prefix="mfubench-") as folder:
-            for _ in range(2):
-                start_s = time.perf_counter()
-                torch.save(state, Path(folder) / "ckpt.pt")
-                times_s.append(time.perf_counter() - start_s)
-        return min(times_s)
+            path = Path(folder) / "ckpt.pt"
+            return min(time_s(lambda: self.save(path)) for _ in range(2))
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint: what nanoGPT's `train.py` saves, its settings left out."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iter_num": self._iteration,
+        }
+        torch.save(state, path)
 
     def close(self) -> None:
         """Close the log."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import Device
 from mfubench.measure.workload import Batch, Workload, fixed_batches
 
@@ -18,6 +19,16 @@ SEED = 1337
 
 FIXED_BATCHES = 8
 """Batches sampled before timing and taken in turn; one alone would soon be learnt by heart."""
+
+Phase = Callable[[str], contextlib.AbstractContextManager[Any]]
+
+_UNMARKED = contextlib.nullcontext()
+
+
+def unmarked(phase: str) -> contextlib.AbstractContextManager[Any]:
+    """No mark around a phase: nothing but the step."""
+    return _UNMARKED
+
 
 AUTOCAST_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -38,8 +49,10 @@ class TrainStep:
         dtype: str,
         compile: bool,
         compile_options: dict[str, Any] | None = None,
+        compile_mode: str | None = None,
+        seed: int = SEED,
     ) -> None:
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         self.workload = workload
         self.device = device
         self._torch_device = device.torch_device
@@ -48,17 +61,27 @@ class TrainStep:
         self.optimizer = workload.make_optimizer(model, self._torch_device.type)
         self.model = model
         self.compiled = compile
-        self._forward_model = (
-            cast(nn.Module, torch.compile(model, options=compile_options)) if compile else model
-        )
+        self._forward_model = model
+        if compile:
+            compiled = torch.compile(model, options=compile_options, mode=compile_mode)
+            self._forward_model = cast(nn.Module, compiled)
         self.autocast = make_autocast(self._torch_device.type, dtype)
         self._scaler = make_scaler(self._torch_device.type, dtype)
-        self._batches = itertools.cycle(fixed_batches(workload, self._torch_device, FIXED_BATCHES))
+        self._batches = itertools.cycle(self._drawn_before())
         self._grad_clip = workload.loop.grad_clip
         self.last_loss: Tensor = torch.full((), float("nan"))
 
+    def _drawn_before(self) -> Iterable[Batch]:
+        return fixed_batches(self.workload, self._torch_device, FIXED_BATCHES)
+
     def __call__(self) -> None:
-        self.update(self.forward(self.next_batch()))
+        self.run(unmarked)
+
+    def run(self, phase: Phase) -> None:
+        """One step, each phase of it inside `phase(its name)`."""
+        with phase(components.FORWARD):
+            loss = self.forward(self.next_batch())
+        self.update(loss, phase)
         self.device.synchronise()
 
     def next_batch(self) -> Batch:
@@ -69,21 +92,36 @@ class TrainStep:
         with self.autocast:
             return self.workload.loss(self._forward_model, batch)
 
-    def update(self, loss: Tensor) -> None:
+    def update(self, loss: Tensor, phase: Phase) -> None:
         """Backward, clip, optimizer step, gradients dropped."""
-        self.backward(loss)
-        self.clip()
-        self.optimize()
+        with phase(components.BACKWARD):
+            self.backward(loss)
+        with phase(components.CLIP):
+            self.clip()
+        with phase(components.OPTIMIZER):
+            self.optimize()
         self.last_loss = loss.detach()
 
     def backward(self, loss: Tensor) -> None:
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
     def clip(self) -> None:
-        clip_gradients(self._parameters, self._grad_clip, self.optimizer, self._scaler)
+        """Clip by the global norm, unscaled; a norm of 0 turns it off, as in nanoGPT."""
+        if self._grad_clip:
+            if self._scaler is not None:
+                self._scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
 
     def optimize(self) -> None:
-        step_optimizer(self.optimizer, self._scaler)
+        """One optimizer step, through the scaler where there is one; gradients are dropped."""
+        if self._scaler is None:
+            self.optimizer.step()
+        else:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        self.zero_grad()
+
+    def zero_grad(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
 
 
@@ -97,39 +135,6 @@ def make_autocast(device_type: str, dtype: str) -> contextlib.AbstractContextMan
 def make_scaler(device_type: str, dtype: str) -> torch.amp.GradScaler | None:
     """A gradient scaler for float16, whose small gradients would else be zero."""
     return torch.amp.GradScaler(device_type) if dtype == "float16" else None
-
-
-def clip_gradients(
-    parameters: Sequence[Tensor],
-    max_norm: float,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler | None,
-) -> None:
-    """Clip by the global norm, unscaled; `max_norm` 0 turns it off, as in nanoGPT."""
-    if max_norm:
-        if scaler is not None:
-            scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-
-
-def step_optimizer(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
-    """One optimizer step, through the scaler where there is one."""
-    if scaler is None:
-        optimizer.step()
-    else:
-        scaler.step(optimizer)
-        scaler.update()
-
-
-def checkpoint_state(
-    model: nn.Module, optimizer: torch.optim.Optimizer, iteration: int
-) -> dict[str, Any]:
-    """What nanoGPT's `train.py` saves, its settings left out."""
-    return {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "iter_num": iteration,
-    }
 
 
 def use_once(device: Device) -> None:

@@ -52,8 +52,10 @@ NAMED = 10
 
 def gather(sources: Sequence[str | Path]) -> Collection:
     """The collection behind a report; raises ReportError where there is nothing to show."""
+    from mfubench.bodies import BODIES
+
     try:
-        collection = collect(sources)
+        collection = collect(sources, BODIES)
     except FileNotFoundError as error:
         raise ReportError(f"{error}. To measure, type: pytest benchmarks/") from None
     if collection.is_empty:

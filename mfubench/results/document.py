@@ -7,13 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Struct
 from pytest_benchmark.utils import get_commit_info
 
 from mfubench import __version__
 from mfubench.hardware import provenance
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.results.record import SCHEMA_VERSION
-from mfubench.results.write import json_text, write_elsewhere, write_problem, write_whole
+from mfubench.results.write import json_text, write_elsewhere, write_numbered, write_problem
 
 
 def machine_dir(results_dir: Path) -> Path:
@@ -27,8 +29,8 @@ def refusal_to_write(folder: Path) -> str | None:
     return problem and f"{folder} cannot be written: {problem}; choose --results-dir DIR"
 
 
-def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A document of a kind, with where it comes from."""
+def document(kind: str, body: Struct) -> dict[str, Any]:
+    """A document of a kind in JSON types, with where it comes from."""
     commit = get_commit_info()
     machine = fingerprint()
     return {
@@ -42,11 +44,18 @@ def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
             "software": provenance.software(),
             "settings": provenance.settings(),
         },
-        kind: body,
+        kind: msgspec.to_builtins(body),
     }
 
 
-def save(kind: str, body: dict[str, Any], results_dir: Path) -> str:
+def body_text(body: Struct, *, without: str = "") -> str:
+    """A document's body as JSON, for `--json`; `without` is a field that is too long for it."""
+    data = msgspec.to_builtins(body)
+    data.pop(without, None)
+    return json_text(data)
+
+
+def save(kind: str, body: Struct, results_dir: Path) -> str:
     """Write a document whole, under the next free number, and say where it is.
 
     Where the machine's folder cannot take it, it goes to the system's temporary folder.
@@ -57,23 +66,10 @@ def save(kind: str, body: dict[str, Any], results_dir: Path) -> str:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
     name, text = f"{commit}_{stamp}.json", json_text(data) + os.linesep
     try:
-        return f"saved in {_write_numbered(folder, name, text)}"
+        return f"saved in {write_numbered(folder, name, text)}"
     except OSError as error:
         rescued = write_elsewhere(f"0001_{name}", text)
         return (
             f"it could not be saved in {folder} ({error.strerror or error}) and is in {rescued}: "
             "copy it there when there is room"
         )
-
-
-def _write_numbered(folder: Path, name: str, text: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    number = len(list(folder.glob("*.json")))
-    while True:
-        number += 1
-        if any(folder.glob(f"{number:04d}_*")):
-            continue
-        try:
-            return write_whole(folder / f"{number:04d}_{name}", text)
-        except FileExistsError:
-            continue

@@ -8,15 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from mfubench.results.collection import DOCUMENTS, mapping
-from mfubench.results.read import (
-    Result,
-    ResultError,
-    is_case,
-    read_json,
-    result_in,
-    result_paths,
-)
+from mfubench.results.folder import result_paths
+from mfubench.results.read import Result, ResultError, kind_in, read_json, result_in
 
 STATS = ("min", "median", "mean", "max", "stddev", "iqr", "rounds")
 PER_ROUND = (
@@ -46,9 +39,9 @@ def load(
     `source` is a result file, a folder that is searched, or several of either. Columns per case:
     run (path), datetime, commit, fingerprint, fullname, every field of `extra_info`, and
     pytest-benchmark's statistics of the rounds as `<name>_s` (seconds). Per round: the columns of
-    `PER_ROUND`, `round` (from 0) and `seconds`. Files that are no results are left out and listed
-    in `frame.attrs["skipped"]` as (path, reason); advice, gates and self-tests are no results and
-    are passed over.
+    `PER_ROUND`, `round` (from 0) and `seconds`. Files that are not valid results are left out and
+    listed in `frame.attrs["skipped"]` as (path, reason); advice, gates and self-tests hold no cases
+    and are passed over.
 
     Raises FileNotFoundError when a path does not exist, ValueError for another `per`.
     """
@@ -68,7 +61,7 @@ def frames(
     for path in result_paths(sources):
         try:
             data = read_json(path)
-            if mapping(data.get("mfubench")).get("kind") in DOCUMENTS:
+            if kind_in(data) is not None:
                 continue
             result = result_in(path, data)
         except ResultError as error:
@@ -84,28 +77,23 @@ def frames(
 
 def _rows(result: Result) -> Iterator[dict[str, Any]]:
     run = _run(result)
-    for benchmark in result.data["benchmarks"]:
-        stats = mapping(benchmark.get("stats"))
-        times = {f"{name}_s" if name != "rounds" else name: stats.get(name) for name in STATS}
-        info = benchmark["extra_info"] if is_case(benchmark) else {}
-        yield {**run, "fullname": benchmark.get("fullname"), **times, **info}
+    for benchmark in result.run.benchmarks:
+        stats = benchmark.stats
+        times = {f"{n}_s" if n != "rounds" else n: getattr(stats, n) for n in STATS}
+        info = benchmark.extra_info if benchmark.is_case else {}
+        yield {**run, "fullname": benchmark.fullname, **times, **info}
     for info in result.others:
         yield {**run, **info}
 
 
 def _round_rows(result: Result) -> Iterator[dict[str, Any]]:
     run = _run(result)
-    for benchmark in result.data["benchmarks"]:
-        info = benchmark["extra_info"] if is_case(benchmark) else {}
-        row = {**run, **info, "fullname": benchmark.get("fullname")}
+    measured = [(b.fullname, b.extra_info, b.stats.data) for b in result.run.benchmarks]
+    others = [(None, info, info.get("rounds_s")) for info in result.others]
+    for fullname, info, rounds_s in (*measured, *others):
+        row = {**run, **info, "fullname": fullname}
         head = {name: row.get(name) for name in PER_ROUND}
-        rounds = mapping(benchmark.get("stats")).get("data")
-        for number, seconds in enumerate(rounds if isinstance(rounds, list) else []):
-            yield {**head, "round": number, "seconds": seconds}
-    for info in result.others:
-        head = {name: {**run, **info}.get(name) for name in PER_ROUND}
-        rounds = info.get("rounds_s")
-        for number, seconds in enumerate(rounds if isinstance(rounds, list) else []):
+        for number, seconds in enumerate(rounds_s or []):
             yield {**head, "round": number, "seconds": seconds}
 
 
@@ -118,7 +106,7 @@ ROWS: dict[str, Callable[[Result], Iterator[dict[str, Any]]]] = {
 def _run(result: Result) -> dict[str, Any]:
     return {
         "run": str(result.path),
-        "datetime": result.data.get("datetime"),
-        "commit": mapping(result.data.get("commit_info")).get("id"),
-        "fingerprint": result.machine,
+        "datetime": result.run.datetime or None,
+        "commit": result.run.commit_info.id,
+        "fingerprint": result.run.machine,
     }

@@ -1,79 +1,67 @@
-"""Reading result files: this suite's, and plain pytest-benchmark's."""
+"""Reading saved runs and documents: whole, typed, and refused with the field that is wrong."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import orjson
+import msgspec
+
+from mfubench.results.record import SCHEMA_VERSION, CaseRecord
+from mfubench.results.run import DocumentHeader, Run, Stats
 
 MAX_FILE_BYTES = 64 * 2**20
 """A file above this is refused: a run is a few hundred kilobytes."""
 
+T = TypeVar("T")
+
 
 class ResultError(ValueError):
-    """A file that is no result, in one sentence."""
+    """A file that is not a valid result, in one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One saved run."""
 
     path: Path
-    data: dict[str, Any]
-
-    @property
-    def machine(self) -> str | None:
-        """The id of the machine's fingerprint; None where the file does not say."""
-        found: Any = self.data
-        for key in ("mfubench", "fingerprint", "id"):
-            found = found.get(key) if isinstance(found, dict) else None
-        return found if isinstance(found, str) and found else None
-
-    @property
-    def infos(self) -> list[dict[str, Any]]:
-        """Every case's `extra_info`, those that were not measured included."""
-        measured = [b["extra_info"] for b in self.data["benchmarks"] if is_case(b)]
-        return [*measured, *self.others]
+    run: Run
+    records: list[tuple[CaseRecord, Stats | None]]
+    """Every case of this suite with the statistics of its rounds; what was not measured has none.
+    """
 
     @property
     def others(self) -> list[dict[str, Any]]:
         """`extra_info` of the cases that are not `ok`."""
-        ours = self.data.get("mfubench")
-        found = ours.get("other_outcomes") if isinstance(ours, dict) else None
-        return [i for i in found if isinstance(i, dict)] if isinstance(found, list) else []
+        return self.run.header.other_outcomes if self.run.header else []
 
 
-def is_case(benchmark: dict[str, Any]) -> bool:
-    """Whether a benchmark entry is one of this suite's (any pytest-benchmark file may be read)."""
-    return isinstance(benchmark.get("extra_info"), dict) and "case_id" in benchmark["extra_info"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a command found: advice, a gate's verdict, a self-test. Its room knows the body."""
+
+    path: Path
+    header: DocumentHeader
+    body: dict[str, Any]
+
+    @property
+    def machine(self) -> str:
+        """The id of the machine's fingerprint."""
+        return self.header.fingerprint.id
+
+    def has_load(self) -> bool:
+        """Whether a self-test was measured beside a planted load; no other document has one."""
+        return bool(self.body.get("load", "none") != "none")
+
+    def read(self, body: type[T]) -> T:
+        """The body as its room's type; raises ResultError with the field that is wrong."""
+        return converted(self.path, self.body, body, self.header.kind)
 
 
-def result_paths(sources: Iterable[str | Path]) -> Iterator[Path]:
-    """The files given, and the saved runs and documents below the folders given.
-
-    Those are numbered; ceilings.json and the like are neither. Raises FileNotFoundError when a path
-    does not exist.
-    """
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            yield from sorted(path.rglob("[0-9][0-9][0-9][0-9]*_*.json"))
-        elif path.exists():
-            yield path
-        else:
-            raise FileNotFoundError(f"no result file or folder at {path}")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; raises ResultError with a sentence.
-
-    NaN and infinities, which JSON does not have and Python writes all the same, are read as null:
-    unknown stays unknown.
-    """
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; raises ResultError when it is too large or cannot be read."""
     try:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_FILE_BYTES:
@@ -81,32 +69,111 @@ def read_json(path: Path) -> dict[str, Any]:
                 f"{path} has {size_bytes / 2**20:.0f} MiB; no result is that large "
                 f"(at most {MAX_FILE_BYTES // 2**20} MiB are read)"
             )
-        data = parse_json(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def decoded(path: Path, text: bytes, into: type[T]) -> T:
+    """A file's JSON as a type; raises ResultError with the field that is wrong.
+
+    NaN and infinities, which JSON does not have and Python writes all the same, are read as null:
+    unknown stays unknown.
+    """
+    try:
+        return msgspec.json.decode(text, type=into)
+    except msgspec.ValidationError as error:
+        raise ResultError(f"{path} is not a valid result: {in_words(error)}") from None
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        data = json.loads(text.decode("utf-8"), parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path} is not whole JSON ({error})") from None
+    return converted(path, data, into)
+
+
+def converted(path: Path, data: Any, into: type[T], where: str = "") -> T:
+    """JSON types as a type; raises ResultError with the field that is wrong."""
+    try:
+        return msgspec.convert(data, into)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise ResultError(f"{path} is not a valid result: {in_words(error, where)}") from None
+
+
+def in_words(error: Exception, where: str = "") -> str:
+    """A validation error with its field first.
+
+    >>> in_words(ValueError("Expected `float | null`, got `str` - at `$.stats.q1`"), "benchmarks/0")
+    'benchmarks/0/stats/q1: expected float | null, got str'
+    """
+    said, _, path = str(error).partition(" - at `$")
+    parts = path.rstrip("`").replace("[", ".").replace("]", "").strip(".").split(".")
+    field = "/".join(part for part in (where, *parts) if part) or "the file"
+    return f"{field}: {said[:1].lower()}{said[1:]}".replace("`", "")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises ResultError with a sentence."""
+    data = decoded(path, read_bytes(path), object)
     if not isinstance(data, dict):
         raise ResultError(f"{path} is JSON, but not an object as pytest-benchmark writes it")
     return data
 
 
-def parse_json(text: bytes) -> object:
-    """JSON by the fast parser, and by Python's where only that one reads it (NaN)."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text.decode("utf-8"), parse_constant=lambda _: None)
-
-
 def read_result(path: Path) -> Result:
-    """A saved run; raises ResultError when the file is none."""
+    """A saved run, or another suite's pytest-benchmark file; raises ResultError otherwise."""
     return result_in(path, read_json(path))
 
 
 def result_in(path: Path, data: dict[str, Any]) -> Result:
-    """The run in a file's object; raises ResultError when it is none."""
-    benchmarks = data.get("benchmarks")
-    if not isinstance(benchmarks, list) or not all(isinstance(b, dict) for b in benchmarks):
+    """The run in a file's object; raises ResultError with the field that is wrong."""
+    refuse_version_of(path, data)
+    if not isinstance(data.get("benchmarks"), list):
         raise ResultError(f"{path} has no list of benchmarks; is it a pytest-benchmark file?")
-    return Result(path, data)
+    run = converted(path, data, Run)
+    records = []
+    for where, info, stats in run.cases():
+        try:
+            records.append((CaseRecord.from_data(info), stats))
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise ResultError(f"{path} is not a valid result: {in_words(error, where)}") from None
+    return Result(path=path, run=run, records=records)
+
+
+def document_in(path: Path, data: dict[str, Any]) -> Document:
+    """The document in a file's object; raises ResultError with the field that is wrong."""
+    refuse_version_of(path, data)
+    header = converted(path, data.get("mfubench"), DocumentHeader, "mfubench")
+    body = converted(path, data.get(header.kind), dict[str, Any], header.kind)
+    return Document(path=path, header=header, body=body)
+
+
+def read_document(path: Path) -> Document:
+    """A saved document; raises ResultError when the file is none."""
+    return document_in(path, read_json(path))
+
+
+def kind_in(data: dict[str, Any]) -> str | None:
+    """The kind of the document in a file's object; None where it is a run."""
+    ours = data.get("mfubench")
+    kind = ours.get("kind") if isinstance(ours, dict) else None
+    return None if kind is None else str(kind)
+
+
+def refuse_version_of(path: Path, data: dict[str, Any]) -> None:
+    """Raise ResultError for a file's object that another version of the schema describes."""
+    ours = data.get("mfubench")
+    if isinstance(ours, dict):
+        refuse_version(path, ours.get("schema_version"), ours.get("mfubench_version"))
+
+
+def refuse_version(path: Path, version: object, writer: object) -> None:
+    """Raise ResultError for a file that another version of the schema describes."""
+    if version == SCHEMA_VERSION and not isinstance(version, bool):
+        return
+    wrote = writer if isinstance(writer, str) and writer else "not named"
+    raise ResultError(
+        f"{path} has schema version {version!r}; this mfubench reads version {SCHEMA_VERSION}. "
+        f"Read it with the mfubench that wrote it ({wrote})."
+    )

@@ -1,17 +1,56 @@
 """The record of one case: what was asked, what came out, and why not where nothing did.
 
-A record is what stands in a result file as a case's `extra_info`. Ratios are fractions of one,
-times are seconds, and a value that is not known is None (null in JSON), never zero.
-`docs/results.md` describes every field; `analysis/result.schema.json` checks them.
+A record is what stands in a result file as a case's `extra_info`. This declaration is the type, the
+validation and the JSON Schema at once. Ratios are fractions of one, times are seconds, and a value
+that is not known is None (null in JSON), never zero. `docs/results.md` describes every field.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from mfubench.results.bars import Bar, BarChange, Binds, OperatorTime
 
 SCHEMA_VERSION = 1
+
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0)]
+Text = Annotated[str, Meta(min_length=1)]
+Dtype = Literal["float32", "tf32", "bfloat16", "float16"]
+Worth = Literal["helps", "hurts", "no difference", "unclear"]
+"""What an interval of a ratio says: no difference is certain, unclear would take more pairs."""
+Question = Literal[
+    "ceiling",
+    "train-step",
+    "train-loop",
+    "harness",
+    "breakdown",
+    "breakdown-loop",
+    "knob",
+    "claim",
+]
+TRAINING = ("train-step", "train-loop")
+"""Questions whose answer is the time of a training step."""
+
+
+T = TypeVar("T")
+
+
+def known(value: T | None) -> T:
+    """A value that every valid record has where it is asked for: a rate of a case that is ok.
+
+    Raises ValueError where it is missing all the same.
+    """
+    if value is None:
+        raise ValueError("a value is missing that a case that is ok always has")
+    return value
 
 
 class Outcome(StrEnum):
@@ -40,71 +79,287 @@ _LIMITS = frozenset(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class CaseRecord:
-    """One case of one run. The first block is what was asked, the rest is what came out."""
+class GateLimits(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the marker of a test allows its cases, for the gate."""
 
-    case_id: str
-    question: str
-    """ceiling, train-step, train-loop, harness, breakdown, breakdown-loop, knob or claim."""
+    floor: Share | None = None
+    tolerance: Share | None = None
+
+
+class KnobResult(Struct, kw_only=True):
+    """A setting that was turned, and its effect; without one where it was not measured."""
+
+    name: str
+    before: str
+    after: str
+    nanogpt: str
+    """What to type for nanoGPT's train.py, or what to change in it."""
+    pytorch: str
+    changes_numerics: bool
+    ratio: Positive | None = None
+    """Tokens per second with the knob over without."""
+    low: float | None = None
+    high: float | None = None
+    """95 % interval of the ratio."""
+    pairs: int | None = None
+    processes: int | None = None
+    verdict: Worth | None = None
+    beyond: float | None = None
+    base_s_per_token: list[list[float]] = []
+    candidate_s_per_token: list[float] = []
+    turns_per_build: int = 0
+    bars: list[BarChange] | None = None
+    start_up_s: float | None = None
+    """Of a compiled knob: its first steps over as many steady ones, with an empty cache."""
+    warm_start_up_s: float | None = None
+    break_even_iters: float | None = None
+    net_ratio: float | None = None
+    horizon_iters: int | None = None
+    """Iterations that `net_ratio` is over."""
+
+    @property
+    def effect(self) -> tuple[float, float, float]:
+        """Ratio, low and high of a knob that was measured. Raises ValueError for another."""
+        return known(self.ratio), known(self.low), known(self.high)
+
+
+class ClaimResult(Struct, kw_only=True):
+    """A common claim, tested by a written rule."""
+
+    id: Text
+    claim: Text
+    test: str
+    rule: str
+    conditions: str
+    figures: dict[str, Any]
+    """What was measured; each claim has figures of its own (`docs/claims.md`)."""
+    verdict: Literal["holds", "does not hold", "untestable here"]
+    because: Text
+    value: float | None
+    unit: str | None
+    low: float | None
+    high: float | None
+
+
+class TriedShape(Struct, kw_only=True):
+    """A matrix product m×k by k×n that was tried in the search for a ceiling."""
+
+    shape_mnk: tuple[int, int, int]
+    layout: str
+    flops_per_s: float
+
+
+class CaseRecord(Struct, kw_only=True):
+    """One case of one run: what was asked, what came out, and what only one question has."""
+
+    case_id: Text
+    question: Question
     device: str
-    dtype: str | None = None
+    dtype: Dtype | None = None
     preset: str | None = None
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Sequences per step."""
-    block_size: int | None = None
+    block_size: Count | None = None
     """Tokens per sequence."""
     compile: bool | None = None
-    threads: int | None = None
+    threads: Count | None = None
     """Intra-operator threads of the CPU."""
 
     outcome: Outcome = Outcome.ERROR
     outcome_reason: str | None = None
 
-    step_s: float | None = None
+    step_s: Positive | None = None
     """Median round, seconds: what every rate below is computed from."""
-    step_spread_ratio: float | None = None
+    step_spread_ratio: Share | None = None
     """Interquartile range of the rounds over their median."""
-    rounds: int | None = None
-    tokens_per_step: int | None = None
-    tokens_per_s: float | None = None
-    model_flops_per_step: int | None = None
+    rounds: Count | None = None
+    tokens_per_step: Count | None = None
+    tokens_per_s: Positive | None = None
+    model_flops_per_step: Count | None = None
     """Exact causal count, forward and backward."""
-    palm_flops_per_step: int | None = None
-    hardware_flops_per_step: int | None = None
+    palm_flops_per_step: Count | None = None
+    hardware_flops_per_step: Count | None = None
     flops_source: str | None = None
     """formula, or counted from what torch dispatched."""
-    achieved_flops_per_s: float | None = None
-    peak_flops_per_s: float | None = None
+    achieved_flops_per_s: Positive | None = None
+    peak_flops_per_s: Positive | None = None
     peak_source: str | None = None
-    ceiling_flops_per_s: float | None = None
-    ceiling_noise_ratio: float | None = None
-    ceiling_age_s: float | None = None
-    mfu: float | None = None
-    ceiling_utilisation: float | None = None
-    mfu_a100: float | None = None
+    ceiling_flops_per_s: Positive | None = None
+    ceiling_noise_ratio: Share | None = None
+    ceiling_age_s: Share | None = None
+    mfu: Positive | None = None
+    ceiling_utilisation: Positive | None = None
+    mfu_a100: Positive | None = None
     """What nanoGPT prints: its own count over 312 TFLOP/s, whatever the device."""
-    warmup_s: float | None = None
-    warmup_steps: int | None = None
+    warmup_s: Share | None = None
+    warmup_steps: Count | None = None
     steady: bool | None = None
     """Whether step times had settled when timing began."""
-    compile_s: float | None = None
+    compile_s: Share | None = None
     """Start-up cost of a compiled case: its first steps over as many steady ones."""
-    peak_memory_bytes: int | None = None
-    predicted_memory_bytes: int | None = None
+    peak_memory_bytes: Bytes | None = None
+    predicted_memory_bytes: Bytes | None = None
     loss: float | None = None
     """Training loss at step `loss_step` from a fixed seed, so that runs can be compared."""
-    loss_step: int | None = None
+    loss_step: Count | None = None
 
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Fields of one question only (a GEMM's shape, the loop's evaluation time)."""
+    # --- fields of some questions: they stand in a file only where they have a value -------------
+
+    gate: GateLimits | None = None
+    nanogpt_flops_per_step: Count | None = None
+    rounds_s: list[float] | None = None
+    """The rounds of a case that did not end `ok`; those of the others are in its stats."""
+
+    ceiling_kind: str | None = None
+    ceiling_unit: str | None = None
+    ceiling_rate_per_s: float | None = None
+    ceiling_kept_rate_per_s: float | None = None
+    work_per_round: float | None = None
+    shape_mnk: list[int] | None = None
+    layout: str | None = None
+    repeats: int | None = None
+    array_bytes: int | None = None
+    search: list[TriedShape] | None = None
+
+    max_iters: int | None = None
+    eval_interval: int | None = None
+    eval_iters: int | None = None
+    log_interval: int | None = None
+    evaluation_s: float | None = None
+    evaluation_batches_timed: int | None = None
+    checkpoint_s: float | None = None
+    iteration_amortised_s: float | None = None
+    predicted_training_s: float | None = None
+
+    harness_ratio: float | None = None
+    harness_ratio_low: float | None = None
+    harness_ratio_high: float | None = None
+    harness_pairs: int | None = None
+    bare_rounds_s: list[float] | None = None
+
+    breakdown: Annotated[list[Bar], Meta(min_length=1)] | None = None
+    breakdown_step_s: float | None = None
+    breakdown_binds: Binds | None = None
+    breakdown_groups: dict[str, float] | None = None
+    breakdown_unexplained: float | None = None
+    breakdown_operators: list[OperatorTime] | None = None
+    breakdown_problem: str | None = None
+    breakdown_note: str | None = None
+    profiler_event_cost_s: float | None = None
+    profiler_events_per_step: float | None = None
+    profiled_step_s: float | None = None
+    profile_by_module: bool | None = None
+
+    knob: KnobResult | None = None
+    claim: ClaimResult | None = None
+
+    extra: dict[str, Any] = {}
+    """Fields that are not declared here: of a newer version, or of a user's own question."""
+
+    @property
+    def work(self) -> tuple[str | None, str, str | None, int | None]:
+        """What is the same of an eager and a compiled case, a step and a loop: preset, device,
+        dtype, batch size."""
+        return self.preset, self.device, self.dtype, self.batch_size
+
+    @property
+    def setting(self) -> str:
+        """The case without its question.
+
+        >>> CaseRecord(case_id="train-step/gpt2/cpu-float32-b12-eager", question="train-step",
+        ...            device="cpu").setting
+        'gpt2/cpu-float32-b12-eager'
+        """
+        return self.case_id.partition("/")[2]
+
+    @property
+    def distance(self) -> tuple[bool, bool, int]:
+        """How far a case is from what nanoGPT's user ran: the step, eager, the smallest batch."""
+        return self.question != "train-step", bool(self.compile), self.batch_size or 0
+
+    @property
+    def how(self) -> str:
+        """compiled or eager."""
+        return "compiled" if self.compile else "eager"
+
+    @classmethod
+    def from_data(cls, info: Mapping[str, Any]) -> Self:
+        """The record in a file's `extra_info`; fields that are not declared go to `extra`.
+
+        Raises msgspec.ValidationError with the field and what was expected of it.
+
+        >>> info = {"case_id": "x", "question": "ceiling", "device": "cpu", "outcome": "error",
+        ...         "outcome_reason": "no disk", "of_version_9": 1}
+        >>> CaseRecord.from_data(info).extra
+        {'of_version_9': 1}
+        """
+        declared = {name: value for name, value in info.items() if name in DECLARED}
+        record = msgspec.convert(declared, cls)
+        record.extra = {name: value for name, value in info.items() if name not in DECLARED}
+        record.check()
+        return record
+
+    def check(self) -> None:
+        """What no single field can say. Raises msgspec.ValidationError.
+
+        A case that is `ok` has a step time, and rates where it trains; one that is not has a reason
+        and no rate.
+        """
+        if self.outcome is Outcome.OK:
+            wanted: tuple[str, ...] = ("rounds",) if self.question == "claim" else MEASURED
+            if self.question in TRAINING:
+                wanted = (*MEASURED, *TRAINED)
+            for name in wanted:
+                if getattr(self, name) is None:
+                    raise msgspec.ValidationError(
+                        f"Expected a value, got `null` of a case that is ok - at `$.{name}`"
+                    )
+        else:
+            if not self.outcome_reason:
+                raise msgspec.ValidationError(
+                    "Expected the reason of an outcome that is not ok - at `$.outcome_reason`"
+                )
+            for name in RATES:
+                if getattr(self, name) is not None:
+                    raise msgspec.ValidationError(
+                        f"Expected `null` of a case that is not ok - at `$.{name}`"
+                    )
+        if self.question == "claim" and self.claim is None:
+            raise msgspec.ValidationError("Expected an object - at `$.claim`")
 
     def as_extra_info(self) -> dict[str, Any]:
         """The flat JSON object that stands in a result file."""
-        fields = asdict(self)
-        extra = fields.pop("extra")
-        fields["outcome"] = self.outcome.value
-        return {**fields, **extra}
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        extra = data.pop("extra")
+        for name in SOMETIMES:
+            if data[name] is None:
+                del data[name]
+        return {**data, **extra}
+
+    def withhold(self) -> None:
+        """Take every rate out of a record that did not end well: a wrong number is worse than
+        none."""
+        for name in RATES:
+            setattr(self, name, None)
+
+
+RATES = ("tokens_per_s", "achieved_flops_per_s", "mfu", "ceiling_utilisation", "mfu_a100", "step_s")
+MEASURED = ("rounds", "step_s")
+TRAINED = (
+    "batch_size",
+    "tokens_per_step",
+    "model_flops_per_step",
+    "tokens_per_s",
+    "achieved_flops_per_s",
+    "warmup_s",
+    "loss",
+    "preset",
+    "dtype",
+    "compile",
+)
+DECLARED = frozenset(CaseRecord.__struct_fields__) - {"extra"}
+ALWAYS = CaseRecord.__struct_fields__[: CaseRecord.__struct_fields__.index("loss_step") + 1]
+SOMETIMES = tuple(name for name in CaseRecord.__struct_fields__ if name not in (*ALWAYS, "extra"))
 
 
 def case_id(

@@ -12,6 +12,8 @@ from typing import Any
 from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import SafeJSONEncoder
 
+from mfubench.results.folder import next_number
+
 
 class ResultStorage(FileStorage):
     """pytest-benchmark's folder of numbered files, written atomically.
@@ -26,7 +28,7 @@ class ResultStorage(FileStorage):
     def save(self, output_json: dict[str, Any], save: str) -> None:
         text = json_text(output_json)
         try:
-            self.saved = self._save_in(self.path / self.default_machine_id, text, save)
+            self.saved = write_numbered(self.path / self.default_machine_id, f"{save}.json", text)
         except OSError as error:
             self.saved = write_elsewhere(f"0001_{save}.json", text)
             self.trouble = (
@@ -34,15 +36,6 @@ class ResultStorage(FileStorage):
                 f"they are in {self.saved}: copy them there when there is room"
             )
         self.logger.info(f"Saved benchmark data in: {self.saved}")
-
-    def _save_in(self, folder: Path, text: str, save: str) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            path = folder / f"{self._next_num}_{save}.json"
-            try:
-                return write_whole(path, text)
-            except FileExistsError:  # another session took the number meanwhile
-                continue
 
 
 def json_text(data: object, *, indent: int | None = 1) -> str:
@@ -77,6 +70,20 @@ def write_problem(folder: Path) -> str | None:
             return None
     except OSError as error:
         return str(error.strerror or error)
+
+
+def write_numbered(folder: Path, name: str, text: str) -> Path:
+    """Write a new file `NNNN_<name>` under the next free number of a folder, in one piece.
+
+    Two processes that write at once get two numbers. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    number = next_number(folder)
+    while True:
+        try:
+            return write_whole(folder / f"{number:04d}_{name}", text)
+        except FileExistsError:  # another process took the number meanwhile
+            number += 1
 
 
 def write_whole(path: Path, text: str) -> Path:

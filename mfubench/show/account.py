@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 
+from mfubench.results.bars import Bar, OperatorTime
+from mfubench.results.record import CaseRecord, Outcome, known
 from mfubench.show.console import as_text, plain_table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
-
-BarData = Mapping[str, Any]
 
 LABELS = {
     "peak": "time at spec peak",
@@ -34,7 +33,7 @@ WORTH_NAMING = 0.01
 """Of the step: less than this to win is not worth a sentence."""
 
 
-def breakdown_table(bars: Sequence[BarData], title: str) -> Table:
+def breakdown_table(bars: Sequence[Bar], title: str) -> Table:
     """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check."""
     table = plain_table(title_justify="left")
     table.add_column(title, overflow="fold", min_width=34)
@@ -43,42 +42,42 @@ def breakdown_table(bars: Sequence[BarData], title: str) -> Table:
     for bar in bars:
         table.add_row(
             bar_label(bar),
-            _ms(bar["seconds"]),
-            f"{bar['points'] * 100:.1f}",
-            _ms(bar["floor_s"]),
-            _ms(bar["to_win_s"]),
+            _ms(bar.seconds),
+            f"{bar.points * 100:.1f}",
+            _ms(bar.floor_s),
+            _ms(bar.to_win_s),
             _check(bar),
         )
     table.add_section()
-    total_s = sum(bar["seconds"] for bar in bars)
+    total_s = sum(bar.seconds for bar in bars)
     table.add_row("the step", _ms(total_s), "100.0", "", "", "")
     return table
 
 
-def bar_label(bar: BarData) -> str:
-    if bar["name"] == "peak" and "measured ceiling" in bar["source"]:
+def bar_label(bar: Bar) -> str:
+    if bar.name == "peak" and "measured ceiling" in bar.source:
         return "time at the measured ceiling (peak unknown)"
-    return LABELS.get(bar["name"], str(bar["name"]))
+    return LABELS.get(bar.name, str(bar.name))
 
 
 def _ms(seconds: float | None) -> str:
     return UNKNOWN if seconds is None else f"{seconds * 1e3:.2f}"
 
 
-def _check(bar: BarData) -> str:
+def _check(bar: Bar) -> str:
     """The ablation beside the whole component, and whether the two agree."""
-    if bar["ablation_s"] is None:
+    if bar.ablation_s is None:
         return ""
-    verdict = "" if bar["reliable"] else " (!)"
-    return f"{_ms(bar['ablation_s'])} of {_ms(bar['whole_s'])}{verdict}"
+    verdict = "" if bar.reliable else " (!)"
+    return f"{_ms(bar.ablation_s)} of {_ms(bar.whole_s)}{verdict}"
 
 
-def breakdown_sentences(info: Mapping[str, Any]) -> str:
+def breakdown_sentences(record: CaseRecord) -> str:
     """What binds, the bars with most to win, and how far the account closes."""
-    bars: Sequence[BarData] = info["breakdown"]
-    step_s = info["breakdown_step_s"]
-    groups: Mapping[str, float] = info["breakdown_groups"]
-    binds = info["breakdown_binds"]
+    bars = known(record.breakdown)
+    step_s = known(record.breakdown_step_s)
+    groups = known(record.breakdown_groups)
+    binds = record.breakdown_binds
     shares = ", ".join(
         f"{name.removesuffix('-bound')} {seconds / step_s:.0%}"
         for name, seconds in sorted(groups.items(), key=lambda item: -item[1])
@@ -86,71 +85,71 @@ def breakdown_sentences(info: Mapping[str, Any]) -> str:
     ).replace("%", " %")
     parts = [f"This case is {binds}: of its {format_duration(step_s)}, {shares}."]
     to_win = sorted(
-        (bar for bar in bars if (bar["to_win_s"] or 0.0) >= WORTH_NAMING * step_s),
-        key=lambda bar: -bar["to_win_s"],
+        (bar for bar in bars if (bar.to_win_s or 0.0) >= WORTH_NAMING * step_s),
+        key=lambda bar: -(bar.to_win_s or 0.0),
     )
     if to_win:
         parts.append("Most to win: " + "; ".join(_named(b, step_s) for b in to_win[:TOP]) + ".")
-    doubtful = [bar["name"] for bar in bars if bar["reliable"] is False]
+    doubtful = [bar.name for bar in bars if bar.reliable is False]
     if doubtful:
         parts.append(
             f"Not to be relied on (!): {', '.join(doubtful)}; taking it out saved another time "
             "than the bar says."
         )
-    closes = format_share(info["breakdown_unexplained"], digits=2)
+    closes = format_share(record.breakdown_unexplained, digits=2)
     if closes == UNKNOWN:
         closes = "0 %"
     parts.append(f"Unexplained: {closes} of the step.")
-    allowed = CLOSES_COMPILED if info.get("compile") else CLOSES
-    if abs(info["breakdown_unexplained"]) > allowed:
+    allowed = CLOSES_COMPILED if record.compile else CLOSES
+    if abs(known(record.breakdown_unexplained)) > allowed:
         parts.append(
             f"That is more than {allowed * 100:.0f} %: profiled steps did not run as plain ones "
             "do, so read the bars as shares at best, and run the case again."
         )
-    if not info.get("profile_by_module") and not info.get("compile"):
+    if not record.profile_by_module and not record.compile:
         parts.append("Operators were told apart by their names alone.")
-    if note := info.get("breakdown_note"):
+    if note := record.breakdown_note:
         parts.append(note[0].upper() + note[1:] + ".")
     return " ".join(parts)
 
 
-def _named(bar: BarData, step_s: float) -> str:
+def _named(bar: Bar, step_s: float) -> str:
     """One bar: its share, what it reaches, and what could be won.
 
-    >>> _named({"name": "activation", "seconds": 0.004, "floor_s": 0.001, "to_win_s": 0.003,
-    ...         "bytes": 40_000_000}, 0.04)
+    >>> _named(Bar(name="activation", seconds=0.004, floor_s=0.001, to_win_s=0.003,
+    ...            bytes=40_000_000), 0.04)
     'activation takes 10 % of the step and reaches 25 % of the memory bandwidth (3.00 ms to win)'
     """
-    share = f"{bar['seconds'] / step_s:.0%}".replace("%", " %")
-    text = f"{LABELS.get(bar['name'], bar['name'])} takes {share} of the step"
-    if bar.get("bytes") and bar["floor_s"] and bar["name"] != "attention":
-        reached = f"{bar['floor_s'] / bar['seconds']:.0%}".replace("%", " %")
+    share = f"{bar.seconds / step_s:.0%}".replace("%", " %")
+    text = f"{LABELS.get(bar.name, bar.name)} takes {share} of the step"
+    if bar.bytes and bar.floor_s and bar.name != "attention":
+        reached = f"{bar.floor_s / bar.seconds:.0%}".replace("%", " %")
         text += f" and reaches {reached} of the memory bandwidth"
-    return f"{text} ({format_duration(bar['to_win_s'])} to win)"
+    return f"{text} ({format_duration(bar.to_win_s)} to win)"
 
 
-def breakdown_text(info: Mapping[str, Any], *, operators: bool = False, color: bool = False) -> str:
+def breakdown_text(record: CaseRecord, *, operators: bool = False, color: bool = False) -> str:
     """The account of one case as text of at most 100 columns, with its operators if asked for."""
-    if info["outcome"] != "ok" or "breakdown" not in info:
-        ended = info["outcome"] if info["outcome"] != "ok" else "no account"
-        reason = info.get("breakdown_problem") or info["outcome_reason"]
-        return as_text(f"{info['case_id']}: {ended}: {reason}", color=color)
+    if record.outcome != Outcome.OK or record.breakdown is None:
+        ended = record.outcome if record.outcome != Outcome.OK else "no account"
+        reason = record.breakdown_problem or record.outcome_reason
+        return as_text(f"{record.case_id}: {ended}: {reason}", color=color)
     parts: list[RenderableType] = [
-        breakdown_table(info["breakdown"], breakdown_title(info)),
-        breakdown_sentences(info),
+        breakdown_table(record.breakdown, breakdown_title(record)),
+        breakdown_sentences(record),
     ]
     if operators:
-        parts += ["", operator_table(info["breakdown_operators"])]
+        parts += ["", operator_table(record.breakdown_operators or ())]
     return as_text(*parts, color=color)
 
 
-def breakdown_title(info: Mapping[str, Any]) -> str:
+def breakdown_title(record: CaseRecord) -> str:
     """The case without its question, and whether it is an iteration of the loop."""
-    title = str(info["case_id"]).partition("/")[2]
-    return title + (", loop" if info["question"] == "breakdown-loop" else "")
+    title = str(record.case_id).partition("/")[2]
+    return title + (", loop" if record.question == "breakdown-loop" else "")
 
 
-def operator_table(operators: Sequence[Mapping[str, Any]]) -> Table:
+def operator_table(operators: Sequence[OperatorTime]) -> Table:
     """The operators behind the bars, largest first."""
     table = plain_table()
     table.add_column("operator", overflow="ellipsis", no_wrap=True, max_width=52)
@@ -160,10 +159,10 @@ def operator_table(operators: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for op in operators:
         table.add_row(
-            op["name"],
-            op["component"],
-            op["phase"],
-            format_si(op["calls"], "", digits=3).strip(),
-            _ms(op["seconds"]),
+            op.name,
+            op.component,
+            op.phase,
+            format_si(op.calls, "", digits=3).strip(),
+            _ms(op.seconds),
         )
     return table

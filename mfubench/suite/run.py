@@ -324,7 +324,7 @@ class SuiteRun:
         """The table, the sentences, and where the run was saved."""
         if self._session is None or not self.session.records:
             return
-        from mfubench.show.table import render
+        from mfubench.report.table import render
 
         storage = self._bench.storage
         notes = []

@@ -21,15 +21,8 @@ from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
 from mfubench.measure.warmup import WarmUp, rounds_for
 from mfubench.measure.workload import Workload
-from mfubench.pairs.process import WorkerError
-from mfubench.pairs.turns import (
-    FINE_TURN_S,
-    TURNS,
-    TURNS_PER_BUILD,
-    ProcessPairs,
-    Turns,
-    warm,
-)
+from mfubench.pairs.pairing import FINE_TURN_S, TURNS, TURNS_PER_BUILD, Pairing
+from mfubench.pairs.side import SideError
 from mfubench.results.record import CaseRecord, Outcome, case_id
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
 from mfubench.suite.outcomes import CaseEnded
@@ -147,7 +140,7 @@ class CaseRunner(CaseStages):
             self.session.progress.phase(f"starting {name}")
             try:
                 turns = self._knob_turns(record, bench, bench.config_of(knob))
-            except WorkerError as error:
+            except SideError as error:
                 raise CaseEnded(error.outcome, error.reason) from None
             record.extra["knob"] |= turns.as_data()
             record.tokens_per_step = turns.tokens_per_step
@@ -155,11 +148,9 @@ class CaseRunner(CaseStages):
             record.step_s = record.tokens_per_step / record.tokens_per_s
             record.outcome = Outcome.OK
 
-    def _knob_turns(
-        self, record: CaseRecord, bench: KnobBench, config: LoopConfig
-    ) -> Turns | ProcessPairs:
+    def _knob_turns(self, record: CaseRecord, bench: KnobBench, config: LoopConfig) -> Pairing:
         """The turns of a configuration, and where the time was taken from where it helps. Raises
-        WorkerError."""
+        SideError."""
         several = (
             config.compile == "no"  # compiling in each process would take minutes
             and bench.allocator_states_differ
@@ -169,7 +160,7 @@ class CaseRunner(CaseStages):
             if several:
                 pairs = started.enter_context(bench.process_pairs_with(config))
                 self._rounds(record, pairs.turn, pairs.turns, before=pairs.prepare)
-                turns: Turns | ProcessPairs = pairs
+                turns = pairs
             else:
                 turns = self._turns_of_builds(record, bench, config, started)
             if turns.effect().verdict == HELPS:
@@ -183,7 +174,7 @@ class CaseRunner(CaseStages):
         bench: KnobBench,
         config: LoopConfig,
         started: contextlib.ExitStack,
-    ) -> Turns:
+    ) -> Pairing:
         """Loops built anew between turns. What compiles stays as it is, and has two processes, cold
         and warm, that take half the turns each."""
         again = [bench.launch(config.steadied)] if config.compile != "no" else []
@@ -194,8 +185,8 @@ class CaseRunner(CaseStages):
 
         def prepare() -> None:
             if again and len(turns.s_per_token) == TURNS // 2:
-                turns.warm_start_up_s, _ = warm(again[0].wait(), steps=4)
-                turns.candidate.worker = again.pop()
+                turns.warm_start_up_s, _ = again[0].wait().warm(steps=4)
+                turns.candidate.side = again.pop()
             turns.prepare()
 
         self._rounds(record, turns.turn, TURNS, before=prepare)
@@ -204,7 +195,7 @@ class CaseRunner(CaseStages):
     def answer(self, record: CaseRecord, run: Callable[[], None]) -> None:
         """Ask a question whose answer is no step time: `run` fills the record.
 
-        Its one round is the time that the answer took. CaseEnded and WorkerError from `run` end as
+        Its one round is the time that the answer took. CaseEnded and SideError from `run` end as
         the outcomes that they carry.
         """
         with self._recorded(record):
@@ -212,7 +203,7 @@ class CaseRunner(CaseStages):
                 raise CaseEnded(Outcome.UNAVAILABLE, TIMING_IS_OFF)
             try:
                 self._rounds(record, run, 1)
-            except WorkerError as error:
+            except SideError as error:
                 raise CaseEnded(error.outcome, error.reason) from None
             record.outcome = Outcome.OK
 

@@ -21,8 +21,8 @@ from mfubench.measure.failures import classify
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.workload import StepCost, Workload
+from mfubench.report.case_line import case_line
 from mfubench.results.record import CaseRecord, Outcome, case_id
-from mfubench.show.case_line import case_line
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.session import BenchSession
 from mfubench.timing import time_s

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError, add_results_dir
+from mfubench.arguments import UserError, add_json, add_results_dir
 
 EXIT_NO_DEVICE = 2
 
@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--kernels", action="store_true", help="the longest kernels, too")
     add_results_dir(parser, "where the account is kept")
-    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -37,9 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit status 0, or 2 for a file that is no trace and for one without device events, whose
     host side is printed all the same."""
     from mfubench.results import document
-    from mfubench.results.write import json_text
     from mfubench.trace.build import NoDeviceError, trace_account
-    from mfubench.trace.document import as_data
     from mfubench.trace.read import TraceError
     from mfubench.trace.text import trace_text
 
@@ -52,10 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         account, problem = error.account, str(error)
     except TraceError as error:
         raise UserError(str(error)) from None
-    data = as_data(account)
-    where = document.save("trace", data, arguments.results_dir)
+    where = document.save("trace", account, arguments.results_dir)
     if arguments.json:
-        print(json_text(data))
+        print(document.body_text(account))
     else:
         text = trace_text(account, kernels=arguments.kernels, color=sys.stdout.isatty())
         print(f"{text}\n{where}")

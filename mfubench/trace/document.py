@@ -6,8 +6,6 @@ fractions of one, unknown is null.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 
@@ -154,14 +152,3 @@ class TraceAccount(msgspec.Struct, kw_only=True):
     """Whether steps were marked in the trace; else each trace is one window."""
     steps: list[Step]
     notes: list[str] = []
-
-
-def as_data(account: TraceAccount) -> dict[str, Any]:
-    """The document's body as plain JSON types."""
-    data: dict[str, Any] = msgspec.to_builtins(account)
-    return data
-
-
-def account_of(data: object) -> TraceAccount:
-    """A body as it was read from a file. Raises msgspec.ValidationError, which names the field."""
-    return msgspec.convert(data, TraceAccount)

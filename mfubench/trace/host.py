@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.trace.document import Bar, Step
 from mfubench.trace.events import HostOp, Recording
 from mfubench.trace.intervals import Interval, difference, exclusive, total, union

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Iterator
 
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.trace.events import COPY, DeviceEvent, HostOp
 
 COMMUNICATION = "communication"

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import msgspec
-
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.results.collection import Collection
 from mfubench.show.blocks import Block, Cell, Figure, Heading, Prose, Section, Table, drawn_twice
 from mfubench.show.figures.timeline import Row, Stretch, time_line
 from mfubench.show.units import UNKNOWN, format_share
 from mfubench.trace import idle
-from mfubench.trace.document import Gemm, Rank, Span, Step, TraceAccount, account_of
+from mfubench.trace.document import Gemm, Rank, Span, Step, TraceAccount
 from mfubench.trace.kernels import COMMUNICATION, HOST_COPIES, UNLINKED
 from mfubench.trace.text import bar_label, median_step, sentences, steps_of, title
 from mfubench.trace.timeline import IDLE_ROW
@@ -59,13 +57,7 @@ def trace_section(collection: Collection) -> Section | None:
     """The newest traces, one time line per rank."""
     blocks: list[Block] = []
     for index, document in enumerate(collection.documents.get("trace", [])[:SHOWN_TRACES]):
-        try:
-            account = account_of(document.body)
-        except msgspec.ValidationError as error:
-            blocks.append(
-                Prose(text=f"{document.path.name} cannot be shown: {error}.", kind="note")
-            )
-            continue
+        account = document.read(TraceAccount)
         for number, rank in enumerate(account.ranks[:SHOWN_RANKS]):
             blocks += _rank(account, rank, f"trace-{index}-{number}")
     if not blocks:

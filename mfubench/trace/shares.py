@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.trace.events import COPY, DeviceEvent, HostOp
 from mfubench.trace.intervals import Interval, exclusive, total, union
 from mfubench.trace.kernels import UNLINKED, around, bar_of, is_communication

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.show.console import as_text, plain_table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 from mfubench.trace import idle

@@ -1,4 +1,4 @@
-"""`mfubench advise` as it is typed, on workers that are made up."""
+"""`mfubench advise` as it is typed, on sides that are made up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from mfubench.advise import search as advise
+from mfubench.advise.learning import Curve
+from mfubench.bodies import BODIES
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.knobs import bench as knob_bench
-from mfubench.pairs import turns
+from mfubench.pairs import pairing
 from mfubench.results import document
 from mfubench.results.schema import problems
 from tests.one_sentence import assert_refused
@@ -23,7 +25,7 @@ from tests.unit.advise.test_advise import MadeUpBench, speed_of
 def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bench = MadeUpBench(speed_of(fused=1.10, thread=1.05))
     monkeypatch.setattr(knob_bench, "KnobBench", lambda *_, **__: bench)
-    monkeypatch.setattr(turns, "SETTLE_S", 0.0)
+    monkeypatch.setattr(pairing, "SETTLE_S", 0.0)
     monkeypatch.chdir(tmp_path)
 
 
@@ -33,7 +35,7 @@ KNOBS = ["advise", "--knobs", "adamw fused, loader thread", "--results-dir", "ke
 def saved() -> dict[str, Any]:
     (path,) = (Path("kept") / fingerprint().id / "advice").iterdir()
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    assert problems(data) == []
+    assert problems(data, BODIES) == []
     return data
 
 
@@ -105,7 +107,8 @@ def test_a_document_that_cannot_be_kept_there_is_kept_elsewhere(
     (tmp_path / "kept").write_text("a file, no folder", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    where = document.save("advice", {"knobs": []}, Path("kept"))
+    curve = Curve(seed=0, tokens=[1], losses=[2.0], validation_loss=2.0)
+    where = document.save("learning", curve, Path("kept"))
     assert "it could not be saved in kept" in where
     (rescued,) = tmp_path.glob("mfubench-results-*/*.json")
-    assert json.loads(rescued.read_text(encoding="utf-8"))["advice"] == {"knobs": []}
+    assert json.loads(rescued.read_text(encoding="utf-8"))["learning"]["seed"] == 0

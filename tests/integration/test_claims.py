@@ -18,7 +18,7 @@ Saved = Callable[[], dict[str, Any]]
 
 PLANTED = """
 from mfubench.claims.rules.verdicts import DOES_NOT_HOLD, HOLDS, Answer, untestable
-from mfubench.pairs.process import WorkerError
+from mfubench.pairs.side import SideError
 from mfubench.results.record import Outcome
 from mfubench.claims.measure.ask import Claim, ask
 
@@ -34,7 +34,7 @@ def fails(bench):
     raise ValueError("planted")
 
 def breaks_off(bench):
-    raise WorkerError(Outcome.OUT_OF_MEMORY, "the worker ended: killed")
+    raise SideError(Outcome.OUT_OF_MEMORY, "the process ended: killed")
 
 def stops(bench):
     raise KeyboardInterrupt
@@ -89,7 +89,7 @@ def test_a_claim_says_why_and_under_which_conditions(
     data = saved()
     others = {i["claim"]["id"]: i["claim"] for i in data["mfubench"]["other_outcomes"]}
     assert others["C3"]["because"] == "ValueError: planted"
-    assert others["C4"]["because"] == "the worker ended: killed"
+    assert others["C4"]["because"] == "the process ended: killed"
     assert others["C5"]["because"] == "this machine has no such thing"
     (first, *_) = (benchmark["extra_info"]["claim"] for benchmark in data["benchmarks"])
     assert first["figures"] == {"value": 2.0}

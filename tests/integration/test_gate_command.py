@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mfubench.bodies import BODIES
 from mfubench.cli import main
 from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.pairs import PairBench
@@ -18,6 +19,7 @@ from mfubench.hardware.fingerprint import fingerprint
 from mfubench.pairs import machine_lock
 from mfubench.results.schema import problems
 from tests.unit.gate.test_gate import measured, repository
+from tests.unit.report.example_results import case, reference
 
 CASES = ["gate", "--cases", "b12-eager", "--results-dir", "kept"]
 Bench = Callable[..., pytest.RunResult]
@@ -64,7 +66,7 @@ def test_a_gate_passes_and_is_saved_with_its_pairs(
     assert "PASS: the working tree against HEAD~1 (" in said
     (path,) = documents()  # the kept pairs are in it, and gone beside it
     saved = json.loads(path.read_text(encoding="utf-8"))
-    assert problems(saved) == []
+    assert problems(saved, BODIES) == []
     assert saved["mfubench"]["fingerprint"]["id"] == fingerprint().id
     assert len(saved["gate"]["measured"]) == 10
     assert str(checkout) not in path.read_text(encoding="utf-8")
@@ -157,12 +159,15 @@ def test_limits_of_pyproject_count_and_a_wrong_one_is_refused(
 # --- stored runs ---------------------------------------------------------------------------------
 
 
+CASE = "train-step/nanogpt-cpu/cpu-float32-b12-eager"
+
+
 def stored_run(folder: Path, number: int, seconds: float, *, machine: str | None = None) -> Path:
-    case = {"case_id": "train-step/x", "question": "train-step", "outcome": "ok"}
-    data = {
-        "benchmarks": [{"extra_info": case, "stats": {"data": [seconds] * 5}}],
-        "mfubench": {"fingerprint": {"id": machine or fingerprint().id}, "other_outcomes": []},
-    }
+    data = reference()
+    one = case(data, CASE)
+    one["stats"]["data"] = [seconds] * 5
+    data["benchmarks"] = [one]
+    data["mfubench"]["fingerprint"]["id"] = machine or fingerprint().id
     path = folder / "Linux" / f"{number:04d}_run.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data), encoding="utf-8")
@@ -185,7 +190,7 @@ def test_the_newest_run_is_judged_by_a_stored_one(
     results = str(history.parent)
     baseline = str(history / "Linux/0001_run.json")
     assert main(["gate", "--against", baseline, "--results-dir", results]) == status
-    assert "train-step/x" in capsys.readouterr().out
+    assert CASE in capsys.readouterr().out
 
 
 def test_another_machine_is_refused_or_advisory(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from dataclasses import replace
@@ -12,10 +13,16 @@ import pytest
 from mfubench.cli import main
 from mfubench.gate.command.run import COULD_NOT_RUN
 from mfubench.gate.measure.cases import gate_cases
-from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench, case_pairs
-from mfubench.gate.measure.sides import HARNESS, MODEL, MODEL_UNDER_TEST, Side, side
+from mfubench.gate.measure.pairs import CANDIDATE, PairBench, case_pairs
+from mfubench.gate.measure.variants import (
+    HARNESS,
+    MODEL,
+    MODEL_UNDER_TEST,
+    Variant,
+    variant,
+)
 from mfubench.pairs import machine_lock
-from mfubench.pairs.process import WorkerError
+from mfubench.pairs.side import Side, SideError
 from tests.one_sentence import assert_refused
 
 CASE = gate_cases("nanogpt-cpu", "cpu", threads=1)[0]
@@ -41,13 +48,13 @@ def slow_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
-def sides(tmp_path: Path, tree: Path) -> tuple[Side, Side]:
-    base = side("base", HARNESS, tmp_path / "a")
-    return base, side("candidate", tree, tmp_path / "b")
+def variants(tmp_path: Path, tree: Path) -> tuple[Variant, Variant]:
+    base = variant("base", HARNESS, tmp_path / "a")
+    return base, variant("candidate", tree, tmp_path / "b")
 
 
 def test_a_pair_times_each_side_with_its_own_code(tmp_path: Path, slow_tree: Path) -> None:
-    bench = PairBench(*sides(tmp_path, slow_tree), cache=tmp_path, turns=2, plants=(0.5,))
+    bench = PairBench(*variants(tmp_path, slow_tree), cache=tmp_path, turns=2, plants=(0.5,))
     pair = bench.pair([CASE], 0)
     found = case_pairs([pair], CASE.id)
     assert len(found.step) == len(found.control) == 1
@@ -69,27 +76,38 @@ def test_code_that_does_not_import_is_a_failure_of_its_side(
     (broken / MODEL_UNDER_TEST / "gpt.py").write_text(
         "raise RuntimeError('half a change')\n", encoding="utf-8"
     )
-    pair = PairBench(*sides(tmp_path, broken), cache=tmp_path, turns=1).pair([CASE], 0)
+    pair = PairBench(*variants(tmp_path, broken), cache=tmp_path, turns=1).pair([CASE], 0)
     errors = pair["cases"][CASE.id]["errors"]
     assert set(errors) == {CANDIDATE}
     assert "half a change" in errors[CANDIDATE]
 
 
 def test_a_model_from_elsewhere_is_refused(tmp_path: Path, slow_tree: Path) -> None:
-    base, _ = sides(tmp_path, slow_tree)
-    with base.start(CASE) as worker:
-        worker.side = replace(base, tree=tmp_path)
-        with pytest.raises(WorkerError, match="the model was loaded from"):
-            worker.build(CASE, corpus=None, cache=tmp_path, seed=1)
+    base, _ = variants(tmp_path, slow_tree)
+    elsewhere = replace(base, tree=tmp_path)
+    with base.start(CASE) as side, pytest.raises(SideError, match="the model was loaded from"):
+        elsewhere.build(side, CASE, corpus=None, cache=tmp_path, seed=1)
 
 
-def test_a_worker_that_is_killed_fails_its_side_alone(tmp_path: Path) -> None:
-    base = side(BASE, HARNESS, tmp_path / "a")
-    with base.start(CASE) as worker:
-        worker._process.send_signal(signal.SIGKILL)
-        with pytest.raises(WorkerError, match="the worker ended"):
-            worker.build(CASE, corpus=None, cache=tmp_path, seed=1)
-        assert worker.has_ended
+def test_a_side_that_is_killed_fails_alone_and_is_replaced_for_the_next_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = Side.turn
+
+    def killed_once(side: Side, steps: int, **wanted: object) -> dict[str, float]:
+        if side.name == CANDIDATE and not killed:
+            killed.append(side._process.pid)
+            os.kill(side._process.pid, signal.SIGKILL)
+        return turn(side, steps, **wanted)
+
+    killed: list[int] = []
+    monkeypatch.setattr(Side, "turn", killed_once)
+    bench = PairBench(*variants(tmp_path, HARNESS), cache=tmp_path, turns=2)
+    other = gate_cases("nanogpt-cpu", "cpu", threads=1)[1]
+    cases = bench.pair([CASE, other], 1)["cases"]
+    words = "the process ended (status -9): it said nothing"
+    assert cases[CASE.id] == {"errors": {CANDIDATE: words}}
+    assert len(cases[other.id]["times"]["step"][CANDIDATE]) == 2
 
 
 @pytest.mark.parametrize(

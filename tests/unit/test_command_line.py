@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,11 +23,23 @@ Capture = pytest.CaptureFixture[str]
         "import mfubench",
         "from mfubench.cli import main; main(['flops', '--preset', 'gpt2'])",
         "from mfubench.cli import build_parser; build_parser().format_help()",
-        "import mfubench.show.table, mfubench.results.read, mfubench.results.schema",
+        "import mfubench.report.table, mfubench.results.read, mfubench.results.schema",
     ],
 )
 def test_torch_is_not_imported(code: str) -> None:
     check = f"import sys; {code}; assert 'torch' not in sys.modules, 'torch was imported'"
+    subprocess.run([sys.executable, "-c", check], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("command", ["--help", "flops --help", "explain --help", "gate --help"])
+def test_the_command_line_is_made_without_what_is_slow_to_import(command: str) -> None:
+    check = (
+        "import sys; from mfubench.cli import build_parser\n"
+        f"try: build_parser().parse_args({command.split()!r})\n"
+        "except SystemExit: pass\n"
+        "slow = {'torch', 'pandas', 'scipy', 'numpy', 'rich', 'jinja2', 'psutil'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", check], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -64,6 +77,7 @@ def test_flops_text_fits(capsys: Capture) -> None:
         (["--preset", "gpt2", "--n-head", "7"], "n_embd"),
         (["--preset", "gpt2", "--n-layer", "0"], "n_layer"),
         (["--preset", "gpt2", "--batch-size", "-1"], "batch_size"),
+        (["--preset", "gpt2", "--batch-size", "1" + "0" * 400], "--batch-size is too large"),
     ],
 )
 def test_flops_refuses_in_one_sentence(arguments: list[str], words: str, capsys: Capture) -> None:
@@ -72,6 +86,19 @@ def test_flops_refuses_in_one_sentence(arguments: list[str], words: str, capsys:
     assert captured.out == ""
     assert words in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_a_pipe_that_is_not_utf_8_gets_every_line() -> None:
+    command = "import sys; from mfubench.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "flops", "--preset", "gpt2"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?" in done.stdout
+    assert b"124,373,760 parameters" in done.stdout
 
 
 def test_device_names_the_machine_and_the_source_of_its_peak(

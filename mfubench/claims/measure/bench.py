@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, cast
 
 import pytest
 import torch
 from mfubench_model.presets import get_preset
+from msgspec.structs import asdict
 
 from mfubench.analysis.paired import PairedRatio, paired_ratio
 from mfubench.analysis.rates import withhold
@@ -20,8 +20,7 @@ from mfubench.hardware.devices import Device
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.catalogue import KNOBS_BY_NAME
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.pairs.process import Worker
-from mfubench.pairs.turns import ready
+from mfubench.pairs.pairing import ready
 from mfubench.results.read import read_result
 from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded
@@ -33,12 +32,12 @@ from mfubench.timing import time_s
 PRESET = "nanogpt-cpu"
 """Every claim is about this set-up."""
 LOOP_STEPS = 60
-BUILDS, TURNS_PER_BUILD, LOOKS = 7, 4, 2
-"""Pairs of builds per look; what the first look leaves open gets a second one."""
+BUILDS, TURNS_PER_BUILD, MOST_BATCHES = 7, 4, 2
+"""Pairs of builds per batch; what the first batch leaves open gets a second one."""
 EXTRA_PAIRS = 24
 EVALUATION_BATCHES = 8
-STRETCH = 10
-"""One part in so many of a whole run is really trained."""
+TRAINED_ONE_IN = 10
+"""One iteration in so many of a whole run is really trained."""
 
 
 Verdict = Callable[[Figures], str]
@@ -104,11 +103,11 @@ class ClaimBench:
 
     def pairs(self, config: LoopConfig, what: str, verdict: Verdict = of_effect) -> dict[str, Any]:
         """A configuration against the CPU's baseline, in pairs of builds. Where `verdict` is open
-        after the first look there is a second one."""
+        after the first batch there is a second one."""
         self.phase(f"starting {what}")
         with self.knob_bench().turns_with(config) as turns:
             turns.turns_per_build = TURNS_PER_BUILD
-            for _ in range(LOOKS):
+            for _ in range(MOST_BATCHES):
                 self.phase(f"{what}: {BUILDS} pairs of builds")
                 turns.take(BUILDS * TURNS_PER_BUILD)
                 if verdict(asdict(turns.effect())) != UNTESTABLE:
@@ -117,15 +116,15 @@ class ClaimBench:
 
     def extras(self) -> dict[str, dict[str, float]]:
         """What evaluation and checkpoint add to a plain iteration, in pairs with plain ones."""
-        worker = self.knob_bench().plain_baseline()
-        steps = ready(worker).steps
+        side = self.knob_bench().plain_baseline()
+        steps = ready(side).steps
         plain_s, evaluation_s, checkpoint_s = [], [], []
         self.phase(f"evaluation and checkpoint: {EXTRA_PAIRS} pairs")
         for _ in range(EXTRA_PAIRS):
-            turn = worker.ask({"turn": steps})
-            plain_s.append(statistics.fmean(turn["times_s"]))
+            turn = side.turn(steps)
+            plain_s.append(turn["step_s"])
             evaluation_s.append(turn["evaluation_s"])
-            checkpoint_s.append(worker.ask({"save": True})["seconds"])
+            checkpoint_s.append(side.save_s())
         interval = self.preset.eval_interval
         batches = 2 * self.preset.eval_iters
         return {
@@ -141,19 +140,19 @@ class ClaimBench:
         return statistics.median(self.knob_bench(device).plain_baseline().run(LOOP_STEPS))
 
     def training(self, device: str = "cpu") -> dict[str, Any]:
-        """A whole run predicted from a short look, and from a stretch that is really trained."""
-        worker = self.knob_bench(device).plain_baseline()
+        """A whole run predicted from a short look, and from a part that is really trained."""
+        side = self.knob_bench(device).plain_baseline()
         preset = self.preset
         batches, times = 2 * preset.eval_iters, preset.max_iters // preset.eval_interval
         iteration_s = self.iteration_s(device)
-        short_s = batches / EVALUATION_BATCHES * _evaluation_s(worker, EVALUATION_BATCHES)
-        short_s += worker.ask({"save": True})["seconds"]
-        iters = max(2, preset.max_iters // STRETCH)
+        short_s = batches / EVALUATION_BATCHES * side.evaluation_s(EVALUATION_BATCHES)
+        short_s += side.save_s()
+        iters = max(2, preset.max_iters // TRAINED_ONE_IN)
         self.phase(f"training {iters} iterations")
-        outside_s = _evaluation_s(worker, batches)
-        train_s = time_s(lambda: worker.run(iters // 2))
-        outside_s += time_s(lambda: worker.ask({"save": True}))
-        train_s += time_s(lambda: worker.run(iters - iters // 2))
+        outside_s = side.evaluation_s(batches)
+        train_s = time_s(lambda: side.run(iters // 2))
+        outside_s += time_s(side.save_s)
+        train_s += time_s(lambda: side.run(iters - iters // 2))
         return {
             "max_iters": preset.max_iters,
             "trained_iters": iters,
@@ -204,10 +203,6 @@ class ClaimBench:
         saved = sorted(folder.glob("*/*/[0-9]*_*.json"), key=lambda p: p.stat().st_mtime)
         found = gpu_loop_among(reversed(saved), preset=PRESET, batch_size=self.preset.batch_size)
         return found[0] if found else None
-
-
-def _evaluation_s(worker: Worker, batches: int) -> float:
-    return time_s(lambda: worker.ask({"evaluate": batches}))
 
 
 def _cost(paired: PairedRatio, per_iteration: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfubench.results.read import Result, ResultError, read_result
+from mfubench.results.record import TRAINING, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,28 +25,22 @@ class OtherLoop:
 def loops_of(result: Result, *, preset: str, batch_size: int) -> list[OtherLoop]:
     """The eager training loops of a preset at a batch size, fastest first; a run that timed no loop
     gives its steps."""
-    ours = result.data.get("mfubench", {})
-    machine = result.machine or result.path.stem
-    found: dict[str, list[OtherLoop]] = {"train-loop": [], "train-step": []}
-    for info in result.infos:
-        wanted = (
-            info.get("outcome") == "ok"
-            and info.get("question") in found
-            and info.get("preset") == preset
-            and info.get("batch_size") == batch_size
-            and not info.get("compile")
-            and info.get("tokens_per_s")
-        )
-        if not wanted:
+    header = result.run.header
+    machine = result.run.machine or result.path.stem
+    found: dict[str, list[OtherLoop]] = {question: [] for question in TRAINING}
+    for record, _ in result.records:
+        wanted = (record.preset, record.batch_size, bool(record.compile))
+        if record.outcome is not Outcome.OK or record.question not in found:
             continue
-        described = ours.get("devices", {}).get(info["device"], {})
-        name = described.get("name", info["device"])
-        found[info["question"]].append(
+        if wanted != (preset, batch_size, False) or not record.tokens_per_s:
+            continue
+        described = header.devices.get(record.device, {}) if header else {}
+        found[record.question].append(
             OtherLoop(
-                name=f"{name} ({info['dtype']}, {machine})",
-                on_cpu=info["device"] == "cpu",
-                tokens_per_s=info["tokens_per_s"],
-                predicted_training_s=info.get("predicted_training_s"),
+                name=f"{described.get('name', record.device)} ({record.dtype}, {machine})",
+                on_cpu=record.device == "cpu",
+                tokens_per_s=record.tokens_per_s,
+                predicted_training_s=record.predicted_training_s,
                 batch_size=batch_size,
             )
         )

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.table import Table
 
+from mfubench.results.record import CaseRecord, known
 from mfubench.show.console import plain_table
 from mfubench.show.units import format_duration, format_share, format_si
 
-Info = Mapping[str, Any]
 
-
-def claims_table(infos: Sequence[Info]) -> Table:
+def claims_table(records: Sequence[CaseRecord]) -> Table:
     """Every claim that was asked, in their order."""
     table = plain_table(
         caption="docs/claims.md has the rule of each verdict",
@@ -24,9 +22,9 @@ def claims_table(infos: Sequence[Info]) -> Table:
     table.add_column("claim", ratio=4, overflow="fold")
     table.add_column("here", no_wrap=True, min_width=13)
     table.add_column("because", ratio=6, overflow="fold")
-    for info in sorted(infos, key=lambda i: claim_rank(i["claim"]["id"])):
-        claim = info["claim"]
-        table.add_row(claim["id"], claim["claim"], claim["verdict"], claim["because"])
+    for record in sorted(records, key=lambda i: claim_rank(known(i.claim).id)):
+        claim = known(record.claim)
+        table.add_row(claim.id, claim.claim, claim.verdict, claim.because)
         table.add_section()
     return table
 
@@ -41,23 +39,24 @@ def claim_rank(claim_id: str) -> tuple[int, str]:
     return (int(digits.group()) if digits else 10**9, claim_id)
 
 
-def claim_line(info: Info) -> str:
+def claim_line(record: CaseRecord) -> str:
     """One claim's verdict and number, short.
 
-    >>> claim_line({"claim": {"verdict": "holds", "value": 1.192, "low": 1.154, "high": 1.214,
-    ...             "unit": "× tokens/s"}})
+    >>> claim_line(CaseRecord(case_id="claim/C8", question="claim", device="cpu", claim=ClaimResult(
+    ...     id="C8", claim="…", test="", rule="", conditions="", figures={}, verdict="holds",
+    ...     because="…", value=1.192, low=1.154, high=1.214, unit="× tokens/s")))
     'holds: ×1.192 tokens/s (1.154 to 1.214)'
     """
-    claim = info["claim"]
-    if claim["value"] is None:
-        return f"{claim['verdict']}: {claim['because']}"
-    text = f"{claim['verdict']}: {_quantity(claim['value'], claim['unit'])}"
-    if claim["low"] is None:
+    claim = known(record.claim)
+    if claim.value is None:
+        return f"{claim.verdict}: {claim.because}"
+    unit = claim.unit or ""
+    text = f"{claim.verdict}: {_quantity(claim.value, unit)}"
+    if claim.low is None or claim.high is None:
         return text
-    if claim["unit"].startswith("×"):
-        return f"{text} ({claim['low']:.3f} to {claim['high']:.3f})"
-    low, high = (_quantity(claim[end], claim["unit"]) for end in ("low", "high"))
-    return f"{text} ({low} to {high})"
+    if unit.startswith("×"):
+        return f"{text} ({claim.low:.3f} to {claim.high:.3f})"
+    return f"{text} ({_quantity(claim.low, unit)} to {_quantity(claim.high, unit)})"
 
 
 def _quantity(value: float, unit: str) -> str:

@@ -23,8 +23,9 @@ from mfubench.arguments import (
 )
 
 if TYPE_CHECKING:
-    from mfubench.gate.measure.pairs import PairBench, PairJournal
-    from mfubench.gate.measure.sides import Side
+    from mfubench.gate.measure.pairs import PairBench
+    from mfubench.gate.measure.variants import Variant
+    from mfubench.pairs.journal import PairJournal
 
 COULD_NOT_RUN = 3
 MOST_PAIRS = 200
@@ -79,7 +80,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0 pass, 1 regressed, 2 inconclusive, 3 could not run."""
     from mfubench.gate.measure.cases import CaseChoiceError
-    from mfubench.gate.measure.sides import SideError
+    from mfubench.gate.measure.variants import VariantError
     from mfubench.gate.measure.verdict_run import CouldNotRunError
     from mfubench.pairs.machine_lock import BusyError, machine_lock
 
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
                 return run_self_test(arguments)
             return _gate(arguments)
-    except (UserError, CaseChoiceError, SideError, BusyError, CouldNotRunError) as error:
+    except (UserError, CaseChoiceError, VariantError, BusyError, CouldNotRunError) as error:
         print(f"mfubench gate: {error}", file=sys.stderr)
     except OSError as error:
         what = error.strerror or error
@@ -107,12 +108,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
+    import msgspec
+
     from mfubench.gate.measure.history import newest_self_test
     from mfubench.gate.measure.verdict_run import Gate, comparison_key
+    from mfubench.gate.rules.document import GateVerdict
     from mfubench.gate.rules.policy import PAIRS
     from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
     from mfubench.results import document
-    from mfubench.results.write import json_text
 
     settings = gate_settings(arguments)
     cases = gate_cases_of(arguments)
@@ -123,26 +126,27 @@ def _gate(arguments: argparse.Namespace) -> int:
         key = comparison_key(bench, cases)
         journal = open_journal(machine / "gate", key, resume=arguments.resume)
         pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", PAIRS)
-        gate = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
-    gate["preset"], gate["device"] = arguments.preset, arguments.device
-    gate["self_test"] = newest_self_test(machine, pairs)
+        measured = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
+    about = {"preset": arguments.preset, "device": arguments.device}
+    about["self_test"] = newest_self_test(machine, pairs)
+    gate = msgspec.convert(measured | about, GateVerdict)
     where = document.save("gate", gate, arguments.results_dir)
     journal.finish()
     if arguments.junit is not None:
         arguments.junit.write_text(gate_junit(gate), encoding="utf-8")
     if arguments.json:
-        print(json_text({k: v for k, v in gate.items() if k != "measured"}))
+        print(document.body_text(gate, without="measured"))
     elif arguments.markdown:
         print(gate_markdown(gate), end="")
     else:
         print(gate_text(gate, color=sys.stdout.isatty()))
         print(f"\n{where}")
-    return int(gate["exit_status"])
+    return gate.exit_status
 
 
 def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
     """The pairs of a comparison: those of an interrupted one with `resume`, else none."""
-    from mfubench.gate.measure.pairs import PairJournal
+    from mfubench.pairs.journal import PairJournal
 
     journal = PairJournal(folder / f".pairs-{key}.jsonl")
     if resume:
@@ -168,7 +172,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from mfubench.gate.rules.limits import Limits, gate_table, is_share
     from mfubench.gate.rules.policy import LEAST_PAIRS
 
-    known = {*Limits.__dataclass_fields__, "cases", "pairs"}
+    known = {*Limits.__struct_fields__, "cases", "pairs"}
     try:
         table = gate_table(Path("pyproject.toml"))
     except tomllib.TOMLDecodeError as error:
@@ -181,7 +185,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             place = f"tool.mfubench.gate{f'.cases.{where}' if where else ''}"
             if name not in known:
                 raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
-            if name in Limits.__dataclass_fields__ and not is_share(value):
+            if name in Limits.__struct_fields__ and not is_share(value):
                 raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
     pairs = table.get("pairs", LEAST_PAIRS)
     if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:
@@ -216,7 +220,7 @@ def _allowed_pairs() -> str:
 @contextlib.contextmanager
 def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench]:
     """Both sides ready to be measured; whatever was set up is taken away again."""
-    from mfubench.gate.measure import sides as gate_sides
+    from mfubench.gate.measure import variants
     from mfubench.gate.measure.pairs import PairBench
 
     refuse_corpus(arguments.corpus)
@@ -229,16 +233,16 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     same_tree = same_tree or arguments.self_test
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfubench-gate-")))
-        here = Path.cwd() if same_tree else gate_sides.repository(Path.cwd())
+        here = Path.cwd() if same_tree else variants.repository(Path.cwd())
         tree, label = here, "this tree"
         if not same_tree:
-            commit, label = gate_sides.resolve_base(here, arguments.base)
-            tree = stack.enter_context(gate_sides.worktree(here, commit))
+            commit, label = variants.resolve_base(here, arguments.base)
+            tree = stack.enter_context(variants.worktree(here, commit))
         base: dict[str, Any] = {"python": str(python.absolute())} if python else {}
 
-        def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Side:
+        def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Variant:
             words = ", ".join(f"{k}={v}" for k, v in changes.items())
-            return gate_sides.side(
+            return variants.variant(
                 f"{name} with {words}" if words else name,
                 where,
                 folder / str(len(list(folder.iterdir()))),

@@ -14,14 +14,16 @@ BUDGET_S = 3600.0
 
 def run_self_test(arguments: argparse.Namespace) -> int:
     """Exit status 0 when it measured; its figures are a result, not a verdict."""
+    import msgspec
+
     from mfubench.gate.command.run import gate_cases_of, open_journal, pair_bench
     from mfubench.gate.measure.self_test import ONE_SIDE, PLANTS, self_test
     from mfubench.gate.measure.verdict_run import comparison_key
+    from mfubench.gate.rules.document import Pair, SelfTest
     from mfubench.gate.rules.policy import PAIRS
     from mfubench.gate.rules.trials import summary
     from mfubench.gate.show.self_test import self_test_text
     from mfubench.results import document
-    from mfubench.results.write import json_text
 
     pairs = DEFAULT_PAIRS if arguments.pairs is None else arguments.pairs
     if pairs < LEAST_PAIRS:
@@ -38,12 +40,14 @@ def run_self_test(arguments: argparse.Namespace) -> int:
         key = f"{comparison_key(bench, cases)}-{arguments.load}"
         journal = open_journal(machine / "self-test", key, resume=arguments.resume)
         body = self_test(bench, cases, journal, pairs=pairs, budget_s=BUDGET_S, load=arguments.load)
-    body["summary"] = summary(body, min(PAIRS, len(body["measured"])))
-    where = document.save("self-test", body, arguments.results_dir)
+    measured = msgspec.convert(body["measured"], list[Pair])
+    figures = {"measured": measured, "summary": summary(measured, min(PAIRS, len(measured)))}
+    found = msgspec.convert(body | figures, SelfTest)
+    where = document.save("self-test", found, arguments.results_dir)
     journal.finish()
     if arguments.json:
-        print(json_text({k: v for k, v in body.items() if k != "measured"}))
+        print(document.body_text(found, without="measured"))
     else:
-        print(self_test_text(body, color=sys.stdout.isatty()))
+        print(self_test_text(found, color=sys.stdout.isatty()))
         print(f"\n{where}")
     return 0

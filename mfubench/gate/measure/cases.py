@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import Any
 
 from mfubench_model.presets import PRESETS
 
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.pairs.process import WorkerError
-from mfubench.results.record import Outcome
 
 ENVIRONMENT = {
     "GOMP_SPINCOUNT": "20000",
@@ -33,11 +30,6 @@ class GateCase:
     id: str
     config: LoopConfig
     evaluates: bool = False
-
-    def request(self, **changes: Any) -> dict[str, Any]:
-        """What the worker builds it from."""
-        config = self.config.changed(changes) if changes else self.config
-        return {"config": config.as_data(), "evaluates": self.evaluates}
 
 
 class CaseChoiceError(ValueError):
@@ -90,9 +82,3 @@ def chosen(cases: list[GateCase], patterns: str | None) -> list[GateCase]:
             )
         kept |= fits
     return [case for case in cases if case.id in kept]
-
-
-def failed(error: WorkerError) -> str:
-    """A worker's failure in words."""
-    prefix = "" if error.outcome is Outcome.ERROR else f"{error.outcome.value}: "
-    return prefix + error.reason.rstrip(".")

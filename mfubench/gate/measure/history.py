@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from msgspec.structs import asdict
+
+from mfubench.gate.rules.document import DatedSummary, SelfTest
 from mfubench.gate.rules.trials import summary
-from mfubench.results.collection import has_load
-from mfubench.results.read import ResultError, read_json
-
-KIND = "self-test"
+from mfubench.results.folder import saved_documents
+from mfubench.results.read import read_document
 
 
-def newest_self_test(machine: Path, pairs: int) -> dict[str, Any] | None:
+def newest_self_test(machine: Path, pairs: int) -> DatedSummary | None:
     """The newest self-test of this machine without a planted load, for gates of so many pairs."""
-    for path in sorted((machine / KIND).glob("[0-9]*.json"), reverse=True):
+    for path in saved_documents(machine, "self-test"):
         try:
-            data = read_json(path)
-            kept = data[KIND]["summary"]  # a body that is no object ends here
-            if has_load(data[KIND]):
+            document = read_document(path)
+            if document.has_load():
                 continue
-            figures = kept if kept["pairs"] == pairs else summary(data[KIND], pairs)
-            return {"created": data["mfubench"]["created"], **figures}
-        except (ResultError, KeyError, TypeError, ValueError):
+            kept = document.read(SelfTest)
+            figures = kept.summary
+            if figures.pairs != pairs:
+                figures = summary(kept.measured, pairs)
+        except ValueError:  # not valid, or too few pairs
             continue
+        return DatedSummary(created=document.header.created, **asdict(figures))
     return None

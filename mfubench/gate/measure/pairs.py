@@ -1,22 +1,22 @@
-"""Pairs of fresh processes, one per side, that take turns case by case; each kept as it ends."""
+"""Pairs of fresh processes, one per variant, that take turns case by case."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mfubench.analysis.bar_changes import typical
-from mfubench.gate.measure.cases import GateCase, failed
-from mfubench.gate.measure.sides import Side, SideWorker
-from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, log_ratio
-from mfubench.pairs.process import WorkerError
+from mfubench.gate.measure.cases import GateCase
+from mfubench.gate.measure.variants import Variant
+from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
+from mfubench.pairs.loop_side import profiled_in_turns
+from mfubench.pairs.pairing import TurnTaker, there_and_back
+from mfubench.pairs.side import Side, SideError
 
 WARM_STEPS, LOSS_STEPS = 3, 12
 """Steps before the turns; the first pair takes more, and compares the losses after them."""
@@ -29,55 +29,16 @@ IDLE_S = 0.005
 SEED = 1337
 PROFILED_BLOCKS = 5
 BASE, CANDIDATE = "base", "candidate"
-Say = Callable[[str], None]
 Beside = Callable[[], contextlib.AbstractContextManager[None]]
-
-
-@dataclass
-class PairJournal:
-    """The pairs of one comparison on disk, a JSON line each; what is whole is read again."""
-
-    path: Path | None
-    pairs: list[dict[str, Any]] = field(default_factory=list)
-
-    def load(self) -> None:
-        """Read what an earlier run kept; a last line that was cut off is left out, and removed so
-        that none is written behind it."""
-        if self.path is None or not self.path.exists():
-            return
-        *lines, cut = self.path.read_bytes().split(b"\n")
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                self.pairs.append(json.loads(line))
-        if cut:
-            with self.path.open("rb+") as file:
-                file.truncate(sum(len(line) + 1 for line in lines))
-
-    def add(self, pair: dict[str, Any]) -> None:
-        """Keep a pair, at once."""
-        self.pairs.append(pair)
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(pair) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-            except OSError as error:  # of a write, which does not say where
-                raise OSError(error.errno, error.strerror, str(self.path)) from None
-
-    def finish(self) -> None:
-        """The comparison is saved elsewhere."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+Takers = dict[str, TurnTaker[Side]]
 
 
 @dataclass
 class PairBench:
-    """Measures pairs of processes of two sides."""
+    """Measures pairs of processes of two variants."""
 
-    base: Side
-    candidate: Side
+    base: Variant
+    candidate: Variant
     cache: Path
     corpus: Path | None = None
     turns: int | None = None
@@ -86,7 +47,11 @@ class PairBench:
     """What a self-test runs beside the turns of the candidate alone."""
     plants: Sequence[float] = ()
     """Shares of extra work in further turns of the candidate: for a self-test."""
-    say: Say = lambda _: None
+    say: Callable[[str], None] = lambda _: None
+
+    @property
+    def _variants(self) -> dict[str, Variant]:
+        return {BASE: self.base, CANDIDATE: self.candidate}
 
     def pair(self, cases: Sequence[GateCase], number: int) -> dict[str, Any]:
         """One pair of processes over all cases: per case what each side gave, or its failure.
@@ -94,38 +59,36 @@ class PairBench:
         Which side comes first alternates by pair.
         """
         order = (BASE, CANDIDATE) if number % 2 == 0 else (CANDIDATE, BASE)
-        sides = {BASE: self.base, CANDIDATE: self.candidate}
         found: dict[str, Any] = {}
         with contextlib.ExitStack() as stack:
-            workers: dict[str, SideWorker] = {}
+            sides: dict[str, Side] = {}
             for case in cases:
                 for name in order:  # both load torch at once
-                    if name not in workers or workers[name].has_ended:
-                        workers[name] = stack.enter_context(sides[name].start(case))
+                    if name not in sides or sides[name].has_ended:
+                        side = self._variants[name].start(case, name=name)
+                        sides[name] = stack.enter_context(side)
                 self.say(f"pair {number + 1}: {case.id}")
-                found[case.id] = self._case(case, workers, order, number)
+                found[case.id] = self._case(case, {name: sides[name] for name in order}, number)
         return {"number": number, "at_s": time.time(), "cases": found}
 
-    def _case(
-        self, case: GateCase, workers: dict[str, SideWorker], order: tuple[str, str], number: int
-    ) -> dict[str, Any]:
+    def _case(self, case: GateCase, sides: dict[str, Side], number: int) -> dict[str, Any]:
+        """`sides` in the order of their turns. A side that fails is named with its words."""
         started: dict[str, dict[str, Any]] = {}
         errors: dict[str, str] = {}
-        for name in order:
+        for name, side in sides.items():
             try:
-                workers[name].build(case, corpus=self.corpus, cache=self.cache, seed=SEED)
+                self._build(side, case)
                 steps = LOSS_STEPS if number == 0 else WARM_STEPS
-                started[name] = workers[name].ask({"start": steps})
-            except WorkerError as error:
-                errors[name] = failed(error)
+                started[name] = side.ask(self._variants[name].start_request(case, steps))
+            except SideError as error:
+                errors[name] = error.words
         if errors:
             return {"errors": errors}
         try:
-            times = self._turns(workers, order, max(s["step_s"] for s in started.values()))
-            counts = {n: workers[n].ask({"count": True}) for n in order} if number < 1 else {}
-        except WorkerError as error:
-            dead = next((n for n in order if workers[n].has_ended), CANDIDATE)
-            return {"errors": {dead: failed(error)}}
+            times = self._turns(sides, max(s["step_s"] for s in started.values()))
+            counts = {n: side.ask({"count": True}) for n, side in sides.items() if number < 1}
+        except SideError as error:
+            return {"errors": {error.side: error.words}}
         return {
             "times": times,
             "start": {n: {k: s[k] for k in ("start_up_s", "loss")} for n, s in started.items()},
@@ -134,57 +97,64 @@ class PairBench:
             "compiled": case.config.compile != "no",
         }
 
-    def _turns(
-        self, workers: dict[str, SideWorker], order: tuple[str, str], step_s: float
-    ) -> dict[str, Any]:
+    def _build(self, side: Side, case: GateCase) -> None:
+        variant = self._variants[side.name]
+        variant.build(side, case, corpus=self.corpus, cache=self.cache, seed=SEED)
+
+    def _turns(self, sides: dict[str, Side], step_s: float) -> dict[str, Any]:
         """Turns in the order A B B A …, with the control kernel in each of them."""
-        step: dict[str, list[float]] = {BASE: [], CANDIDATE: []}
-        control: dict[str, list[float]] = {BASE: [], CANDIDATE: []}
-        planted: dict[str, dict[str, list[float]]] = {
-            f"{share:g}": {"base": [], "step": [], "extra": []} for share in self.plants
-        }
         turns, steps = turn_plan(step_s)
 
-        def turn_of(name: str, **extra: float) -> dict[str, float]:
-            with self.beside() if name == CANDIDATE else contextlib.nullcontext():
-                answer: dict[str, float] = workers[name].ask({"turn": steps, **extra})
-            time.sleep(IDLE_S)
-            return answer
+        def takers() -> Takers:
+            return {name: TurnTaker(side, steps, IDLE_S) for name, side in sides.items()}
 
-        for turn in range(self.turns or turns):
-            names = order if turn % 2 == 0 else order[::-1]
+        def take(takers: Takers, name: str, planted_ratio: float = 0.0) -> None:
+            if name == BASE:
+                takers[name].turn(control=True)
+                return
+            with self.beside():
+                takers[name].turn(control=True, planted_ratio=planted_ratio)
+
+        # Each share has a base turn of its own: a turn after one of the same process finds its
+        # data in the cache, and would look faster than it is.
+        plain, planted = takers(), {share: takers() for share in self.plants}
+        for names in there_and_back(tuple(sides), self.turns or turns):
             for name in names:
-                answer = turn_of(name)
-                step[name].append(answer["step_s"])
-                control[name].append(answer["control_s"])
-            # Each share has a base turn of its own: a turn after one of the same process finds its
-            # data in the cache, and would look faster than it is.
-            for share in self.plants:
-                found = planted[f"{share:g}"]
+                take(plain, name)
+            for share, one in planted.items():
                 for name in names:
-                    if name == BASE:
-                        found["base"].append(turn_of(BASE)["step_s"])
-                    else:
-                        answer = turn_of(CANDIDATE, extra_ratio=share)
-                        found["step"].append(answer["step_s"])
-                        found["extra"].append(answer["extra_s"])
-        return {"step": step, "control": control, "planted": planted}
+                    take(one, name, share)
+        return {
+            "step": {name: plain[name].each("step_s") for name in (BASE, CANDIDATE)},
+            "control": {name: plain[name].each("control_s") for name in (BASE, CANDIDATE)},
+            "planted": {
+                f"{share:g}": {
+                    "base": one[BASE].each("step_s"),
+                    "step": one[CANDIDATE].each("step_s"),
+                    "extra": one[CANDIDATE].each("extra_s"),
+                }
+                for share, one in planted.items()
+            },
+        }
 
     def bars(self, case: GateCase) -> dict[str, dict[str, float]]:
-        """The bars of a case's step on each side, from profiles that take turns; raises
-        WorkerError."""
-        blocks: dict[str, list[dict[str, float]]] = {BASE: [], CANDIDATE: []}
+        """The bars of a case's step on each side, from profiles that take turns. Raises SideError,
+        and ValueError where a profile holds no time."""
+
+        def profile(side: Side) -> dict[str, float]:
+            bars: dict[str, float] = side.ask({"bars": True})["bars"]
+            return bars
+
         with contextlib.ExitStack() as stack:
-            workers = {
-                name: stack.enter_context(side.start(case))
-                for name, side in ((BASE, self.base), (CANDIDATE, self.candidate))
-            }
-            for worker in workers.values():
-                worker.build(case, corpus=self.corpus, cache=self.cache, seed=SEED)
-            for _ in range(PROFILED_BLOCKS):
-                for name, worker in workers.items():
-                    blocks[name].append(worker.ask({"bars": True})["bars"])
-        return {name: typical(found) for name, found in blocks.items()}
+            sides = [
+                stack.enter_context(variant.start(case, name=name))
+                for name, variant in self._variants.items()
+            ]
+            for side in sides:
+                self._build(side, case)
+            profiles = [partial(profile, side) for side in sides]
+            typical = profiled_in_turns(profiles, PROFILED_BLOCKS)
+        return dict(zip(self._variants, typical, strict=True))
 
 
 def turn_plan(step_s: float) -> tuple[int, int]:
@@ -215,8 +185,8 @@ def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:
     return CasePairs(step=step, control=control, start_up=start_up, counted=_counted(whole))
 
 
-def _counted(whole: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    found: dict[str, tuple[float, float]] = {}
+def _counted(whole: Sequence[dict[str, Any]]) -> dict[Metric, tuple[float, float]]:
+    found: dict[Metric, tuple[float, float]] = {}
     for case in whole:
         start, counts = case["start"], case["counts"]
         if counts:

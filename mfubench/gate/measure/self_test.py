@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+import psutil
+
 from mfubench.gate.measure.cases import GateCase
-from mfubench.gate.measure.pairs import Beside, PairBench, PairJournal
+from mfubench.gate.measure.pairs import Beside, PairBench
 from mfubench.gate.measure.verdict_run import GIVE_UP_AFTER, Gate
+from mfubench.gate.rules.document import Pair
 from mfubench.gate.rules.policy import REGRESSED
 from mfubench.gate.rules.rivals import rivals
 from mfubench.gate.rules.trials import trials_of
+from mfubench.pairs.journal import PairJournal
 
 PLANTS = (0.03, 0.05, 0.10)
 MEMORY_RATIO = 0.05
@@ -37,9 +40,9 @@ NO_LOAD, BOTH_SIDES, ONE_SIDE = "none", "both", "candidate"
 
 
 @contextlib.contextmanager
-def background_load() -> Iterator[subprocess.Popen[bytes]]:
+def background_load() -> Iterator[psutil.Popen]:
     """One more program on the machine, which comes and goes; it never knows whose turn it is."""
-    with subprocess.Popen([sys.executable, "-c", _LOAD.format(period=LOAD_S)]) as process:
+    with psutil.Popen([sys.executable, "-c", _LOAD.format(period=LOAD_S)]) as process:
         try:
             yield process
         finally:
@@ -51,15 +54,15 @@ def one_sided_load() -> Iterator[Beside]:
     """The same program beside the candidate's turns alone: the worst that a machine can do to a
     gate that compares turns."""
     with background_load() as process:
-        process.send_signal(signal.SIGSTOP)
+        process.suspend()
 
         @contextlib.contextmanager
         def beside() -> Iterator[None]:
-            process.send_signal(signal.SIGCONT)
+            process.resume()
             try:
                 yield
             finally:
-                process.send_signal(signal.SIGSTOP)
+                process.suspend()
 
         yield beside
 
@@ -89,7 +92,7 @@ def self_test(
                 break
             journal.add(bench.pair(cases, number))
     faults = [] if load != NO_LOAD else _faults(bench, cases)
-    trials = trials_of(journal.pairs)
+    trials = trials_of(msgspec.convert(journal.pairs, list[Pair]))
     return {
         "load": load,
         "plants": list(bench.plants),

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mfubench.gate.rules.stored_runs import StoredVerdict, judge_run
-from mfubench.results.collection import DOCUMENTS
-from mfubench.results.read import Result, ResultError, is_case, read_result
+import msgspec
 
-ANCHOR = "anchor.json"
-"""A run that is copied to this name in the machine's folder is the anchor; else the oldest is."""
-QUESTIONS = ("train-step", "train-loop")
+from mfubench.gate.rules.stored_runs import StoredVerdict, judge_run
+from mfubench.results.folder import ANCHOR, saved_runs
+from mfubench.results.read import ResultError, read_result
+from mfubench.results.record import TRAINING, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +37,7 @@ class StoredRuns:
         self.runs: list[StoredRun] = []
         self.broken: list[str] = []
         self.anchor: StoredRun | None = None
-        for path in sorted(folder.glob("*/[0-9]*_*.json"), key=lambda p: p.name):
-            if path.parent.name in DOCUMENTS:
-                continue
+        for path in saved_runs(folder):
             if without is not None and path.resolve() == without.resolve():
                 continue
             run = self._read(path)
@@ -63,25 +60,18 @@ class StoredRuns:
 def read_run(path: Path) -> StoredRun:
     """A stored run; raises ResultError when the file is none."""
     result = read_result(path)
+    records = [record for record, _ in result.records]
     return StoredRun(
         path=path,
-        machine=result.machine,
-        rounds=_rounds(result),
-        not_measured={
-            info["case_id"]: info["outcome"] for info in result.infos if info.get("outcome") != "ok"
+        machine=result.run.machine,
+        rounds={
+            record.case_id: stats.data
+            for record, stats in result.records
+            if record.question in TRAINING and stats is not None and stats.data
         },
-        limits={i["case_id"]: i["gate"] for i in result.infos if isinstance(i.get("gate"), dict)},
+        not_measured={r.case_id: r.outcome for r in records if r.outcome is not Outcome.OK},
+        limits={r.case_id: msgspec.to_builtins(r.gate) for r in records if r.gate is not None},
     )
-
-
-def _rounds(result: Result) -> dict[str, list[float]]:
-    found = {}
-    for benchmark in result.data["benchmarks"]:
-        if is_case(benchmark) and benchmark["extra_info"].get("question") in QUESTIONS:
-            data = benchmark.get("stats", {}).get("data")
-            if data and all(isinstance(x, int | float) and x > 0 for x in data):
-                found[benchmark["extra_info"]["case_id"]] = list(map(float, data))
-    return found
 
 
 def verdicts(

@@ -6,23 +6,19 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import asdict
+
 from mfubench.analysis import signed_rank
-from mfubench.analysis.bar_changes import moved_bar
+from mfubench.analysis.bar_changes import largest_growth
 from mfubench.gate.measure.cases import GateCase
-from mfubench.gate.measure.pairs import (
-    BASE,
-    CANDIDATE,
-    PairBench,
-    PairJournal,
-    case_pairs,
-    failures,
-)
+from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench, case_pairs, failures
 from mfubench.gate.rules import policy
 from mfubench.gate.rules.limits import limits_for
-from mfubench.pairs.process import WorkerError
+from mfubench.pairs.journal import PairJournal
+from mfubench.pairs.side import SideError
 
 CONFIRMATION = 1000
 """Pairs of the fresh batch are numbered from here."""
@@ -62,11 +58,11 @@ class Gate:
             self._batch(slower, range(CONFIRMATION, CONFIRMATION + self.pairs))
         judged = [self._judged(case, flagged) for case in self.cases]
         for case, one in zip(self.cases, judged, strict=True):
-            one["bar"] = self._moved_bar(case, one)
+            one["bar"] = self._grown_bar(case, one)
         verdict = policy.worst([one["verdict"] for one in judged])
         return {
-            "base": side_data(self.bench.base),
-            "candidate": side_data(self.bench.candidate),
+            "base": self.bench.base.as_data(),
+            "candidate": self.bench.candidate.as_data(),
             "pairs": self.pairs,
             "limits": asdict(limits_for("", self.settings)),
             "verdict": verdict,
@@ -160,19 +156,19 @@ class Gate:
             "bar": None,
         }
 
-    def _moved_bar(self, case: GateCase, one: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _grown_bar(self, case: GateCase, one: Mapping[str, Any]) -> dict[str, Any] | None:
         """The bar that a slower step's time went to, from a profile of each side."""
         slower = any(
             m["metric"] == policy.STEP and m["verdict"] == policy.REGRESSED for m in one["metrics"]
         )
         if not slower or case.evaluates or case.config.compile != "no":
             return None
-        self.bench.say(f"looking for the bar that moved: {case.id}")
+        self.bench.say(f"looking for the bar that grew: {case.id}")
         try:
             bars = self.bench.bars(case)
-        except WorkerError:
+        except (SideError, ValueError):
             return None
-        return moved_bar(bars[BASE], bars[CANDIDATE])
+        return largest_growth(bars[BASE], bars[CANDIDATE])
 
 
 def _interval(logs: Sequence[float]) -> dict[str, float | None] | None:
@@ -186,18 +182,8 @@ def _interval(logs: Sequence[float]) -> dict[str, float | None] | None:
     }
 
 
-def side_data(side: Any) -> dict[str, Any]:
-    """What a side was, without paths of this machine."""
-    return {
-        "label": side.label,
-        "digest": side.digest(),
-        "settings": dict(side.settings),
-        "under_test": list(side.under_test),
-    }
-
-
 def comparison_key(bench: PairBench, cases: Sequence[GateCase]) -> str:
     """What identifies a comparison, so that pairs of another one are never taken for its own."""
     text = [bench.base.digest(), bench.candidate.digest(), str(bench.plants)]
-    text += [f"{case.id} {case.request()}" for case in cases]
+    text += [f"{case.id} {case.config} {case.evaluates}" for case in cases]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+
+class Limits(Struct, frozen=True, kw_only=True):
     """What may change without anybody being told."""
 
     floor: float = 0.01
@@ -57,8 +57,7 @@ def limits_for(case_id: str, settings: Mapping[str, Any]) -> Limits:
     >>> limits_for("train-loop/x", table).tolerance, limits_for("train-step/x", table).tolerance
     (0.08, 0.04)
     """
-    names = set(Limits.__dataclass_fields__)
-    values = {k: v for k, v in settings.items() if k in names}
+    values = {k: v for k, v in settings.items() if k in Limits.__struct_fields__}
     for pattern, special in settings.get("cases", {}).items():
         if fnmatchcase(case_id, pattern):
             values |= special

@@ -14,11 +14,19 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from mfubench.analysis import signed_rank
 from mfubench.gate.rules.limits import Limits
 
-PASS, REGRESSED, IMPROVED, INCONCLUSIVE = "pass", "regressed", "improved", "inconclusive"
+PASS: Final = "pass"
+REGRESSED: Final = "regressed"
+IMPROVED: Final = "improved"
+INCONCLUSIVE: Final = "inconclusive"
+Verdict = Literal["pass", "improved", "regressed", "inconclusive"]
 SCREEN_ALPHA, CONFIRM_ALPHA = 0.20, 0.05
 """Family-wise, over all timed metrics and over those that the first batch flagged."""
 MOST_CONFIRMED = 3
@@ -30,29 +38,31 @@ CONTROL_ALPHA = 0.01
 PAIRS = 10
 LEAST_PAIRS = 6
 
-STEP, START_UP, MEMORY, GRAPHS, LOSS = (
-    "step time",
-    "start-up",
-    "peak memory",
-    "compiled graphs",
-    "loss",
-)
+STEP: Final = "step time"
+START_UP: Final = "start-up"
+MEMORY: Final = "peak memory"
+GRAPHS: Final = "compiled graphs"
+LOSS: Final = "loss"
+Metric = Literal["step time", "start-up", "peak memory", "compiled graphs", "loss"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Change(Struct, frozen=True, kw_only=True):
+    """A relative change: 0.03 is 3 % more than the base."""
+
+    change: float | None
+    low: float | None
+    high: float | None
+    """95 % interval over pairs; None for what is counted, not timed."""
+
+
+class Judged(Change, frozen=True, kw_only=True):
     """One metric of one case."""
 
-    metric: str
-    verdict: str
-    change: float | None
-    """Relative: 0.03 is 3 % more than the base."""
-    low: float | None = None
-    high: float | None = None
-    """95 % interval over pairs; None for what is counted, not timed."""
-    pairs: int = 0
-    tolerance: float | None = None
-    reason: str | None = None
+    metric: Metric
+    verdict: Verdict
+    pairs: Annotated[int, Meta(ge=0)]
+    tolerance: float | None
+    reason: str | None
     needs_confirmation: bool = False
 
 
@@ -65,7 +75,7 @@ class CasePairs:
     control: Sequence[float]
     """Log-ratio of a kernel that is the same on both sides, timed in the same turns."""
     start_up: Sequence[float] = ()
-    counted: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    counted: Mapping[Metric, tuple[float, float]] = field(default_factory=dict)
     """Base and candidate of what does not vary: peak memory, compiled graphs, loss."""
 
 
@@ -92,7 +102,7 @@ def judge_case(
     confirmation was asked for.
     """
 
-    def timed(metric: str, tolerance: float, floor: float) -> Judged:
+    def timed(metric: Metric, tolerance: float, floor: float) -> Judged:
         values = first.step if metric == STEP else first.start_up
         again = None
         if confirmation is not None:
@@ -146,20 +156,11 @@ def control_moved(control: Sequence[float], floor: float) -> str | None:
 
 
 def _spoilt(one: Judged, reason: str) -> Judged:
-    return Judged(
-        metric=one.metric,
-        verdict=INCONCLUSIVE,
-        change=one.change,
-        low=one.low,
-        high=one.high,
-        pairs=one.pairs,
-        tolerance=one.tolerance,
-        reason=reason,
-    )
+    return replace(one, verdict=INCONCLUSIVE, reason=reason, needs_confirmation=False)
 
 
 def _timed(
-    metric: str,
+    metric: Metric,
     logs: Sequence[float],
     tolerance: float,
     floor: float,
@@ -173,6 +174,8 @@ def _timed(
             metric=metric,
             verdict=INCONCLUSIVE,
             change=math.expm1(signed_rank.centre(pooled)) if pooled else None,
+            low=None,
+            high=None,
             pairs=len(pooled),
             tolerance=tolerance,
             reason=f"{len(logs)} pairs; {LEAST_PAIRS} are needed",
@@ -211,7 +214,7 @@ def exceeds(logs: Sequence[float], log_floor: float, alpha: float) -> bool:
 
 def _verdict(
     logs: Sequence[float], tolerance: float, floor: float, family: int
-) -> tuple[str, str | None]:
+) -> tuple[Verdict, str | None]:
     high = signed_rank.upper_bound(logs, PASS_ALPHA)
     if exceeds([-value for value in logs], math.log1p(floor), IMPROVED_ALPHA / family):
         return IMPROVED, None
@@ -226,12 +229,13 @@ def _verdict(
     )
 
 
-def _counted(metric: str, pair: tuple[float, float], limits: Limits) -> Judged:
+def _counted(metric: Metric, pair: tuple[float, float], limits: Limits) -> Judged:
     base, candidate = pair
     change = candidate / base - 1 if base else (0.0 if candidate == base else math.inf)
     finite = change if math.isfinite(change) else None
     tolerance = {MEMORY: limits.memory, LOSS: limits.loss, GRAPHS: 0.0}[metric]
-    verdict, reason = PASS, None
+    verdict: Verdict = PASS
+    reason: str | None = None
     if not (math.isfinite(base) and math.isfinite(candidate)):
         verdict, reason = REGRESSED, f"{candidate} where the base has {base}"
     elif metric == MEMORY:
@@ -249,22 +253,22 @@ def _counted(metric: str, pair: tuple[float, float], limits: Limits) -> Judged:
         metric=metric,
         verdict=verdict,
         change=finite,
+        low=None,
+        high=None,
         pairs=1,
         tolerance=tolerance,
         reason=reason,
     )
 
 
-def worst(verdicts: Sequence[str]) -> str:
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """One verdict for several: a regression before what is open, that before what is better.
 
     >>> worst(["pass", "improved"]), worst(["pass", "inconclusive"]), worst([])
     ('improved', 'inconclusive', 'inconclusive')
     """
-    for verdict in (REGRESSED, INCONCLUSIVE, IMPROVED, PASS):
-        if verdict in verdicts:
-            return verdict
-    return INCONCLUSIVE
+    order: tuple[Verdict, ...] = (REGRESSED, INCONCLUSIVE, IMPROVED, PASS)
+    return next((verdict for verdict in order if verdict in verdicts), INCONCLUSIVE)
 
 
-EXIT_STATUS: Mapping[str, int] = {PASS: 0, IMPROVED: 0, REGRESSED: 1, INCONCLUSIVE: 2}
+EXIT_STATUS: Mapping[Verdict, int] = {PASS: 0, IMPROVED: 0, REGRESSED: 1, INCONCLUSIVE: 2}

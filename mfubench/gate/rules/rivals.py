@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mfubench.gate.rules.trials import NONE, CaseTrials
+from mfubench.gate.rules.document import Rival
+from mfubench.gate.rules.trials import NO_PLANT, CaseTrials
 
 Rule = Callable[[Sequence[float], Sequence[float]], Any]
 
 
-def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[dict[str, Any]]:
+def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[Rival]:
     """The same times through a threshold and through tests over steps: one process now against
     another one earlier, as a stored baseline is compared; every ordered two of the pairs."""
     rules: dict[str, Rule] = {
@@ -37,9 +38,9 @@ def rivals(trials: Sequence[CaseTrials], shares: Sequence[str]) -> list[dict[str
                 for j in range(len(trial.base_s))
                 if i != j
             )
-            for share in (NONE, *shares)
+            for share in (NO_PLANT, *shares)
         }
-        found.append({"name": name, "rates": rates})
+        found.append(Rival(name=name, rates=rates))
     return found
 
 

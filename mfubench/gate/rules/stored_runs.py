@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from mfubench.gate.rules import policy
 from mfubench.gate.rules.limits import Limits, limits_for
@@ -27,7 +29,7 @@ class StoredVerdict:
 
     case_id: str
     reference: str
-    verdict: str
+    verdict: policy.Verdict
     change: float | None = None
     low: float | None = None
     high: float | None = None
@@ -71,14 +73,15 @@ def judge_stored(
         return float(stats.t.ppf(1 - alpha, freedom)) * error
 
     alarm, passing, both = bound(ALPHA / family), bound(ALPHA), bound(0.025)
+    verdict: policy.Verdict = policy.INCONCLUSIVE
+    reason = None
     if change - alarm > math.log1p(limits.floor):
-        verdict, reason = policy.REGRESSED, None
+        verdict = policy.REGRESSED
     elif change + alarm < -math.log1p(limits.floor):
-        verdict, reason = policy.IMPROVED, None
+        verdict = policy.IMPROVED
     elif change + passing < math.log1p(limits.tolerance):
-        verdict, reason = policy.PASS, None
+        verdict = policy.PASS
     else:
-        verdict = policy.INCONCLUSIVE
         reason = (
             f"sessions of this machine differ by {spread * 100:.1f} % (SD): mfubench gate sees more"
         )
@@ -114,9 +117,11 @@ def judge_run(
         about: dict[str, Any] = {"case_id": case_id, "reference": "baseline"}
         if case_id not in run:
             outcome = (not_measured or {}).get(case_id)
-            verdict = policy.INCONCLUSIVE if outcome is None else policy.REGRESSED
-            reason = "missing from this run" if outcome is None else f"not measured now: {outcome}"
-            found.append(StoredVerdict(**about, verdict=verdict, reason=reason))
+            if outcome is None:
+                about |= {"verdict": policy.INCONCLUSIVE, "reason": "missing from this run"}
+            else:
+                about |= {"verdict": policy.REGRESSED, "reason": f"not measured now: {outcome}"}
+            found.append(StoredVerdict(**about))
             continue
         if case_id not in baseline:
             reason = "new: the baseline has no such case"

@@ -13,20 +13,30 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict
 from scipy import stats
 
 from mfubench.analysis import signed_rank
 from mfubench.gate.rules import policy
+from mfubench.gate.rules.document import (
+    CaseFigures,
+    Coverage,
+    FalseAlarms,
+    Pair,
+    PlantedTurns,
+    Power,
+    Proportion,
+    Summary,
+)
 from mfubench.gate.rules.limits import Limits
 
 Batches = tuple[list[int], list[int]]
 """Which pairs a gate measured first, and which to confirm."""
 
 DRAWS = 400
-NONE = "0"
+NO_PLANT = "0"
 """The name of no planted change."""
 
 
@@ -45,25 +55,21 @@ class CaseTrials:
     candidate_s: Mapping[str, Sequence[Sequence[float]]]
 
 
-def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
+def trials_of(pairs: Sequence[Pair]) -> list[CaseTrials]:
     """The trials in stored pairs, whole cases only."""
-    ids = list(dict.fromkeys(case_id for pair in pairs for case_id in pair["cases"]))
+    ids = list(dict.fromkeys(case_id for pair in pairs for case_id in pair.cases))
     found = []
     for case_id in ids:
-        cases = [
-            p["cases"][case_id]["times"] for p in pairs if "times" in p["cases"].get(case_id, {})
-        ]
-        shares = [NONE, *(cases[0]["planted"] if cases else ())]
+        measured = [pair.cases[case_id].times for pair in pairs if case_id in pair.cases]
+        cases = [times for times in measured if times is not None]
+        shares = [NO_PLANT, *(cases[0].planted if cases else ())]
         times = {
-            share: [
-                c["step"]["candidate"] if share == NONE else c["planted"][share]["step"]
-                for c in cases
-            ]
-            for share in shares
+            s: [c.step.candidate if s == NO_PLANT else c.planted[s].step for c in cases]
+            for s in shares
         }
-        base_s = [c["step"]["base"] for c in cases]
+        base_s = [c.step.base for c in cases]
         beside = {
-            s: base_s if s == NONE else [c["planted"][s]["base"] for c in cases] for s in shares
+            s: base_s if s == NO_PLANT else [c.planted[s].base for c in cases] for s in shares
         }
         found.append(
             CaseTrials(
@@ -73,12 +79,10 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
                     for s in shares
                 },
                 truth={
-                    s: [0.0 if s == NONE else _truth(c["planted"][s]) for c in cases]
+                    s: [0.0 if s == NO_PLANT else _truth(c.planted[s]) for c in cases]
                     for s in shares
                 },
-                control=[
-                    policy.log_ratio(c["control"]["candidate"], c["control"]["base"]) for c in cases
-                ],
+                control=[policy.log_ratio(c.control.candidate, c.control.base) for c in cases],
                 base_s=base_s,
                 candidate_s=times,
             )
@@ -86,29 +90,31 @@ def trials_of(pairs: Sequence[Mapping[str, Any]]) -> list[CaseTrials]:
     return found
 
 
-def _truth(planted: Mapping[str, Sequence[float]]) -> float:
+def _truth(planted: PlantedTurns) -> float:
     return statistics.median(
-        -math.log1p(-extra / step)
-        for step, extra in zip(planted["step"], planted["extra"], strict=True)
+        -math.log1p(-extra / step) for step, extra in zip(planted.step, planted.extra, strict=True)
     )
 
 
-def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
-    """What gates of so many pairs do here: false alarms, power, coverage, what can be seen."""
-    trials = trials_of(body["measured"])
+def summary(measured: Sequence[Pair], pairs: int) -> Summary:
+    """What gates of so many pairs do here: false alarms, power, coverage, what can be seen.
+
+    Raises ValueError where fewer pairs are whole.
+    """
+    trials = trials_of(measured)
     least = min((len(t.control) for t in trials), default=0)
     if least < pairs:
         raise ValueError(f"{least} stored pairs are too few for gates of {pairs}")
     limits = Limits()
-    shares = [share for share in trials[0].change if share != NONE]
-    return {
-        "pairs": pairs,
-        "stored_pairs": least,
-        "false_alarms": _alarms(trials, pairs, limits),
-        "power": [_power(trials, share, pairs, limits) for share in shares],
-        "coverage": _coverage(trials, pairs),
-        "cases": [_case_figures(t, pairs, limits, len(trials)) for t in trials],
-    }
+    shares = [share for share in trials[0].change if share != NO_PLANT]
+    return Summary(
+        pairs=pairs,
+        stored_pairs=least,
+        false_alarms=_alarms(trials, pairs, limits),
+        power=[_power(trials, share, pairs, limits) for share in shares],
+        coverage=_coverage(trials, pairs),
+        cases=[_case_figures(t, pairs, limits, len(trials)) for t in trials],
+    )
 
 
 # --- gates drawn from the pairs ------------------------------------------------------------------
@@ -116,7 +122,7 @@ def summary(body: Mapping[str, Any], pairs: int) -> dict[str, Any]:
 
 def _verdicts(
     trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches, limits: Limits
-) -> list[str]:
+) -> list[policy.Verdict]:
     """One gate: what it says of each case, of which the first batch's flagged ones are confirmed.
 
     `shares` has what is planted in each case.
@@ -174,23 +180,23 @@ def _draws(stored: int, pairs: int) -> list[Batches]:
     return [(d[:pairs], d[-pairs:]) for d in drawn]
 
 
-def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: Limits) -> dict[str, Any]:
+def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: Limits) -> FalseAlarms:
     stored = min(len(t.control) for t in trials)
 
-    quiet = [NONE] * len(trials)
+    quiet = [NO_PLANT] * len(trials)
     apart = [_verdicts(trials, quiet, window, limits) for window in windows(stored, pairs)]
     drawn = [_verdicts(trials, quiet, draw, limits) for draw in _draws(stored, pairs)]
     flat = [verdict for gate in drawn for verdict in gate]
     count = sum(policy.REGRESSED in gate for gate in apart)
-    return {
-        **proportion(count, len(apart)),
-        "drawn_gates": len(drawn),
-        "drawn_rate": sum(policy.REGRESSED in gate for gate in drawn) / len(drawn),
-        "drawn_inconclusive_cases": flat.count(policy.INCONCLUSIVE) / len(flat),
-    }
+    return FalseAlarms(
+        **asdict(proportion(count, len(apart))),
+        drawn_gates=len(drawn),
+        drawn_rate=sum(policy.REGRESSED in gate for gate in drawn) / len(drawn),
+        drawn_inconclusive_cases=flat.count(policy.INCONCLUSIVE) / len(flat),
+    )
 
 
-def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits) -> dict[str, Any]:
+def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits) -> Power:
     """How often a slow-down is seen: of one case alone, each in turn, and of all cases at once (a
     change of the model slows every step), where one case that is reported makes the gate red."""
     stored = min(len(t.control) for t in trials)
@@ -198,7 +204,7 @@ def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits)
     def seen(batches: Sequence[Batches]) -> list[bool]:
         found = []
         for number in range(len(trials)):
-            shares = [NONE] * len(trials)
+            shares = [NO_PLANT] * len(trials)
             shares[number] = share
             found += [
                 _verdicts(trials, shares, batch, limits)[number] == policy.REGRESSED
@@ -211,16 +217,16 @@ def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits)
         policy.REGRESSED in _verdicts(trials, [share] * len(trials), draw, limits)
         for draw in _draws(stored, pairs)
     ]
-    return {
-        "effect": float(share),
-        "true_effect": statistics.fmean(math.expm1(x) for t in trials for x in t.truth[share]),
-        "rate": sum(drawn) / len(drawn),
-        "whole_gate_rate": sum(whole) / len(whole),
-        **proportion(sum(apart), len(apart)),
-    }
+    return Power(
+        effect=float(share),
+        true_effect=statistics.fmean(math.expm1(x) for t in trials for x in t.truth[share]),
+        rate=sum(drawn) / len(drawn),
+        whole_gate_rate=sum(whole) / len(whole),
+        **asdict(proportion(sum(apart), len(apart))),
+    )
 
 
-def _coverage(trials: Sequence[CaseTrials], pairs: int) -> dict[str, Any]:
+def _coverage(trials: Sequence[CaseTrials], pairs: int) -> Coverage:
     """How often the 95 % interval holds the planted truth.
 
     Counted over cases and gates that share no pair, one planted share each in turn: shares of one
@@ -250,23 +256,23 @@ def _coverage(trials: Sequence[CaseTrials], pairs: int) -> dict[str, Any]:
         for first, _ in _draws(stored, pairs)
     ]
     errors = [signed_rank.centre(case[share]) for case in rest for share in shares]
-    return {
-        **proportion(sum(apart), len(apart)),
-        "rate": sum(drawn) / len(drawn),
-        "bias": statistics.fmean(errors),
-        "largest_bias": max(errors, key=abs),
-    }
+    return Coverage(
+        **asdict(proportion(sum(apart), len(apart))),
+        rate=sum(drawn) / len(drawn),
+        bias=statistics.fmean(errors),
+        largest_bias=max(errors, key=abs),
+    )
 
 
-def _case_figures(trial: CaseTrials, pairs: int, limits: Limits, family: int) -> dict[str, Any]:
-    changes = trial.change[NONE]
-    return {
-        "id": trial.id,
-        "pair_sd": statistics.stdev(changes),
-        "pair_robust_sd": float(stats.median_abs_deviation(changes, scale="normal")),
-        "control_sd": statistics.stdev(trial.control),
-        "mde": minimum_detectable(changes, pairs, limits, family),
-    }
+def _case_figures(trial: CaseTrials, pairs: int, limits: Limits, family: int) -> CaseFigures:
+    changes = trial.change[NO_PLANT]
+    return CaseFigures(
+        id=trial.id,
+        pair_sd=statistics.stdev(changes),
+        pair_robust_sd=float(stats.median_abs_deviation(changes, scale="normal")),
+        control_sd=statistics.stdev(trial.control),
+        mde=minimum_detectable(changes, pairs, limits, family),
+    )
 
 
 def minimum_detectable(
@@ -294,16 +300,11 @@ def minimum_detectable(
     return math.expm1(needed)
 
 
-def proportion(count: int, trials: int) -> dict[str, Any]:
+def proportion(count: int, trials: int) -> Proportion:
     """A count with its exact 95 % bounds (Clopper and Pearson, 1934).
 
-    >>> proportion(0, 40)["high"] < 0.09
+    >>> proportion(0, 40).high < 0.09
     True
     """
     bounds = stats.binomtest(count, trials).proportion_ci(0.95, method="exact")
-    return {
-        "count": count,
-        "trials": trials,
-        "low": float(bounds.low),
-        "high": float(bounds.high),
-    }
+    return Proportion(count=count, trials=trials, low=float(bounds.low), high=float(bounds.high))

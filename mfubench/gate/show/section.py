@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-from mfubench.gate.rules.policy import STEP
-from mfubench.gate.show.self_test import load_words
+from mfubench.gate.rules.document import CaseVerdict, GateVerdict, SelfTest
+from mfubench.gate.rules.policy import INCONCLUSIVE, STEP
+from mfubench.gate.show.self_test import LOAD_WORDS, alarms_per_case, planted_shares
 from mfubench.gate.show.self_test import sentences as self_test_sentences
-from mfubench.gate.show.text import reliability
-from mfubench.report.sections.answer import gate_sentence
-from mfubench.results.collection import Collection, Document, mapping, number
+from mfubench.gate.show.text import gate_sentence, reliability
+from mfubench.results.collection import Collection
 from mfubench.show.blocks import Block, Cell, Figure, Heading, Prose, Section, Table, drawn_twice
 from mfubench.show.figures.forest import Band, ForestRow, forest
 from mfubench.show.units import UNKNOWN
@@ -22,28 +19,25 @@ def gate_section(collection: Collection) -> Section | None:
     """The newest gate and the newest self-test of each machine."""
     blocks: list[Block] = []
     for index, document in enumerate(collection.newest("gate")):
-        blocks += _gate(document, collection.whose(document), index)
+        key = f"gate-forest-{index}" if index else "gate-forest"
+        blocks += _gate(document.read(GateVerdict), collection.whose(document), key)
     for document in collection.newest("self-test"):
-        blocks += _self_test(document, collection.whose(document))
+        blocks += _self_test(document.read(SelfTest), collection.whose(document))
     return Section(key="gate", title="Gate", blocks=blocks) if blocks else None
 
 
-def _gate(document: Document, whose: str, index: int) -> list[Block]:
-    gate = document.body
-    cases = [case for case in gate.get("cases") or [] if isinstance(case, dict)]
-    blocks: list[Block] = [Prose(text=whose + gate_sentence(document))]
-    rows, table_rows = _rows(cases)
+def _gate(gate: GateVerdict, whose: str, key: str) -> list[Block]:
+    blocks: list[Block] = [Prose(text=whose + gate_sentence(gate))]
+    rows, table_rows = _rows(gate.cases)
     if rows:
-        blocks.append(
-            _forest(gate, rows, table_rows, f"gate-forest-{index}" if index else "gate-forest")
-        )
-    for case in cases:
-        if case.get("reason"):
-            blocks.append(Prose(text=f"{case.get('id')}: {case['verdict']}: {case['reason']}"))
+        blocks.append(_forest(gate, rows, table_rows, key))
+    for case in gate.cases:
+        if case.reason:
+            blocks.append(Prose(text=f"{case.id}: {case.verdict}: {case.reason}"))
     drift = [
-        _control(case)
-        for case in cases
-        if number(mapping(case.get("control")).get("change")) is not None
+        [Cell(text=case.id), *_changes(control.change, control.low, control.high)]
+        for case in gate.cases
+        if (control := case.control) is not None and control.change is not None
     ]
     if drift:
         blocks.append(
@@ -53,42 +47,39 @@ def _gate(document: Document, whose: str, index: int) -> list[Block]:
                 rows=drift,
             )
         )
-    with contextlib.suppress(KeyError, TypeError, ValueError):  # not as we write it
-        if gate.get("self_test"):
-            blocks.append(Prose(text=reliability(gate["self_test"]), kind="note"))
+    if gate.self_test is not None:
+        blocks.append(Prose(text=reliability(gate.self_test), kind="note"))
     return blocks
 
 
-def _rows(cases: list[dict[str, Any]]) -> tuple[list[ForestRow], list[list[Cell]]]:
+def _rows(cases: list[CaseVerdict]) -> tuple[list[ForestRow], list[list[Cell]]]:
     rows, table_rows = [], []
     for case in cases:
-        for metric in case.get("metrics") or []:
-            change, low, high = (number(mapping(metric).get(k)) for k in ("change", "low", "high"))
-            if change is None or low is None or high is None:
+        for one in case.metrics:
+            if one.change is None or one.low is None or one.high is None:
                 continue
-            name = _short(str(case.get("id")))
-            if metric.get("metric") != STEP:
-                name = f"{metric.get('metric')} {name.partition(' ')[2]}"
-            said = str(metric.get("verdict"))
-            moved = mapping(case.get("bar")).get("name")
-            bar = f", {moved} bar" if moved and metric.get("metric") == STEP else ""
+            name, said = _short(case.id), str(one.verdict)
+            if one.metric != STEP:
+                name = f"{one.metric} {name.partition(' ')[2]}"
+            elif case.bar is not None:
+                said += f", {case.bar.name} bar"
             rows.append(
                 ForestRow(
                     name=name,
-                    ratio=1 + change,
-                    low=1 + low,
-                    high=1 + high,
-                    verdict=said + bar,
-                    is_settled=said not in ("inconclusive", "could not run"),
+                    ratio=1 + one.change,
+                    low=1 + one.low,
+                    high=1 + one.high,
+                    verdict=said,
+                    is_settled=one.verdict != INCONCLUSIVE,
                 )
             )
             table_rows.append(
                 [
-                    Cell(text=str(case.get("id"))),
-                    Cell(text=str(metric.get("metric", ""))),
-                    *_changes(change, low, high),
-                    _number(metric.get("pairs")),
-                    Cell(text=said + bar),
+                    Cell(text=case.id),
+                    Cell(text=one.metric),
+                    *_changes(one.change, one.low, one.high),
+                    Cell(text=str(one.pairs), value=float(one.pairs)),
+                    Cell(text=said),
                 ]
             )
     return rows, table_rows
@@ -105,12 +96,13 @@ def _short(case_id: str) -> str:
 
 
 def _forest(
-    gate: Mapping[str, Any], rows: list[ForestRow], table_rows: list[list[Cell]], key: str
+    gate: GateVerdict, rows: list[ForestRow], table_rows: list[list[Cell]], key: str
 ) -> Figure:
+    limits = {"tolerance": gate.limits.tolerance, "floor": gate.limits.floor}
     bands = [
         Band(name=name, low=1 - size, high=1 + size)
-        for name in ("tolerance", "floor")
-        if (size := number(mapping(gate.get("limits")).get(name))) and 0 < size < 1
+        for name, size in limits.items()
+        if 0 < size < 1
     ]
     told = "; ".join(f"{row.name} {(row.ratio - 1) * 100:+.2f} %, {row.verdict}" for row in rows)
     table = Table(
@@ -125,12 +117,6 @@ def _forest(
     return drawn_twice(key, "Change of each case with its 95 % interval", draw, table=table)
 
 
-def _control(case: Mapping[str, Any]) -> list[Cell]:
-    control = mapping(case.get("control"))
-    values = [number(control.get(key)) for key in ("change", "low", "high")]
-    return [Cell(text=str(case.get("id"))), *_changes(*values)]
-
-
 def _changes(*values: float | None) -> list[Cell]:
     return [
         Cell(text=UNKNOWN if v is None else f"{v * 100:+.2f} %".replace("-", "−"), value=v)
@@ -138,62 +124,29 @@ def _changes(*values: float | None) -> list[Cell]:
     ]
 
 
-def _number(value: object) -> Cell:
-    found = number(value)
-    return Cell(text=UNKNOWN if found is None else f"{found:g}", value=found)
-
-
-def _self_test(document: Document, whose: str) -> list[Block]:
+def _self_test(body: SelfTest, whose: str) -> list[Block]:
     """How often this machine cries wolf, and how small a change it sees."""
-    body = document.body
-    if not mapping(body.get("summary")).get("cases"):
-        return []
-    try:
-        alarms, cases = _alarm_rows(body), _case_rows(body)
-        told = self_test_sentences(body)
-    except (KeyError, TypeError, ValueError):  # a file that is not as we write it
-        return []
-    planted = [f"#+{share * 100:g} %" for share in _shares(body)]
+    power, shares = body.summary.power, ("0", *planted_shares(body))
+    own = (alarms_per_case(body), *(one.rate for one in power))
+    alarms = [
+        _shares(f"this gate, {body.summary.pairs} pairs", *own),
+        *(_shares(rival.name, *(rival.rates[s] for s in shares)) for rival in body.rivals),
+    ]
     return [
         Heading(text=f"{whose}How far this machine can be trusted"),
         Table(
-            name=f"Alarms per case, by what was planted{load_words(body)}",
-            columns=("rule", "#no change", *planted),
+            name=f"Alarms per case, by what was planted{LOAD_WORDS[body.load]}",
+            columns=("rule", "#no change", *(f"#+{one.effect * 100:g} %" for one in power)),
             rows=alarms,
         ),
         Table(
             name="What pairs of processes differ by without a change",
             columns=("case", "#SD of a pair", "#control, SD", "#seen 9 times in 10"),
-            rows=cases,
+            rows=[_shares(c.id, c.pair_sd, c.control_sd, c.mde) for c in body.summary.cases],
         ),
-        *(Prose(text=text, kind="note") for text in told),
+        *(Prose(text=text, kind="note") for text in self_test_sentences(body)),
     ]
 
 
-def _shares(body: Mapping[str, Any]) -> list[float]:
-    return [float(power["effect"]) for power in body["summary"]["power"]]
-
-
-def _alarm_rows(body: Mapping[str, Any]) -> list[list[Cell]]:
-    summary = body["summary"]
-    own = summary["false_alarms"]["drawn_rate"] / len(summary["cases"])
-    rates = [own, *(power["rate"] for power in summary["power"])]
-    rows = [[Cell(text=f"this gate, {summary['pairs']} pairs"), *map(_share, rates)]]
-    for rival in body.get("rivals") or []:
-        keys = ("0", *(f"{share:g}" for share in _shares(body)))
-        rows.append([Cell(text=rival["name"]), *(_share(rival["rates"][key]) for key in keys)])
-    return rows
-
-
-def _case_rows(body: Mapping[str, Any]) -> list[list[Cell]]:
-    return [
-        [
-            Cell(text=case["id"]),
-            *(_share(case[key]) for key in ("pair_sd", "control_sd", "mde")),
-        ]
-        for case in body["summary"]["cases"]
-    ]
-
-
-def _share(value: float) -> Cell:
-    return Cell(text=f"{value * 100:.2f} %", value=value)
+def _shares(name: str, *values: float) -> list[Cell]:
+    return [Cell(text=name), *(Cell(text=f"{v * 100:.2f} %", value=v) for v in values)]

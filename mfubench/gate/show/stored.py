@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from mfubench.gate.rules.policy import INCONCLUSIVE, REGRESSED, worst
 from mfubench.gate.rules.stored_runs import StoredVerdict
@@ -21,10 +20,10 @@ def stored_text(found: Sequence[StoredVerdict], *, run: str, color: bool = False
     table.add_column("verdict", overflow="fold")
     for one in found:
         verdict = f"{one.verdict}: {one.reason}" if one.reason else one.verdict
-        told = asdict(one)
-        table.add_row(one.case_id, one.reference, change(told), interval(told), verdict)
-    verdict = worst([one.verdict for one in found])
-    text = f"{verdict.upper()}: {run} by stored runs of this machine."
-    if verdict in (INCONCLUSIVE, REGRESSED):
+        cells = (change(one.change), interval(one.low, one.high), verdict)
+        table.add_row(one.case_id, one.reference, *cells)
+    of_all = worst([one.verdict for one in found])
+    text = f"{of_all.upper()}: {run} by stored runs of this machine."
+    if of_all in (INCONCLUSIVE, REGRESSED):
         text += " A paired gate sees smaller changes: mfubench gate."
     return as_text(table, color=color).rstrip() + "\n\n" + text

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from mfubench.gate.rules.document import CaseVerdict, DatedSummary, GateVerdict
+from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED, Judged
 from mfubench.show.console import as_text, plain_table, wrapped
 from mfubench.show.units import UNKNOWN, format_duration
 
-Data = Mapping[str, Any]
-MARKS = {"pass": "✓", "improved": "↑", "regressed": "✗", "inconclusive": "?"}
+MARKS: Mapping[str, str] = {PASS: "✓", IMPROVED: "↑", REGRESSED: "✗", INCONCLUSIVE: "?"}
 
 
-def gate_text(gate: Data, *, color: bool = False) -> str:
+def gate_text(gate: GateVerdict, *, color: bool = False) -> str:
     """The whole gate as text."""
     table = plain_table()
     table.add_column("case", overflow="fold")
@@ -21,103 +22,109 @@ def gate_text(gate: Data, *, color: bool = False) -> str:
     table.add_column("change", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
-    for case in gate["cases"]:
+    for case in gate.cases:
         for row in _rows(case):
             table.add_row(*row)
     return "\n\n".join([as_text(table, color=color).rstrip(), *map(wrapped, sentences(gate))])
 
 
-def _rows(case: Data) -> list[tuple[str, ...]]:
+def _rows(case: CaseVerdict) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     # What did not move and is counted is one word; what is timed or moved has its row.
-    for metric in case["metrics"]:
-        if metric["low"] is None and metric["verdict"] == "pass":
-            continue
-        name = case["id"] if not rows else ""
-        cells = (name, metric["metric"], change(metric), interval(metric), metric["verdict"])
-        rows.append(tuple(map(str, cells)))
-    return rows or [(case["id"], UNKNOWN, UNKNOWN, UNKNOWN, case["verdict"])]
+    for one in case.metrics:
+        if one.low is not None or one.verdict != PASS:
+            bounds = interval(one.low, one.high)
+            name = case.id if not rows else ""
+            rows.append((name, one.metric, change(one.change), bounds, one.verdict))
+    return rows or [(case.id, UNKNOWN, UNKNOWN, UNKNOWN, case.verdict)]
 
 
-def change(metric: Data) -> str:
+def change(value: float | None) -> str:
     """A change in per cent, signed.
 
-    >>> change({"change": 0.0312}), change({"change": None})
+    >>> change(0.0312), change(None)
     ('+3.1 %', '–')
     """
-    return UNKNOWN if metric["change"] is None else f"{metric['change'] * 100:+.1f} %"
+    return UNKNOWN if value is None else f"{value * 100:+.1f} %"
 
 
-def interval(metric: Data) -> str:
-    """An interval in per cent."""
-    if metric["low"] is None or metric["high"] is None:
-        return UNKNOWN
-    return f"{metric['low'] * 100:+.1f} to {metric['high'] * 100:+.1f} %"
+def interval(low: float | None, high: float | None) -> str:
+    """An interval in per cent.
+
+    >>> interval(-0.004, 0.021), interval(0.1, None)
+    ('-0.4 to +2.1 %', '–')
+    """
+    return UNKNOWN if low is None or high is None else f"{low * 100:+.1f} to {high * 100:+.1f} %"
 
 
-def sentences(gate: Data) -> list[str]:
+def sentences(gate: GateVerdict) -> list[str]:
     """Why a case is not green, what the gate says, and how often it errs here."""
     found = []
-    for case in gate["cases"]:
-        if case["verdict"] in ("pass", "improved") or not (case["reason"] or case["bar"]):
+    for case in gate.cases:
+        if case.verdict in (PASS, IMPROVED) or not (case.reason or case.bar):
             continue  # the table has said it
-        text = f"{case['id']}: {case['verdict']}"
-        text += f" ({case['reason']})" if case["reason"] else ""
-        if bar := case["bar"]:
+        text = f"{case.id}: {case.verdict}"
+        text += f" ({case.reason})" if case.reason else ""
+        if bar := case.bar:
             text += (
-                f"; {bar['share'] * 100:.0f} % of the growth in a profile is in {bar['name']} "
-                f"({format_duration(bar['grew_s'])})"
+                f"; {bar.share * 100:.0f} % of the growth in a profile is in {bar.name} "
+                f"({format_duration(bar.grew_s)})"
             )
         found.append(text + ".")
-    found.append(verdict_sentence(gate))
-    found.append(reliability(gate.get("self_test")))
-    return found
+    return [*found, verdict_sentence(gate), reliability(gate.self_test)]
 
 
-def verdict_sentence(gate: Data) -> str:
+def verdict_sentence(gate: GateVerdict) -> str:
     """The verdict of the whole gate."""
-    counts = {v: sum(c["verdict"] == v for c in gate["cases"]) for v in MARKS}
-    several = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    limits = gate["limits"]
+    counts: Counter[str] = Counter(case.verdict for case in gate.cases)
+    several = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
+    limits = gate.limits
     return (
-        f"{gate['verdict'].upper()}: {gate['candidate']['label']} against {gate['base']['label']}, "
-        f"{several}, in {format_duration(gate['spent_s'])}. {gate['pairs']} pairs of processes; a "
-        f"regression is a slow-down of certainly more than {limits['floor'] * 100:g} %, twice; a "
-        f"pass is certainly less than {limits['tolerance'] * 100:g} %."
+        f"{gate.verdict.upper()}: {gate.candidate.label} against {gate.base.label}, "
+        f"{several}, in {format_duration(gate.spent_s)}. {gate.pairs} pairs of processes; a "
+        f"regression is a slow-down of certainly more than {limits.floor * 100:g} %, twice; a "
+        f"pass is certainly less than {limits.tolerance * 100:g} %."
     )
 
 
-def reliability(self_test: Data | None) -> str:
+def gate_sentence(gate: GateVerdict) -> str:
+    """The verdict in one short sentence, for a page."""
+    counts = Counter(case.verdict for case in gate.cases)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"Gate, {gate.candidate.label} against {gate.base.label}: {gate.verdict} ({said})."
+
+
+def reliability(self_test: DatedSummary | None) -> str:
     """What this machine's self-test says of such verdicts."""
     if not self_test:
         return (
             "How often it errs on this machine is not known: mfubench gate --self-test measures it."
         )
-    false = self_test["false_alarms"]
+    false = self_test.false_alarms
     powers = ", ".join(
-        f"+{p['effect'] * 100:g} % is seen {p['rate'] * 100:.0f} times in 100"
-        for p in self_test["power"]
+        f"+{power.effect * 100:g} % is seen {power.rate * 100:.0f} times in 100"
+        for power in self_test.power
     )
     return (
-        f"Here, with {self_test['pairs']} pairs (self-test of {self_test['created'][:10]}), "
-        f"{powers}; {false['count']} false alarms in {false['trials']} gates without a change "
-        f"(at most {false['high'] * 100:.1f} %, 95 % confidence)."
+        f"Here, with {self_test.pairs} pairs (self-test of {self_test.created[:10]}), "
+        f"{powers}; {false.count} false alarms in {false.trials} gates without a change "
+        f"(at most {false.high * 100:.1f} %, 95 % confidence)."
     )
 
 
-def gate_markdown(gate: Data) -> str:
+def gate_markdown(gate: GateVerdict) -> str:
     """For a pull request comment or a job summary."""
     lines = [
-        f"### {MARKS[gate['verdict']]} mfubench gate: {gate['verdict']}",
+        f"### {MARKS[gate.verdict]} mfubench gate: {gate.verdict}",
         "",
         _escaped(verdict_sentence(gate)),
         "",
         "| case | metric | change | 95 % interval | verdict |",
         "|---|---|---:|---:|---|",
     ]
-    for case in gate["cases"]:
+    for case in gate.cases:
         for name, metric, *cells, verdict in _rows(case):
-            mark = f"{MARKS.get(verdict, '')} {verdict}".strip()
+            mark = f"{MARKS[verdict]} {verdict}"
             lines.append("| " + " | ".join(map(_escaped, (name, metric, *cells, mark))) + " |")
     notes = sentences(gate)
     lines += ["", *(f"- {_escaped(note)}" for note in [*notes[:-2], notes[-1]])]
@@ -131,27 +138,30 @@ def _escaped(text: str) -> str:
     return text
 
 
-def gate_junit(gate: Data) -> str:
+def gate_junit(gate: GateVerdict) -> str:
     """JUnit XML: a regression is a failure, what is inconclusive an error, so neither is green."""
-    cases = gate["cases"]
+    verdicts = [case.verdict for case in gate.cases]
     suite = ET.Element(
         "testsuite",
         name="mfubench gate",
-        tests=str(len(cases)),
-        failures=str(sum(c["verdict"] == "regressed" for c in cases)),
-        errors=str(sum(c["verdict"] == "inconclusive" for c in cases)),
-        time=f"{gate['spent_s']:.1f}",
+        tests=str(len(verdicts)),
+        failures=str(verdicts.count(REGRESSED)),
+        errors=str(verdicts.count(INCONCLUSIVE)),
+        time=f"{gate.spent_s:.1f}",
     )
-    for case in cases:
-        element = ET.SubElement(suite, "testcase", classname="gate", name=case["id"])
-        message = case["reason"] or _summary(case["metrics"])
-        if case["verdict"] == "regressed":
+    for case in gate.cases:
+        element = ET.SubElement(suite, "testcase", classname="gate", name=case.id)
+        message = case.reason or _summary(case.metrics)
+        if case.verdict == REGRESSED:
             ET.SubElement(element, "failure", message=message)
-        elif case["verdict"] == "inconclusive":
+        elif case.verdict == INCONCLUSIVE:
             ET.SubElement(element, "error", message=message)
-        ET.SubElement(element, "system-out").text = _summary(case["metrics"])
+        ET.SubElement(element, "system-out").text = _summary(case.metrics)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _summary(metrics: Sequence[Data]) -> str:
-    return "; ".join(f"{m['metric']} {change(m)} ({interval(m)}), {m['verdict']}" for m in metrics)
+def _summary(metrics: Sequence[Judged]) -> str:
+    return "; ".join(
+        f"{one.metric} {change(one.change)} ({interval(one.low, one.high)}), {one.verdict}"
+        for one in metrics
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.analysis.roofline import Reach, reaches, roof_of, roof_points
-from mfubench.report.sections.common import ok_cases, place
 from mfubench.results.collection import Case, Collection
+from mfubench.results.record import known
 from mfubench.show.account import (
     LABELS,
     bar_label,
@@ -24,11 +24,11 @@ QUESTIONS = ("breakdown", "breakdown-loop")
 def breakdown_section(collection: Collection) -> Section | None:
     """A waterfall per breakdown."""
     blocks: list[Block] = []
-    for index, case in enumerate(ok_cases(collection, *QUESTIONS)):
-        if "breakdown" in case.info:
+    for index, case in enumerate(collection.ok(*QUESTIONS)):
+        if case.record.breakdown is not None:
             blocks += _waterfall(collection, case, f"waterfall-{index}")
-        elif problem := case.info.get("breakdown_problem"):
-            blocks.append(Prose(text=f"{case.info['case_id']}: {problem}.", kind="note"))
+        elif problem := case.record.breakdown_problem:
+            blocks.append(Prose(text=f"{case.record.case_id}: {problem}.", kind="note"))
     if not blocks:
         return None
     note = (
@@ -41,10 +41,10 @@ def breakdown_section(collection: Collection) -> Section | None:
 
 
 def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
-    info = case.info
-    bars = info["breakdown"]
-    name = place(collection, case) + breakdown_title(info)
-    sentences = breakdown_sentences(info)
+    record = case.record
+    bars = known(record.breakdown)
+    name = collection.place(case) + breakdown_title(record)
+    sentences = breakdown_sentences(record)
 
     draw = partial(waterfall, bars, title=f"Waterfall of {name}", description=sentences)
     table = Table(
@@ -53,11 +53,11 @@ def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
         rows=[
             [
                 Cell(text=bar_label(bar)),
-                _ms(bar["seconds"]),
-                Cell(text=f"{bar['points'] * 100:.1f}", value=bar["points"]),
-                _ms(bar["floor_s"]),
-                _ms(bar["to_win_s"]),
-                Cell(text=bar["source"]),
+                _ms(bar.seconds),
+                Cell(text=f"{bar.points * 100:.1f}", value=bar.points),
+                _ms(bar.floor_s),
+                _ms(bar.to_win_s),
+                Cell(text=bar.source),
             ]
             for bar in bars
         ],
@@ -73,17 +73,17 @@ def _ms(seconds: float | None) -> Cell:
 
 def roofline_section(collection: Collection) -> Section | None:
     """A roofline per breakdown of a step."""
-    ceilings = ok_cases(collection, "ceiling")
+    ceilings = collection.ok("ceiling")
     blocks: list[Block] = []
-    for index, case in enumerate(ok_cases(collection, "breakdown")):
-        here = [c.info for c in ceilings if c.run.machine == case.run.machine]
-        roof = roof_of(case.info, here)
-        if roof is None or "breakdown" not in case.info:
+    for index, case in enumerate(collection.ok("breakdown")):
+        here = [c.record for c in ceilings if c.run.machine == case.run.machine]
+        roof = roof_of(case.record, here)
+        if roof is None or case.record.breakdown is None:
             continue
-        points = roof_points(case.info, here)
+        points = roof_points(case.record, here)
         if not any(point.is_model for point in points):
             continue
-        name = place(collection, case) + breakdown_title(case.info)
+        name = collection.place(case) + breakdown_title(case.record)
         told = "; ".join(
             f"{p.name} {format_si(p.flops_per_s, 'FLOP/s')} at {p.flops_per_byte:.3g} FLOPs per "
             "byte"
@@ -94,7 +94,7 @@ def roofline_section(collection: Collection) -> Section | None:
         draw = partial(roofline, roof, points, title=f"Roofline of {name}", description=told)
         figure = drawn_twice(f"roofline-{index}", "Under the measured ceilings", draw)
         blocks += [Heading(text=name), figure]
-        if moved := reaches(case.info["breakdown"]):
+        if moved := reaches(known(case.record.breakdown)):
             blocks.append(_reach_table(moved, name))
     if not blocks:
         return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mfubench.report.sections.common import ok_cases
-from mfubench.results.collection import Case, Collection, number
+from mfubench.report.case_line import case_line
+from mfubench.results.collection import Case, Collection
+from mfubench.results.record import TRAINING, Outcome, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
-from mfubench.show.case_line import case_line
 from mfubench.show.units import (
     UNKNOWN,
     format_bytes,
@@ -13,13 +13,11 @@ from mfubench.show.units import (
     format_share,
 )
 
-TRAINING = ("train-step", "train-loop")
-
 
 def cases_section(collection: Collection) -> Section | None:
     """The terminal's table, with every case that has rates; the others as lines."""
     blocks: list[Block] = []
-    training = ok_cases(collection, *TRAINING)
+    training = collection.ok(*TRAINING)
     if training:
         blocks.append(
             Table(
@@ -52,27 +50,27 @@ def cases_section(collection: Collection) -> Section | None:
 
 
 def _is_elsewhere(case: Case) -> bool:
-    return case.info["outcome"] == "ok" and case.info["question"] in ("knob", "claims", "claim")
+    return case.record.outcome == Outcome.OK and case.record.question in ("knob", "claim")
 
 
 def _row(collection: Collection, case: Case) -> list[Cell]:
-    info = case.info
-    memory = number(info["peak_memory_bytes"])
+    record = case.record
+    memory = record.peak_memory_bytes
     return [
-        Cell(text=info["case_id"], note=_when(case, collection)),
+        Cell(text=record.case_id, note=_when(case, collection)),
         Cell(
-            text=f"{info['step_s'] * 1e3:.2f}",
-            value=info["step_s"],
-            note=f"spread {format_share(info['step_spread_ratio'], digits=2)}",
+            text=f"{known(record.step_s) * 1e3:.2f}",
+            value=record.step_s,
+            note=f"spread {format_share(record.step_spread_ratio, digits=2)}",
         ),
-        Cell(text=f"{info['tokens_per_s']:,.0f}", value=info["tokens_per_s"]),
+        Cell(text=f"{record.tokens_per_s:,.0f}", value=record.tokens_per_s),
         Cell(
-            text=f"{info['achieved_flops_per_s'] / 1e9:,.1f}",
-            value=info["achieved_flops_per_s"],
+            text=f"{known(record.achieved_flops_per_s) / 1e9:,.1f}",
+            value=record.achieved_flops_per_s,
         ),
-        _share(info["ceiling_utilisation"]),
-        _share(info["mfu"]),
-        _share(info["mfu_a100"]),
+        _share(record.ceiling_utilisation),
+        _share(record.mfu),
+        _share(record.mfu_a100),
         Cell(text=format_bytes(memory), value=memory),
     ]
 
@@ -84,20 +82,20 @@ def _share(value: float | None, *, digits: int = 3) -> Cell:
 def _when(case: Case, collection: Collection) -> str:
     """The day, and whether what was measured is what is committed."""
     commit = case.run.commit[:8] + (" with changes" if case.run.dirty else "")
-    rounds = number(case.info["rounds"])
+    rounds = case.record.rounds
     told = [case.run.machine] if len(collection.machines) > 1 else []
     told += [case.run.datetime[:16].replace("T", " "), commit]
-    told += [f"{rounds:.0f} rounds"] if rounds else []
+    told += [f"{rounds} rounds"] if rounds else []
     return " · ".join(part for part in told if part)
 
 
 def _other(collection: Collection, case: Case) -> list[Cell]:
-    info = case.info
-    told = case_line(info).removeprefix(str(info["case_id"])).strip()
+    record = case.record
+    told = case_line(record).removeprefix(record.case_id).strip()
     return [
-        Cell(text=info["case_id"], note=_when(case, collection)),
-        Cell(text=info["outcome"]),
-        Cell(text=told.removeprefix(f"{info['outcome']}: ")),
+        Cell(text=record.case_id, note=_when(case, collection)),
+        Cell(text=record.outcome),
+        Cell(text=told.removeprefix(f"{record.outcome}: ")),
     ]
 
 

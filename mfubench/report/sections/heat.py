@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from mfubench.results.collection import Case, Collection, number
+from mfubench.results.collection import Case, Collection
+from mfubench.results.record import Outcome
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table, drawn_twice, words
 from mfubench.show.figures.heatmap import HeatCell, heatmap
 from mfubench.show.units import format_share, format_si
@@ -19,7 +20,9 @@ OUTCOMES = {
 
 def heat_section(collection: Collection) -> Section | None:
     """Two maps of the training steps; hatched where there is a reason instead of a number."""
-    cases = [c for c in collection.cases if c.info["question"] == "train-step" and _sized(c)]
+    cases = [
+        c for c in collection.cases if c.record.question == "train-step" and c.record.batch_size
+    ]
     if not cases:
         return None
     blocks: list[Block] = []
@@ -28,7 +31,7 @@ def heat_section(collection: Collection) -> Section | None:
         ("utilisation", "ceiling_utilisation", "Share of the measured ceiling"),
     )
     for key, field, title in quantities:
-        if not any(number(case.info[field]) for case in cases):
+        if not any(getattr(case.record, field) for case in cases):
             continue
         rows, columns, cells = _grid(collection, cases, field)
         told = "; ".join(
@@ -37,9 +40,9 @@ def heat_section(collection: Collection) -> Section | None:
         draw = partial(heatmap, rows, columns, cells, title=title, description=told)
         blocks.append(drawn_twice(f"heat-{key}", title, draw))
     missing = [
-        [Cell(text=c.info["case_id"], note=c.run.machine), *words(c.info["outcome"], _reason(c))]
+        [Cell(text=c.record.case_id, note=c.run.machine), *words(c.record.outcome, _reason(c))]
         for c in cases
-        if c.info["outcome"] != "ok"
+        if c.record.outcome != Outcome.OK
     ]
     if missing:
         blocks.append(
@@ -55,40 +58,35 @@ def heat_section(collection: Collection) -> Section | None:
     return Section(key="heat", title="Batch, dtype, compile", blocks=blocks)
 
 
-def _sized(case: Case) -> bool:
-    return number(case.info.get("batch_size")) is not None
-
-
 def _reason(case: Case) -> str:
-    return str(case.info["outcome_reason"] or "no reason given")
+    return str(case.record.outcome_reason)
 
 
 def _row_name(collection: Collection, case: Case) -> str:
-    info = case.info
-    how = "compiled" if info["compile"] else "eager"
-    name = f"{info['device']} {info['dtype']} {how}"
-    if len({c.info["preset"] for c in collection.cases if c.info["preset"]}) > 1:
-        name = f"{info['preset']} {name}"
+    record = case.record
+    name = f"{record.device} {record.dtype} {record.how}"
+    if len({c.record.preset for c in collection.cases if c.record.preset}) > 1:
+        name = f"{record.preset} {name}"
     return f"{name}\n{case.run.machine}" if len(collection.machines) > 1 else name
 
 
 def _grid(
     collection: Collection, cases: list[Case], field: str
 ) -> tuple[list[str], list[str], dict[tuple[str, str], HeatCell]]:
-    sizes = sorted({int(case.info["batch_size"]) for case in cases})
+    sizes = sorted({case.record.batch_size or 0 for case in cases})
     rows = list(dict.fromkeys(_row_name(collection, case) for case in cases))
-    most = max(number(case.info[field]) or 0.0 for case in cases) or 1.0
+    most = max(getattr(case.record, field) or 0.0 for case in cases) or 1.0
     cells = {}
     for case in cases:
-        info, value = case.info, number(case.info[field])
-        if info["outcome"] != "ok":
-            text, share = OUTCOMES.get(info["outcome"], str(info["outcome"])), None
-            tip = f"{info['case_id']}: {info['outcome']}: {_reason(case)}"
+        record, value = case.record, getattr(case.record, field)
+        if record.outcome != Outcome.OK:
+            text, share = OUTCOMES.get(record.outcome, str(record.outcome)), None
+            tip = f"{record.case_id}: {record.outcome}: {_reason(case)}"
         else:
             text = _text(field, value)
             share = None if value is None else value / most
-            tip = f"{info['case_id']}: {text}"
-        cells[_row_name(collection, case), f"batch {info['batch_size']}"] = HeatCell(
+            tip = f"{record.case_id}: {text}"
+        cells[_row_name(collection, case), f"batch {record.batch_size}"] = HeatCell(
             text=text, share=share, tip=tip
         )
     return rows, [f"batch {size}" for size in sizes], cells

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from mfubench.report.sections.common import base_case, device_name, ok_cases
 from mfubench.results.collection import Case, Collection
+from mfubench.results.record import TRAINING, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 
-TRAINING = ("train-step", "train-loop")
 COLUMNS = (
     "device",
     "model",
@@ -25,17 +24,17 @@ COLUMNS = (
 def machines_section(collection: Collection) -> Section | None:
     """One row per machine, device and preset."""
     groups: dict[tuple[str, str, str], list[Case]] = defaultdict(list)
-    for case in ok_cases(collection, *TRAINING):
-        groups[case.run.machine, case.info["device"], case.info["preset"]].append(case)
+    for case in collection.ok(*TRAINING):
+        groups[case.run.machine, case.record.device, str(case.record.preset)].append(case)
     if not groups:
         return None
     rows = [_row(collection, cases) for cases in groups.values()]
     blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows, is_cards=True)]
     sources = dict.fromkeys(
-        f"{info['dtype']} on {device_name(collection, case)}: {info['peak_source']}"
+        f"{record.dtype} on {collection.device_name(case)}: {record.peak_source}"
         for cases in groups.values()
         for case in cases
-        if (info := case.info).get("peak_source")
+        if (record := case.record).peak_source
     )
     blocks.append(Prose(text="Peaks. " + ". ".join(sources) + ".", kind="note"))
     blocks.append(
@@ -51,24 +50,24 @@ def machines_section(collection: Collection) -> Section | None:
 
 
 def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
-    base = base_case(cases)
-    info = base.info
-    loops = [c for c in cases if c.info["question"] == "train-loop"]
+    base = min(cases, key=lambda case: case.record.distance)
+    record = base.record
+    loops = [c for c in cases if c.record.question == "train-loop"]
     seconds = iterations = None
     if loops:
-        loop = base_case(loops).info
-        seconds, iterations = loop["predicted_training_s"], loop["max_iters"]
+        loop = min(loops, key=lambda case: case.record.distance).record
+        seconds, iterations = loop.predicted_training_s, loop.max_iters
     return [
-        Cell(text=device_name(collection, base), note=f"{base.run.machine} · {info['device']}"),
-        Cell(text=info["preset"], note=f"{info['dtype']}, batch {info['batch_size']}"),
-        _rate(info["peak_flops_per_s"], "unknown"),
-        _rate(info["ceiling_flops_per_s"], UNKNOWN),
+        Cell(text=collection.device_name(base), note=f"{base.run.machine} · {record.device}"),
+        Cell(text=str(record.preset), note=f"{record.dtype}, batch {record.batch_size}"),
+        _rate(record.peak_flops_per_s, "unknown"),
+        _rate(record.ceiling_flops_per_s, UNKNOWN),
         Cell(
-            text=format_si(info["achieved_flops_per_s"], "FLOP/s"),
-            value=info["achieved_flops_per_s"],
-            note=f"{format_share(info['ceiling_utilisation'])} of the ceiling",
+            text=format_si(record.achieved_flops_per_s, "FLOP/s"),
+            value=record.achieved_flops_per_s,
+            note=f"{format_share(record.ceiling_utilisation)} of the ceiling",
         ),
-        Cell(text=format_share(info["mfu"]), value=info["mfu"]),
+        Cell(text=format_share(record.mfu), value=record.mfu),
         Cell(
             text=format_duration(seconds),
             value=seconds,
@@ -85,12 +84,10 @@ def _rate(value: float | None, unknown: str) -> Cell:
 def _binds(collection: Collection, base: Case) -> str:
     """What binds by the breakdown of the same setting; of the loop where the step has none."""
     for question in ("breakdown", "breakdown-loop"):
-        for case in ok_cases(collection, question):
-            same = all(
-                case.info[k] == base.info[k] for k in ("preset", "device", "dtype", "batch_size")
-            )
-            if same and case.run.machine == base.run.machine and "breakdown_binds" in case.info:
-                return str(case.info["breakdown_binds"])
+        for case in collection.ok(question):
+            same = case.record.work == base.record.work and case.run.machine == base.run.machine
+            if same and case.record.breakdown_binds:
+                return case.record.breakdown_binds
     return UNKNOWN
 
 
@@ -99,8 +96,9 @@ def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]
     by_work: dict[tuple[object, ...], dict[tuple[str, str], Case]] = defaultdict(dict)
     for (machine, device, _), cases in groups.items():
         for case in cases:
-            keys = ("question", "preset", "dtype", "batch_size", "compile")
-            by_work[tuple(case.info[k] for k in keys)][machine, device] = case
+            r = case.record
+            work = (r.question, r.preset, r.dtype, r.batch_size, r.compile)
+            by_work[work][machine, device] = case
     common = [found for found in by_work.values() if len(found) > 1]
     if not common:
         return []
@@ -108,10 +106,9 @@ def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]
     rows = []
     for found in common:
         first = found.get(places[0]) or next(iter(found.values()))
-        info = first.info
-        how = "compiled" if info["compile"] else "eager"
-        name = f"{info['question']}, {info['preset']}, {info['dtype']}, batch {info['batch_size']}"
-        cells = [Cell(text=f"{name}, {how}")]
+        record = first.record
+        name = f"{record.question}, {record.preset}, {record.dtype}, batch {record.batch_size}"
+        cells = [Cell(text=f"{name}, {record.how}")]
         for at in places:
             cells.append(_against(first, found.get(at)))
         rows.append(cells)
@@ -129,7 +126,7 @@ def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]
 def _against(first: Case, case: Case | None) -> Cell:
     if case is None:
         return Cell(text=UNKNOWN)
-    tokens = case.info["tokens_per_s"]
-    ratio = tokens / first.info["tokens_per_s"]
+    tokens = known(case.record.tokens_per_s)
+    ratio = tokens / known(first.record.tokens_per_s)
     text = f"{tokens:,.0f}" + ("" if case is first else f" (×{ratio:.2f})")
     return Cell(text=text, value=tokens)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from mfubench.results.bars import Bar
 from mfubench.show.account import bar_label
 from mfubench.show.figures import is_narrow
 from mfubench.show.svg import Scale, axis_x, fit, label, line, mark, picture, rect, width_px
 
 ROW_PX, NARROW_ROW_PX, BAR_PX = 26.0, 42.0, 14.0
 HEAD_PX = 18.0
-BarData = Mapping[str, Any]
 
 
 def waterfall(
-    bars: Sequence[BarData], *, title: str, description: str, key: str, width: float
+    bars: Sequence[Bar], *, title: str, description: str, key: str, width: float
 ) -> Markup:
     """Each bar starts where the one before ended. What lies above its floor has the accent."""
     narrow = is_narrow(width)
-    total_s = sum(bar["seconds"] for bar in bars)
+    total_s = sum(bar.seconds for bar in bars)
     left = 16.0 if narrow else 248.0
     right = width - (16.0 if narrow else 112.0)
     row_px = NARROW_ROW_PX if narrow else ROW_PX
@@ -33,33 +32,33 @@ def waterfall(
     rows, start_s = [], 0.0
     for index, bar in enumerate(bars):
         y = HEAD_PX + index * row_px
-        x, top = scale(start_s + bar["seconds"]), y + (22.0 if narrow else 6.0) + BAR_PX
+        x, top = scale(start_s + bar.seconds), y + (22.0 if narrow else 6.0) + BAR_PX
         if not narrow:
             parts.append(line(x, top, x, top + row_px - BAR_PX, "link"))
         rows.append(_row(bar, start_s, y, scale, width, narrow, total_s))
-        start_s += bar["seconds"]
+        start_s += bar.seconds
     parts += rows
     parts.append(_total(total_s, height - row_px, scale, width, narrow))
     return picture(key, (width, height + 24), parts, title=title, description=description)
 
 
-def _ends_s(bars: Sequence[BarData]) -> list[float]:
+def _ends_s(bars: Sequence[Bar]) -> list[float]:
     ends, at_s = [], 0.0
     for bar in bars:
-        at_s += bar["seconds"]
+        at_s += bar.seconds
         ends.append(at_s)
     return ends
 
 
 def _row(
-    bar: BarData, start_s: float, y: float, scale: Scale, width: float, narrow: bool, total_s: float
+    bar: Bar, start_s: float, y: float, scale: Scale, width: float, narrow: bool, total_s: float
 ) -> Markup:
-    seconds, name = bar["seconds"], bar_label(bar)
+    seconds, name = bar.seconds, bar_label(bar)
     low, high = sorted((scale(start_s), scale(start_s + seconds)))
     top = y + (22.0 if narrow else 6.0)
     text_y = y + (15.0 if narrow else 17.0)
     drawn: list[object] = []
-    won_s = bar["to_win_s"] or 0.0
+    won_s = bar.to_win_s or 0.0
     if seconds >= 0:
         split = scale(start_s + seconds - min(won_s, seconds))
         drawn.append(rect(low, top, max(split - low, 0.0), BAR_PX, _cls(bar)))
@@ -70,14 +69,14 @@ def _row(
         drawn.append(rect(low, top, max(1.0, high - low), BAR_PX, "gives-back"))
     values = _values(seconds, total_s)
     name_room = (width - width_px(values) - 14) if narrow else scale.start_px - 12
-    doubt = " (!)" if bar.get("reliable") is False else ""
+    doubt = " (!)" if bar.reliable is False else ""
     drawn.append(label(2 if narrow else 0, text_y, fit(name + doubt, name_room), cls="name halo"))
     drawn.append(label(width - 2, text_y, values, anchor="end", cls="value halo"))
     return mark(drawn, _tip(bar, name, total_s))
 
 
-def _cls(bar: BarData) -> str:
-    return "peak" if bar["name"] == "peak" else "floor"
+def _cls(bar: Bar) -> str:
+    return "peak" if bar.name == "peak" else "floor"
 
 
 def _values(seconds: float, total_s: float) -> str:
@@ -85,13 +84,13 @@ def _values(seconds: float, total_s: float) -> str:
     return f"{minus}{abs(seconds) * 1e3:.2f} · {minus}{abs(seconds) / total_s * 100:.1f}"
 
 
-def _tip(bar: BarData, name: str, total_s: float) -> str:
-    parts = [f"{name}: {bar['seconds'] * 1e3:.3f} ms, {bar['seconds'] / total_s * 100:.2f} points"]
-    if bar["floor_s"] is not None:
-        parts.append(f"could be {bar['floor_s'] * 1e3:.3f} ms")
-    if bar.get("ablation_s") is not None:
-        parts.append(f"the step saved {bar['ablation_s'] * 1e3:.3f} ms without it")
-    return "; ".join([*parts, str(bar["source"])])
+def _tip(bar: Bar, name: str, total_s: float) -> str:
+    parts = [f"{name}: {bar.seconds * 1e3:.3f} ms, {bar.seconds / total_s * 100:.2f} points"]
+    if bar.floor_s is not None:
+        parts.append(f"could be {bar.floor_s * 1e3:.3f} ms")
+    if bar.ablation_s is not None:
+        parts.append(f"the step saved {bar.ablation_s * 1e3:.3f} ms without it")
+    return "; ".join([*parts, str(bar.source)])
 
 
 def _total(total_s: float, y: float, scale: Scale, width: float, narrow: bool) -> Markup:

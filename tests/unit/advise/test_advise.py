@@ -1,4 +1,4 @@
-"""The search, on workers whose speed and losses are made up: what it may recommend and what not."""
+"""The search, on sides whose speed and losses are made up: what it may recommend and what not."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from mfubench.advise.text import advice_text
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.pairs import turns
-from mfubench.pairs.process import WorkerError
+from mfubench.pairs import pairing
+from mfubench.pairs.loop_side import LoopSide
+from mfubench.pairs.side import SideError
 from mfubench.results.record import Outcome
 
 STEP_S = 0.040
 Speed = Callable[[LoopConfig], float]
 
 
-class MadeUpWorker:
-    """A worker without a process."""
+class MadeUpSide(LoopSide):
+    """A side without a process."""
 
     def __init__(self, config: LoopConfig, bench: MadeUpBench) -> None:
         self.config = config
@@ -35,7 +36,6 @@ class MadeUpWorker:
         self._bench = bench
         self._luck = bench.draw(bench.process_noise)
         self._seed = 0
-        self.has_closed = False
 
     def _s(self) -> float:
         noise = self._luck * self._bench.draw(self._bench.turn_noise)
@@ -45,10 +45,10 @@ class MadeUpWorker:
     def run(self, steps: int) -> list[float]:
         return [self._s() for _ in range(steps)]
 
-    def turn(self, steps: int) -> float:
-        return self._s()
+    def turn(self, steps: int, **wanted: Any) -> dict[str, float]:
+        return {"s_per_token": self._s() / self.tokens_per_step}
 
-    def evaluation_s(self) -> float:
+    def evaluation_s(self, batches: int = 1) -> float:
         return self._s() / 3
 
     def bars(self) -> dict[str, float]:
@@ -60,31 +60,25 @@ class MadeUpWorker:
     def has_answered(self, timeout_s: float) -> bool:
         return True
 
-    def wait(self) -> MadeUpWorker:
+    def wait(self) -> MadeUpSide:
         return self
 
-    def save(self) -> None:
-        pass
+    def save_s(self) -> float:
+        return 0.0
 
     def restart(self, seed: int) -> None:
         self._seed = seed
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], timeout_s: float = 0.0) -> dict[str, Any]:
         loss = 2.0 + 0.02 * (self._seed % 3) + self._bench.cost(self.config)
         return {"losses": [loss] * request["losses"]} if "losses" in request else {"loss": loss}
 
     def close(self) -> None:
-        self.has_closed = True
-
-    def __enter__(self) -> MadeUpWorker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        pass
 
 
 class MadeUpBench(KnobBench):
-    """A bench whose workers are made up."""
+    """A bench whose sides are made up."""
 
     def __init__(
         self, speed: Speed, *, noise: tuple[float, float] = (0.0, 0.0), seed: int = 0
@@ -94,13 +88,13 @@ class MadeUpBench(KnobBench):
         self.cost: Callable[[LoopConfig], float] = lambda config: 0.0
         self.process_noise, self.turn_noise = noise
         self._random = random.Random(seed)
-        self.started: list[MadeUpWorker] = []
+        self.started: list[MadeUpSide] = []
 
     def draw(self, sd: float) -> float:
         return self._random.lognormvariate(0.0, sd) if sd else 1.0
 
-    def launch(self, config: LoopConfig, *, seed: int = 0) -> Any:
-        self.started.append(MadeUpWorker(config, self))
+    def launch(self, config: LoopConfig, *, seed: int = 0) -> LoopSide:
+        self.started.append(MadeUpSide(config, self))
         return self.started[-1]
 
 
@@ -127,7 +121,7 @@ TANH = knob("tanh", gelu="tanh", numerics=True)
 
 @pytest.fixture(autouse=True)
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "SETTLE_S", 0.0)
+    monkeypatch.setattr(pairing, "SETTLE_S", 0.0)
 
 
 def speed_of(**factors: float) -> Speed:
@@ -158,8 +152,8 @@ def search(bench: KnobBench, *knobs: Knob, **settings: Any) -> advise.Advice:
 def test_what_helps_is_combined_and_verified() -> None:
     found = search(MadeUpBench(speed_of(fused=1.10, thread=1.05)), FUSED, THREAD)
     assert found.knobs == ("fused", "thread")
-    assert found.verification is not None
-    assert found.verification.effect.ratio == pytest.approx(1.155, rel=1e-6)
+    assert found.verified is not None
+    assert found.verified.ratio == pytest.approx(1.155, rel=1e-6)
     assert found.predicted_ratio == pytest.approx(1.155, rel=1e-6)
     assert found.config["optimizer"] == "fused"
     assert found.ended == COMPLETE
@@ -285,36 +279,23 @@ def test_an_interrupt_keeps_the_tries_and_recommends_nothing(
     assert found.tries
 
 
-def test_a_knob_whose_worker_fails_is_a_try_with_its_reason() -> None:
+def test_a_knob_whose_side_fails_is_a_try_with_its_reason() -> None:
     class Failing(MadeUpBench):
-        def launch(self, config: LoopConfig, *, seed: int = 0) -> Any:
+        def launch(self, config: LoopConfig, *, seed: int = 0) -> LoopSide:
             if config.optimizer == "fused":
-                raise WorkerError(Outcome.OUT_OF_MEMORY, "no room")
+                raise SideError(Outcome.OUT_OF_MEMORY, "no room")
             return super().launch(config, seed=seed)
 
     found = search(Failing(speed_of()), FUSED)
     assert found.tries[0].reason == f"{Outcome.OUT_OF_MEMORY.value}: no room"
 
 
-@pytest.fixture
-def advice_data() -> dict[str, Any]:
-    found = search(MadeUpBench(speed_of(fused=1.10, tanh=1.2)), FUSED, TANH)
-    return {
-        "preset": "nanogpt-cpu",
-        "device": "cpu",
-        **found.as_data(),
-        "command": "python train.py",
-        "changes": ["AdamW(…, fused=True)"],
-    }
-
-
-def test_the_advice_says_prediction_outcome_losses_and_what_to_type(
-    advice_data: dict[str, Any],
-) -> None:
-    text = advice_text(advice_data)
+def test_the_advice_says_prediction_outcome_losses_and_what_to_type() -> None:
+    fused = replace(FUSED, nanogpt="AdamW(…, fused=True)")
+    text = advice_text(search(MadeUpBench(speed_of(fused=1.10, tanh=1.2)), fused, TANH))
     assert "Best verified: tanh, fused. ×1.320 tokens/s" in text.replace("\n", " ")
     assert "predicted from the knobs alone ×1.320" in text.replace("\n", " ")
     assert "It learns the same" in text
     assert "ms from optimizer" in text
-    assert "python train.py" in text
+    assert "python train.py config/train_shakespeare_char.py --device=cpu" in text
     assert "AdamW(…, fused=True)" in text

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mfubench.results.record import CaseRecord, Outcome
-from mfubench.show.case_line import case_line
-from mfubench.show.table import render
+from mfubench.report.case_line import case_line
+from mfubench.report.table import render
 
 
 def info(claim_id: str, outcome: Outcome = Outcome.OK, **claim: Any) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_a_rule_has_the_threshold_of_its_judge(claim_id: str, said: str) -> None
 def test_the_numbers_of_the_method_are_those_of_the_code() -> None:
     text = " ".join(section(CLAIMS_PAGE, "## How they are measured").split())
     assert f"{claim_bench.BUILDS} times, for {claim_bench.TURNS_PER_BUILD} turns each" in text
-    assert f"one iteration in {claim_bench.STRETCH}" in text
+    assert f"one iteration in {claim_bench.TRAINED_ONE_IN}" in text
 
 
 def test_every_key_of_a_claim_is_documented_and_no_other() -> None:

@@ -14,7 +14,7 @@ import torch._dynamo
 from mfubench_model.dispatch_count import count_dispatched_flops
 
 # pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
-import mfubench.show.table
+import mfubench.report.table
 import mfubench.suite.runner  # noqa: F401
 from mfubench.analysis.account import PROFILED_BARS
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling

@@ -15,6 +15,8 @@ from mfubench_model.flops import model_flops_per_step
 from mfubench_model.presets import PRESETS
 
 from mfubench.cli import main
+from mfubench.explain import device
+from mfubench.hardware.cpu import DerivedPeak
 from mfubench.hardware.peaks import lookup
 from tests.unit.explain.printed_by_train_py import (
     CPU_OVERRIDES,
@@ -91,7 +93,7 @@ def test_without_a_device_there_is_a_rate_and_no_mfu(log: Path, capsys: Capture)
     run = data(capsys, log)["runs"][0]
     assert run["achieved_flops_per_s"]["low"] > 1e9
     assert run["mfu"] is run["peak_flops_per_s"] is None
-    assert "--device NAME" in run["conclusion"]
+    assert "--device cpu" in run["conclusion"]
 
 
 def test_an_unknown_device_is_answered_with_close_names_and_the_rest(
@@ -106,6 +108,36 @@ def test_an_unknown_device_is_answered_with_close_names_and_the_rest(
     answer = data(capsys, log, "--device", "abacus")
     assert "no known device is called like it" in answer["device"]["problem"]
     assert answer["runs"][0]["mfu"] is None
+
+
+def test_the_cpu_of_this_machine_may_be_named(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, cpu_log())
+    peak = DerivedPeak(200e9, "derived: 32 FLOPs per cycle")
+    monkeypatch.setattr(device, "derived_peak", lambda dtype: peak)
+    answer = data(capsys, path, "--device", "cpu")
+    (run,) = answer["runs"]
+    assert "(the CPU of this machine)" in answer["device"]["name"]
+    assert (run["dtype"], run["peak_flops_per_s"]) == ("float32", 200e9)
+    assert run["mfu"]["low"] == pytest.approx(run["achieved_flops_per_s"]["low"] / 200e9)
+    assert "derived: 32 FLOPs per cycle" in words(explained(capsys, path, "--device", " CPU"))
+
+
+def test_a_cpu_without_a_known_peak_asks_for_one(
+    log: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "derived_peak", lambda dtype: None)
+    answer = data(capsys, log, "--device", "cpu")
+    assert answer["runs"][0]["mfu"] is None
+    assert "--peak-tflops X gives one" in answer["device"]["problem"]
+
+
+def test_a_log_of_a_gpu_is_not_answered_with_the_cpu(tmp_path: Path, capsys: Capture) -> None:
+    path = written(tmp_path, header(ON_CUDA) + iterations(cpu_times_ms()))
+    (run,) = data(capsys, path)["runs"]
+    assert "name the device (--device NAME)" in run["conclusion"]
+    assert "--device cpu" not in run["conclusion"]
 
 
 def test_a_peak_may_be_given(log: Path, capsys: Capture) -> None:
@@ -215,11 +247,12 @@ def test_a_terminal_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, capsys: C
     [
         (None, (), "cannot be read"),
         (b"", (), "is empty"),
-        (b"epoch 1: loss 2.0\n", (), "is no log of nanoGPT's train.py"),
-        (b"iter 1: loss 2.0, ti", (), "is no log of nanoGPT's train.py"),
+        (b"epoch 1: loss 2.0\n", (), "is not a log of nanoGPT's train.py"),
+        (b"iter 1: loss 2.0, ti", (), "is not a log of nanoGPT's train.py"),
         (as_bytes(cpu_log(9)), ("--n-layer", "0"), "n_layer is 0"),
         (as_bytes(cpu_log(9)), ("--preset", "gpt2", "--n-head", "7"), "multiple of n_head"),
         (as_bytes(cpu_log(9)), ("--ranks", "-1"), "ranks is -1"),
+        (as_bytes(cpu_log(9)), ("--batch-size", "1" + "0" * 400), "--batch-size is too large"),
         (as_bytes(cpu_log(9)), ("--gradient-accumulation-steps", "0"), "accumulation_steps is 0"),
         (as_bytes(cpu_log(9)), ("--peak-tflops", "nan"), "--peak-tflops is nan"),
     ],

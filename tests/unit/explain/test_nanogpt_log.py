@@ -99,7 +99,7 @@ def test_a_truncated_last_line_is_left_out_and_counted(keep: int) -> None:
 def test_other_lines_are_not_nanogpt_s(line: str) -> None:
     lines = cpu_log(30)
     assert np.array_equal(read([*lines, line]).runs[0].iters, read(lines).runs[0].iters)
-    with pytest.raises(LogError, match=r"is no log of nanoGPT's train\.py"):
+    with pytest.raises(LogError, match=r"is not a log of nanoGPT's train\.py"):
         read([line])
 
 
@@ -232,7 +232,7 @@ def test_nan_losses_are_reported_from_the_first() -> None:
     [
         (b"", "is empty"),
         (b"hello\nworld\n", "none of its 2 lines"),
-        (b"\x00" * 100_000, "is no log"),
+        (b"\x00" * 100_000, "is not a log"),
         (as_bytes(header()), "before the first iteration"),
     ],
 )

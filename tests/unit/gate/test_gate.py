@@ -9,17 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from mfubench.gate.measure import sides as gate_sides
-from mfubench.gate.measure import verdict_run as gate_module
+from mfubench.gate.measure import variants
 from mfubench.gate.measure.cases import CaseChoiceError, GateCase, chosen, gate_cases
-from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench, PairJournal
-from mfubench.gate.measure.sides import SideError
+from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench
+from mfubench.gate.measure.variants import MODEL_UNDER_TEST, VariantError
 from mfubench.gate.measure.verdict_run import CONFIRMATION, CouldNotRunError, Gate, comparison_key
 from mfubench.gate.rules import policy
+from mfubench.gate.rules.document import GateVerdict
 from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
 from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
+from mfubench.pairs.journal import PairJournal
 from mfubench.pairs.machine_lock import BusyError, machine_lock
 
 CASES = gate_cases("nanogpt-cpu", "cpu")
@@ -47,9 +49,9 @@ class MadeUpPairs(PairBench):
     """A bench whose pairs are made up."""
 
     def __init__(self, folder: Path, answer: Answer) -> None:
-        (folder / "tree/model").mkdir(parents=True, exist_ok=True)
+        (folder / "tree/model/mfubench_model").mkdir(parents=True, exist_ok=True)
         sides = [
-            gate_sides.side(name, folder / "tree", folder / name) for name in (BASE, CANDIDATE)
+            variants.variant(name, folder / "tree", folder / name) for name in (BASE, CANDIDATE)
         ]
         super().__init__(*sides, cache=folder)
         self.answer = answer
@@ -142,13 +144,13 @@ def test_a_case_that_a_side_fails_is_never_green(
     assert sum(broken in ids for _, ids in found["asked"]) == 2
 
 
-def test_a_worker_that_died_once_leaves_the_case_open(tmp_path: Path) -> None:
+def test_a_side_that_died_once_leaves_the_case_open(tmp_path: Path) -> None:
     def answer(case: GateCase, number: int) -> dict[str, Any]:
-        return {"errors": {CANDIDATE: "the worker ended"}} if number == 3 else measured()
+        return {"errors": {CANDIDATE: "the process ended"}} if number == 3 else measured()
 
     found = gate(tmp_path, answer, CASES[:1])
     assert found["verdict"] == INCONCLUSIVE
-    assert found["cases"][0]["reason"] == "a side failed: the worker ended"
+    assert found["cases"][0]["reason"] == "a side failed: the process ended"
 
 
 def test_a_base_that_runs_nothing_is_no_gate(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_a_full_disk_says_where(tmp_path: Path) -> None:
 def test_pairs_of_other_code_are_another_comparison(tmp_path: Path) -> None:
     bench = MadeUpPairs(tmp_path, lambda case, number: measured())
     before = comparison_key(bench, CASES)
-    (tmp_path / "tree/model/gpt.py").write_text("x = 1\n", encoding="utf-8")
+    (tmp_path / "tree/model/mfubench_model/gpt.py").write_text("x = 1\n", encoding="utf-8")
     assert comparison_key(bench, CASES) != before
     assert comparison_key(bench, CASES[:1]) != comparison_key(bench, CASES)
 
@@ -206,56 +208,59 @@ def test_eight_cases_and_a_choice_of_them() -> None:
         chosen(CASES, "b12,gpt9")
 
 
+CODE = f"{MODEL_UNDER_TEST}.py"
+
+
 def repository(folder: Path) -> Path:
     def git(*arguments: str) -> None:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
         subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
-    folder.mkdir()
+    (folder / "model").mkdir(parents=True)
     git("init", "-q", "-b", "main")
-    (folder / "model.py").write_text("speed = 1\n", encoding="utf-8")
+    (folder / CODE).write_text("speed = 1\n", encoding="utf-8")
     git("add", "-A")
     git("commit", "-q", "-m", "one")
-    (folder / "model.py").write_text("speed = 2\n", encoding="utf-8")
+    (folder / CODE).write_text("speed = 2\n", encoding="utf-8")
     git("commit", "-q", "-a", "-m", "two")
     return folder
 
 
 def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    commit, label = gate_sides.resolve_base(root, "HEAD~1")
+    commit, label = variants.resolve_base(root, "HEAD~1")
     assert label.startswith("HEAD~1 (")
 
     def fails_inside() -> None:
-        with gate_sides.worktree(root, commit) as tree:
+        with variants.worktree(root, commit) as tree:
             seen.append(tree)
-            assert (tree / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
-            base = gate_sides.side("base", tree, tmp_path / "links")
-            assert (base.folder / "model.py").read_text(encoding="utf-8") == "speed = 1\n"
+            assert (tree / CODE).read_text(encoding="utf-8") == "speed = 1\n"
+            base = variants.variant("base", tree, tmp_path / "links")
+            assert (base.folder / "mfubench_model.py").read_text(encoding="utf-8") == "speed = 1\n"
             raise KeyboardInterrupt
 
     seen: list[Path] = []
     with pytest.raises(KeyboardInterrupt):
         fails_inside()
     assert not seen[0].parent.exists()
-    assert len(gate_sides.git("worktree", "list", cwd=root).splitlines()) == 1
+    assert len(variants.git("worktree", "list", cwd=root).splitlines()) == 1
 
 
 def test_the_default_base_is_the_merge_base_with_main(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    commit, label = gate_sides.resolve_base(root, None)
-    assert commit == gate_sides.git("rev-parse", "HEAD", cwd=root)
+    commit, label = variants.resolve_base(root, None)
+    assert commit == variants.git("rev-parse", "HEAD", cwd=root)
     assert label.startswith("merge base with main (")
 
 
 def test_what_cannot_be_a_base_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SideError, match="is in no git repository"):
-        gate_sides.repository(tmp_path)
+    with pytest.raises(VariantError, match="is in no git repository"):
+        variants.repository(tmp_path)
     root = repository(tmp_path / "repository")
-    with pytest.raises(SideError, match="there is no revision 'v9'"):
-        gate_sides.resolve_base(root, "v9")
-    with pytest.raises(SideError, match="base has no trainer; give what is under test"):
-        gate_sides.side("base", root, tmp_path / "links", under_test=("trainer",))
+    with pytest.raises(VariantError, match="there is no revision 'v9'"):
+        variants.resolve_base(root, "v9")
+    with pytest.raises(VariantError, match="base has no trainer; give what is under test"):
+        variants.variant("base", root, tmp_path / "links", under_test=("trainer",))
 
 
 def test_two_gates_never_time_at_once(tmp_path: Path) -> None:
@@ -277,12 +282,12 @@ def test_two_gates_never_time_at_once(tmp_path: Path) -> None:
 # --- what is shown ------------------------------------------------------------------------------
 
 
-def shown(tmp_path: Path) -> dict[str, Any]:
+def shown(tmp_path: Path) -> GateVerdict:
     slow = CASES[1].id
     found = gate(tmp_path, lambda case, number: measured(0.05 if case.id == slow else 0.0))
     found["base"]["label"] = "<main> | 1"
-    found["self_test"] = None
-    return found
+    found |= {"preset": "nanogpt-cpu", "device": "cpu", "self_test": None}
+    return msgspec.convert(found, GateVerdict)
 
 
 def test_the_text_says_what_moved_and_how_sure_it_is(tmp_path: Path) -> None:
@@ -309,6 +314,6 @@ def test_junit_is_red_where_the_gate_is(tmp_path: Path) -> None:
 
 
 def test_a_gate_is_plain_json(tmp_path: Path) -> None:
-    found = shown(tmp_path)
-    assert json.loads(json.dumps(found, allow_nan=False))["verdict"] == REGRESSED
-    assert gate_module.side_data(MadeUpPairs(tmp_path, lambda c, n: {}).base)["label"] == BASE
+    found = json.dumps(msgspec.to_builtins(shown(tmp_path)), allow_nan=False)
+    assert json.loads(found)["verdict"] == REGRESSED
+    assert MadeUpPairs(tmp_path, lambda c, n: {}).base.as_data()["label"] == BASE

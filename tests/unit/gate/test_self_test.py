@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,19 @@ import pytest
 
 from mfubench.gate.measure import self_test as gate_self_test
 from mfubench.gate.measure.cases import BINDING, gate_cases
-from mfubench.gate.measure.sides import HARNESS, side
-from mfubench.pairs.process import WorkerProcess
+from mfubench.gate.measure.variants import HARNESS, variant
+from mfubench.pairs.side import Side
 
 
 class FakeProcess:
     def __init__(self) -> None:
-        self.signals: list[int] = []
+        self.told: list[str] = []
 
-    def send_signal(self, number: int) -> None:
-        self.signals.append(number)
+    def suspend(self) -> None:
+        self.told.append("suspend")
+
+    def resume(self) -> None:
+        self.told.append("resume")
 
 
 def test_a_one_sided_load_computes_beside_the_candidate_alone(
@@ -35,10 +37,10 @@ def test_a_one_sided_load_computes_beside_the_candidate_alone(
 
     monkeypatch.setattr(gate_self_test, "background_load", load)
     with gate_self_test.one_sided_load() as beside:
-        assert process.signals == [signal.SIGSTOP]
+        assert process.told == ["suspend"]
         with beside():
-            assert process.signals[-1] == signal.SIGCONT
-        assert process.signals[-1] == signal.SIGSTOP
+            assert process.told[-1] == "resume"
+        assert process.told[-1] == "suspend"
 
 
 @pytest.mark.parametrize(("settings", "is_bound"), [({}, True), ({"cpus": (0,)}, False)])
@@ -47,12 +49,12 @@ def test_threads_are_bound_to_cores_unless_cpus_are_chosen(
 ) -> None:
     environments: list[dict[str, str]] = []
 
-    def kept(_: WorkerProcess, __: list[str], *, environment: dict[str, str], cwd: Path) -> None:
+    def kept(_: Side, __: list[str], *, environment: dict[str, str], **___: object) -> None:
         environments.append(environment)
 
-    monkeypatch.setattr(WorkerProcess, "__init__", kept)
+    monkeypatch.setattr(Side, "__init__", kept)
     (case,) = gate_cases("nanogpt-cpu", "cpu")[:1]
-    side("candidate", HARNESS, tmp_path / "a", settings=settings).start(case)
+    variant("candidate", HARNESS, tmp_path / "a", settings=settings).start(case)
     (environment,) = environments
     assert all((name in environment) == is_bound for name in BINDING)
     assert int(environment["GOMP_SPINCOUNT"]) < 100_000

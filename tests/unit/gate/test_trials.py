@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from mfubench.gate.rules.document import Pair, PairedCase
 from mfubench.gate.rules.rivals import rivals
 from mfubench.gate.rules.trials import summary, trials_of, windows
 
 PLANTS = {"0.03": 0.03, "0.05": 0.05}
 
 
-def stored(pairs: int, *, sd: float = 0.004, drift: float = 0.05, seed: int = 0) -> dict[str, Any]:
+def stored(pairs: int, *, sd: float = 0.004, drift: float = 0.05, seed: int = 0) -> list[Pair]:
     """Pairs of a machine that drifts by `drift` from pair to pair, both sides alike."""
     rng = np.random.default_rng(seed)
-    measured = []
+    measured: list[dict[str, Any]] = []
     for number in range(pairs):
         speed = math.exp(drift * rng.normal())
         cases = {}
@@ -37,31 +39,32 @@ def stored(pairs: int, *, sd: float = 0.004, drift: float = 0.05, seed: int = 0)
                     "step": {"base": turns(1), "candidate": turns(side)},
                     "control": {"base": turns(1), "candidate": turns(1)},
                     "planted": planted,
-                }
+                },
+                "start": {},
+                "counts": {},
+                "compiled": False,
             }
-        measured.append({"number": number, "cases": cases})
-    return {"measured": measured}
+        measured.append({"number": number, "at_s": 0.0, "cases": cases})
+    return msgspec.convert(measured, list[Pair])
 
 
 def test_a_drifting_machine_gives_no_false_alarm_and_sees_what_is_planted() -> None:
     found = summary(stored(40), 10)
-    assert found["false_alarms"]["count"] == 0
-    assert found["false_alarms"]["trials"] == 4
-    assert found["false_alarms"]["drawn_rate"] == 0
-    assert [p["rate"] > 0.9 for p in found["power"]] == [True, True]
-    assert [p["whole_gate_rate"] >= p["rate"] for p in found["power"]] == [True, True]
-    assert found["power"][0]["true_effect"] == pytest.approx(0.03, abs=0.001)
-    assert abs(found["coverage"]["bias"]) < 0.003
-    assert found["coverage"]["trials"] == 8
-    assert found["coverage"]["rate"] > 0.85
-    assert 0.01 < found["cases"][0]["mde"] < 0.03
+    assert found.false_alarms.count == 0
+    assert found.false_alarms.trials == 4
+    assert found.false_alarms.drawn_rate == 0
+    assert [p.rate > 0.9 for p in found.power] == [True, True]
+    assert [p.whole_gate_rate >= p.rate for p in found.power] == [True, True]
+    assert found.power[0].true_effect == pytest.approx(0.03, abs=0.001)
+    assert abs(found.coverage.bias) < 0.003
+    assert found.coverage.trials == 8
+    assert found.coverage.rate > 0.85
+    assert 0.01 < found.cases[0].mde < 0.03
 
 
 def test_a_threshold_between_sessions_alarms_where_the_gate_does_not() -> None:
-    threshold = next(
-        r for r in rivals(trials_of(stored(20)["measured"]), list(PLANTS)) if "median" in r["name"]
-    )
-    assert threshold["rates"]["0"] > 0.1
+    threshold = next(r for r in rivals(trials_of(stored(20)), list(PLANTS)) if "median" in r.name)
+    assert threshold.rates["0"] > 0.1
 
 
 def test_too_few_pairs_say_nothing() -> None:
@@ -76,7 +79,7 @@ def test_windows_share_no_pair() -> None:
 
 
 def test_a_pair_with_a_failed_case_is_left_out_of_that_case() -> None:
-    body = stored(12)
-    body["measured"][3]["cases"]["a"] = {"errors": {"base": "gone"}}
-    a, b = trials_of(body["measured"])
+    pairs = stored(12)
+    pairs[3].cases["a"] = PairedCase(errors={"base": "gone"})
+    a, b = trials_of(pairs)
     assert (len(a.control), len(b.control)) == (11, 12)

@@ -275,6 +275,7 @@ def mps(
     module = SimpleNamespace(
         recommended_max_memory=lambda: 3 * GIB,
         driver_allocated_memory=lambda: 1 * GIB,
+        device_count=lambda: 1,
         synchronize=lambda: None,
         empty_cache=lambda: None,
     )

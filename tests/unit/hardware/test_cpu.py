@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mfubench.hardware import cpu_clock
-from mfubench.hardware.cpu import (
-    Clock,
-    CpuIdentity,
-    UsableCores,
-    clock_hz,
-    derived_peak,
-    measured_clock_hz,
-    usable_cores,
-)
+from mfubench.hardware.cpu import UsableCores, derived_peak, usable_cores
+from mfubench.hardware.cpu_clock import Clock, clock_hz, measured_clock_hz
+from mfubench.hardware.cpu_identity import CpuIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mfubench.hardware.cpu import CpuIdentity
+from mfubench.hardware.cpu_identity import CpuIdentity
 from mfubench.hardware.device_base import is_out_of_memory, quietly
 from mfubench.hardware.devices import (
     DEVICE_KINDS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from mfubench_model.presets import get_preset
 from torch.nn import functional as F
 
 from mfubench.analysis.effect import HELPS, HURTS, NO_DIFFERENCE, UNCLEAR, effect_of
-from mfubench.hardware.cpu_kinds import performance_cpus
+from mfubench.hardware.affinity import performance_cpus
 from mfubench.hardware.devices import CpuDevice
 from mfubench.knobs.bench import KnobBench, machine_of
 from mfubench.knobs.catalogue import KNOBS, KNOBS_BY_NAME
@@ -24,8 +23,9 @@ from mfubench.knobs.knob import Knob
 from mfubench.measure.configured_loop import configured_model
 from mfubench.measure.loop_config import ConfigError, LoopConfig
 from mfubench.measure.train_step import make_autocast
-from mfubench.pairs import worker
-from mfubench.pairs.process import Worker, WorkerError
+from mfubench.pairs.loop_program import LoopProgram, failure
+from mfubench.pairs.loop_side import LoopSide
+from mfubench.pairs.side import SideError
 
 BASE = LoopConfig(threads=1)
 MACHINE = dataclasses.replace(machine_of(BASE), fast_cpus=(0,))
@@ -39,7 +39,7 @@ def test_names_are_unique_and_words_are_there() -> None:
 
 
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
-def test_each_changes_the_configuration_and_survives_the_way_to_a_worker(knob: Knob) -> None:
+def test_each_changes_the_configuration_and_survives_the_way_to_a_side(knob: Knob) -> None:
     several = dataclasses.replace(BASE, threads=None)
     changed = several.changed(knob.change(several, MACHINE))
     assert changed != several
@@ -106,34 +106,43 @@ def test_performance_cores_are_told_by_capacity_and_by_nothing_less(tmp_path: Pa
 
 
 def answers(*requests: dict[str, object]) -> list[dict[str, object]]:
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
-    replies = io.StringIO()
-    worker.serve(io.StringIO(lines), replies)
-    return [json.loads(line) for line in replies.getvalue().splitlines()]
+    """What the program of a loop answers, in this process."""
+    program = LoopProgram()
+    found = []
+    for request in requests:
+        try:
+            found.append(json.loads(json.dumps(program.answer(request))))
+        except Exception as error:
+            found.append({"error": failure(error)[1]})
+    program.close()
+    return found
 
 
-def test_a_worker_answers_every_request_and_survives_a_bad_one(tmp_path: Path) -> None:
+def test_the_program_of_a_loop_answers_every_request_and_survives_a_bad_one(
+    tmp_path: Path,
+) -> None:
     start = {"corpus": None, "cache": str(tmp_path), "seed": 1}
     tiny = BASE.changed({"batch_size": 1}).as_data()
-    early, bad, ready, times, losses, evaluated, unknown = answers(
+    early, bad, built, times, losses, evaluated, turn, unknown = answers(
         {"run": 1},
         {"config": {"speed": 2}, **start},
         {"config": tiny, **start},
         {"run": 2},
         {"losses": 2},
         {"evaluate": 1},
+        {"turn": 2, "evaluation": True},
         {"dance": 1},
-        {"stop": True},
     )
-    assert "no configuration" in str(early["error"])
+    assert "no loop is built yet" in str(early["error"])
     assert "unknown setting" in str(bad["error"])
-    assert ready["tokens_per_step"] == 64
+    assert built["tokens_per_step"] == 64
     assert len(times["times_s"]) == len(losses["losses"]) == 2  # type: ignore[arg-type]
     assert evaluated["loss"] > 0  # type: ignore[operator]
+    assert set(turn) == {"step_s", "extra_s", "evaluation_s"}
     assert "unknown request" in str(unknown["error"])
 
 
-def test_a_worker_collects_garbage_again_once_its_first_loop_is_built() -> None:
+def test_garbage_is_collected_again_once_the_first_loop_is_built() -> None:
     def build(_: object) -> object:
         collects.append(gc.isenabled())
         if len(collects) == 1:
@@ -141,8 +150,12 @@ def test_a_worker_collects_garbage_again_once_its_first_loop_is_built() -> None:
         return SimpleNamespace(description=dict, close=lambda: collects.append(gc.isenabled()))
 
     collects: list[bool] = []
-    lines = "".join(json.dumps({"config": {}}) + "\n" for _ in range(3))
-    worker.serve(io.StringIO(lines), io.StringIO(), build)
+    program = LoopProgram(build)
+    with pytest.raises(ValueError, match="not this one"):
+        program.answer({"config": {}})
+    for _ in range(2):
+        program.answer({"config": {}})
+    program.close()
     # Two first builds, one of them failed; the old loop is closed, and another one is built.
     assert collects == [False, False, True, True, True]
 
@@ -161,7 +174,7 @@ def test_two_processes_take_turns_and_a_dead_baseline_is_replaced() -> None:
     bench = KnobBench(BASE.changed({"batch_size": 1}))
     try:
         with bench.start(bench.base.changed({"batch_size": 2})) as candidate:
-            turns = bench.turns_of([bench.baseline()], candidate)
+            turns = bench.turns_of([bench.baseline()], [candidate])
             turns.take(3)
             data = turns.as_data()
             assert data["pairs"] == 3
@@ -173,9 +186,9 @@ def test_two_processes_take_turns_and_a_dead_baseline_is_replaced() -> None:
         bench.close()
 
 
-def test_a_worker_that_cannot_be_built_says_why(tmp_path: Path) -> None:
-    with pytest.raises(WorkerError, match="There is no"):
-        Worker(BASE, cache=tmp_path, corpus=tmp_path / "absent.txt").wait()
+def test_a_loop_that_cannot_be_built_says_why(tmp_path: Path) -> None:
+    with pytest.raises(SideError, match="There is no"):
+        LoopSide(BASE, cache=tmp_path, corpus=tmp_path / "absent.txt").wait()
 
 
 def test_the_bars_of_a_loop_hold_its_iteration_and_a_change_shows_in_its_own(
@@ -220,7 +233,7 @@ def test_compiled_code_on_a_cpu_has_no_bars(tmp_path: Path) -> None:
     assert "no bars" in str(answer["error"])
 
 
-def test_a_change_says_which_bar_it_moved() -> None:
+def test_a_change_says_which_bar_it_took_time_from() -> None:
     bench = KnobBench(BASE.changed({"batch_size": 2, "optimizer": "for-loop"}))
     try:
         with bench.turns_with(bench.base.changed({"optimizer": "fused"})) as turns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.measure.events import MODULE, PHASE, STEP, StepTree, component_times, step_trees, walk
 from tests.unit.measure.fake_events import FakeEvent, all_of
 

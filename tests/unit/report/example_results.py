@@ -143,9 +143,12 @@ def document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     head = {
         "kind": kind,
         "schema_version": 1,
+        "mfubench_version": "0.1.0",
         "created": "2026-11-24T08:00:00+00:00",
-        "fingerprint": {"id": MACHINE},
-        "provenance": {},
+        "fingerprint": {"id": MACHINE, "parts": {}},
+        "commit": {"id": None, "dirty": None},
+        "software": {},
+        "settings": {},
     }
     return {"mfubench": head, kind: body}
 
@@ -175,14 +178,28 @@ def advice() -> dict[str, Any]:
     body = {
         "preset": "nanogpt-cpu",
         "device": "cpu",
+        "budget_s": 300.0,
+        "spent_s": 250.0,
+        "ended": "complete",
+        "baseline": {},
+        "config": {},
         "knobs": ["malloc keeps memory", "adamw fused", "batch x4"],
-        "verified": {"ratio": 1.31, "low": 1.29, "high": 1.33, "pairs": 40, "processes": 4},
+        "verified": effect(1.31, 1.29, 1.33, pairs=40, processes=4),
+        "control": effect(1.0, 0.98, 1.02, pairs=20, processes=2) | {"verdict": "unclear"},
+        "predicted_ratio": 1.33,
         "learning": learning,
+        "refusal": None,
         "tries": [kept_try()],
         "command": "MALLOC_TOP_PAD_=1 python train.py --device=cpu --batch_size=48",
         "changes": ["AdamW(…, fused=True) in configure_optimizers"],
     }
     return document("advice", body)
+
+
+def effect(ratio: float, low: float, high: float, **counts: int) -> dict[str, Any]:
+    beyond = max(high - 1, 1 - low)
+    bounds = {"ratio": ratio, "low": low, "high": high, "beyond": beyond}
+    return {**bounds, **counts, "verdict": "helps"}
 
 
 def kept_try() -> dict[str, Any]:
@@ -191,7 +208,7 @@ def kept_try() -> dict[str, Any]:
     return {
         "knob": "adamw fused",
         "on_top_of": ["malloc keeps memory"],
-        "effect": {"ratio": 1.034, "low": 1.02, "high": 1.05, "pairs": 14, "verdict": "helps"},
+        "effect": effect(1.034, 1.02, 1.05, pairs=14),
         "reason": None,
         "kept": True,
         "aims_at": ["optimizer"],
@@ -210,6 +227,7 @@ def gate() -> dict[str, Any]:
             "tolerance": 0.05,
             "verdict": verdict,
             "pairs": 20,
+            "reason": None,
         }
         return {
             "id": f"train-step/nanogpt-cpu/{name}",
@@ -223,10 +241,22 @@ def gate() -> dict[str, Any]:
         }
 
     body = {
-        "base": {"label": "main~1 (abc123)"},
-        "candidate": {"label": "working tree"},
-        "limits": {"floor": 0.01, "tolerance": 0.05},
+        "preset": "nanogpt-cpu",
+        "device": "cpu",
+        "base": {"label": "main~1 (abc123)", "digest": "0", "settings": {}, "under_test": []},
+        "candidate": {"label": "working tree", "digest": "1", "settings": {}, "under_test": []},
+        "pairs": 10,
+        "limits": {
+            "floor": 0.01,
+            "tolerance": 0.05,
+            "start_up": 0.25,
+            "memory": 0.02,
+            "loss": 0.01,
+        },
         "verdict": "regressed",
+        "exit_status": 1,
+        "spent_s": 600.0,
+        "measured": [],
         "cases": [
             one("cpu-float32-b12-eager", 0.004, 0.009, "pass"),
             one("cpu-float32-b48-eager", 0.083, 0.012, "regressed"),
@@ -234,8 +264,8 @@ def gate() -> dict[str, Any]:
             one("cpu-float32-b48-compiled", 0.03, 0.06, "inconclusive"),
             {
                 "id": "train-loop/nanogpt-cpu/cpu-float32-b12-eager",
-                "verdict": "could not run",
-                "reason": "the base has no such case",
+                "verdict": "inconclusive",
+                "reason": "new: the base does not run it: no such case",
                 "metrics": [],
                 "control": None,
                 "bar": None,
@@ -251,7 +281,7 @@ def self_test() -> dict[str, Any]:
         {"effect": 0.03, "rate": 0.8, "trials": 40, "count": 31, "low": 0.62, "high": 0.89},
         {"effect": 0.05, "rate": 1.0, "trials": 40, "count": 40, "low": 0.91, "high": 1.0},
     ]
-    power = [one | {"whole_gate_rate": 1.0} for one in power]
+    power = [one | {"true_effect": one["effect"], "whole_gate_rate": 1.0} for one in power]
     case = {
         "id": "train-step/nanogpt-cpu/cpu-float32-b12-eager",
         "pair_sd": 0.006,
@@ -281,7 +311,8 @@ def self_test() -> dict[str, Any]:
         "rates": {"0": 0.24, "0.03": 0.4, "0.05": 0.55},
     }
     body = {"summary": summary, "rivals": [rival], "load": "none", "faults": [], "spent_s": 900.0}
-    return document("self-test", body)
+    pair = {"number": 0, "at_s": 0.0, "cases": {case["id"]: {"errors": {"base": "made up"}}}}
+    return document("self-test", body | {"plants": [0.03, 0.05], "measured": [pair]})
 
 
 def desktop() -> dict[str, Any]:

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mfubench.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results.collection import collect
 from mfubench.show.account import breakdown_sentences
-from mfubench.show.answer import answers
+from mfubench.report.answer import answers
 from mfubench.show.blocks import Figure, Prose, Report, Table
 from mfubench.show.page import as_html
 from tests.unit.report.example_results import (
@@ -161,11 +162,11 @@ def test_a_cell_without_a_number_is_hatched_and_says_why(report: Report, page: s
     }
 
 
-def test_the_gate_draws_floor_and_tolerance_and_says_what_could_not_run(report: Report) -> None:
+def test_the_gate_draws_floor_and_tolerance_and_says_what_did_not_run(report: Report) -> None:
     figure = next(f for f in report.figures if f.key == "gate-forest")
     assert str(figure.wide).count('class="band"') == 2
     text = section_text(report, "gate")
-    assert "could not run: the base has no such case" in text
+    assert "inconclusive: new: the base does not run it: no such case" in text
     own, rival = table(report, "Alarms per case, by what was planted").rows
     assert [cell.text for cell in own] == ["this gate, 10 pairs", "0.00 %", "80.00 %", "100.00 %"]
     assert [cell.text for cell in rival[1:]] == ["24.00 %", "40.00 %", "55.00 %"]
@@ -375,10 +376,22 @@ def test_the_answer_says_where_a_kept_knob_took_its_time_from(tmp_path: Path) ->
     save(tmp_path, "0001_advice.json", made)
     told = "Of an iteration adamw fused: 1.2 of 1.9 ms from optimizer"
     assert told in section_text(build_report(collect([tmp_path])), "answer")
-    for spoilt in (None, "optimizer", [{"name": "optimizer"}], [7]):
-        made["advice"]["tries"][0]["bars"] = spoilt
-        save(tmp_path, "0001_advice.json", made)
-        assert "Of an iteration" not in section_text(build_report(collect([tmp_path])), "answer")
+    made["advice"]["tries"][0]["bars"] = None
+    save(tmp_path, "0001_advice.json", made)
+    assert "Of an iteration" not in section_text(build_report(collect([tmp_path])), "answer")
+
+
+def test_a_document_with_an_odd_field_is_left_out_and_named(tmp_path: Path) -> None:
+    save(tmp_path, "0001_run.json", reference())
+    made = advice()
+    made["advice"]["tries"][0]["bars"] = [{"name": "optimizer"}]
+    path = save(tmp_path, "0001_advice.json", made)
+    found = collect([tmp_path], BODIES)
+    told = "is not a valid result: advice/tries/0/bars/0: object missing required field before_s"
+    assert found.skipped == [(str(path), f"{path} {told}")]
+    report = build_report(found)
+    assert {"answer", "machines", "cases"} <= {section.key for section in report.sections}
+    assert told in html.unescape(as_html(report))
 
 
 def test_a_self_test_beside_a_load_is_shown_only_where_there_is_no_other(tmp_path: Path) -> None:

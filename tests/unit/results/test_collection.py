@@ -85,7 +85,7 @@ def test_another_schema_version_is_refused_by_name(tmp_path: Path, version: obje
         (b"{}", "has no list of benchmarks"),
         (b'{"benchmarks": [1]}', "has no list of benchmarks"),
         (b'{"mfubench": {"schema_version": 1, "kind": "poem"}}', "a document of kind 'poem'"),
-        (b'{"mfubench": {"schema_version": 1, "kind": "gate"}, "gate": 3}', "of kind 'gate'"),
+        (b'{"mfubench": {"schema_version": 1, "kind": "gate"}, "gate": 3}', "mfubench: object missing"),
     ],
 )
 def test_a_file_that_is_no_result_is_named_with_the_reason(

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import msgspec
 import pytest
 
-from mfubench.results.schema import problems
+from mfubench.bodies import BODIES
+from mfubench.cli import main
+from mfubench.results.folder import DOCUMENTS
+from mfubench.results.read import ResultError, document_in, read_document
+from mfubench.results.schema import document_schema, problems, run_schema
 
 ROOT = Path(__file__).parents[3]
-KINDS = ("advice", "gate", "self-test")
+KINDS = tuple(BODIES)
+SCHEMAS = {kind: document_schema(kind, body) for kind, body in BODIES.items()}
+Spoil = Callable[[dict[str, Any], str], None]
 
 
 def stored() -> list[Path]:
@@ -22,20 +30,53 @@ def stored() -> list[Path]:
         pytest.skip("no git repository, so references and a user's own results look alike")
     command = ["git", "ls-files", "results/*.json"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [ROOT / line for line in listed.splitlines()]
+    paths = [ROOT / line for line in listed.splitlines()]
+    return [path for path in paths if path.name != "ceilings.json"]
 
 
-def newest(kind: str) -> dict[str, Any]:
-    path = max(path for path in stored() if path.parent.name == kind)
+def newest(kind: str) -> Path:
+    return max(path for path in stored() if path.parent.name == kind)
+
+
+def as_json(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 
 
-def test_stored_runs_and_documents_are_valid() -> None:
-    paths = [path for path in stored() if path.name != "ceilings.json"]
+def test_there_is_a_type_of_every_kind() -> None:
+    assert KINDS == DOCUMENTS
+
+
+def test_stored_runs_and_documents_fit_their_types_and_the_schema_made_from_them() -> None:
+    paths = stored()
     assert {path.parent.name for path in paths} >= set(KINDS)
     for path in paths:
-        assert problems(json.loads(path.read_text(encoding="utf-8"))) == [], path
+        data = as_json(path)
+        assert problems(data, BODIES) == [], path
+        schema = SCHEMAS.get(path.parent.name) or run_schema()
+        validator = jsonschema.Draft202012Validator(schema)
+        assert [error.message for error in validator.iter_errors(data)] == [], path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_read_is_written_with_the_same_keys(kind: str) -> None:
+    for path in (path for path in stored() if path.parent.name == kind):
+        document = read_document(path)
+        written = msgspec.to_builtins(document.read(BODIES[kind]))
+        for one in document.body.get("tries", ()):
+            one.setdefault("bars", None)  # the oldest files have none
+        assert json.loads(json.dumps(written)) == document.body, path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_of_a_newer_version_are_passed_over(kind: str) -> None:
+    data = as_json(newest(kind))
+    data[kind]["of_version_9"] = data["mfubench"]["of_version_9"] = {"x": 1}
+    assert problems(data, BODIES) == []
+    jsonschema.validate(data, SCHEMAS[kind])
+
+
+# --- what is wrong with a document ---------------------------------------------------------------
 
 
 def without_a_body(data: dict[str, Any], kind: str) -> None:
@@ -46,22 +87,119 @@ def with_another_kind(data: dict[str, Any], kind: str) -> None:
     data["mfubench"]["kind"] = "diary"
 
 
-def with_text_for_pairs(data: dict[str, Any], kind: str) -> None:
+def with_text_for_a_list(data: dict[str, Any], kind: str) -> None:
     data[kind]["tries" if kind == "advice" else "measured"] = "many"
 
 
+def without_its_time(data: dict[str, Any], kind: str) -> None:
+    del data[kind]["spent_s"]
+
+
+def of_a_newer_version(data: dict[str, Any], kind: str) -> None:
+    data["mfubench"]["schema_version"] = 2
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("spoil", [without_a_body, with_another_kind, with_text_for_pairs])
-def test_a_spoilt_document_is_invalid(
-    kind: str, spoil: Callable[[dict[str, Any], str], None]
-) -> None:
-    data = newest(kind)
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (without_a_body, "{kind}: expected object, got null"),
+        (with_another_kind, "mfubench/kind: 'diary' is not one of advice, gate, self-test"),
+        (with_text_for_a_list, "{kind}/{list}: expected array, got str"),
+        (without_its_time, "{kind}: object missing required field spent_s"),
+        (of_a_newer_version, "has schema version 2; this mfubench reads version 1"),
+    ],
+)
+def test_a_spoilt_document_is_told_by_its_field(kind: str, spoil: Spoil, words: str) -> None:
+    data = as_json(newest(kind))
     spoil(data, kind)
-    assert problems(data)
+    (problem,) = problems(data, BODIES)
+    where = "tries" if kind == "advice" else "measured"
+    assert words.format(kind=kind, list=where) in problem
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, SCHEMAS[kind])
 
 
-def test_a_verdict_that_the_gate_does_not_give_is_invalid() -> None:
-    data = newest("gate")
-    data["gate"]["cases"][0]["verdict"] = "green"
-    (problem,) = problems(data)
-    assert problem.startswith("gate/cases/0/verdict: 'green' is not one of ['pass', ")
+def spoilt(*path: str | int, value: object) -> Spoil:
+    """A document of which one field has another value."""
+
+    def spoil(data: dict[str, Any], kind: str) -> None:
+        place: Any = data[kind]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "words"),
+    [
+        ("gate", spoilt("cases", 0, "verdict", value="green"), "gate/cases/0/verdict: invalid"),
+        ("gate", spoilt("cases", value=[]), "gate/cases: expected array of length >= 1"),
+        ("gate", spoilt("exit_status", value=3), "gate/exit_status: invalid enum value 3"),
+        ("gate", spoilt("limits", "floor", value="1 %"), "gate/limits/floor: expected float"),
+        (
+            "gate",
+            spoilt("cases", 0, "metrics", 0, "metric", value="speed"),
+            "gate/cases/0/metrics/0/metric: invalid enum value 'speed'",
+        ),
+        (
+            "gate",
+            spoilt("measured", 0, "cases", value={"train-step/x": {"times": None}}),
+            "gate/measured/0/cases: expected errors, or times with start, counts and compiled",
+        ),
+        (
+            "self-test",
+            spoilt("summary", "false_alarms", "high", value=1.5),
+            "self-test/summary/false_alarms/high: expected float <= 1.0",
+        ),
+        ("self-test", spoilt("load", value="heavy"), "self-test/load: invalid enum value 'heavy'"),
+        ("advice", spoilt("ended", value="early"), "advice/ended: invalid enum value 'early'"),
+        (
+            "advice",
+            spoilt("tries", 0, "effect", "verdict", value="wins"),
+            "advice/tries/0/effect/verdict: invalid enum value 'wins'",
+        ),
+        (
+            "advice",
+            spoilt("learning", "baseline", 0, "losses", value=[2.0]),
+            "advice/learning/baseline/0: expected 30 losses, got 1",
+        ),
+    ],
+)
+def test_a_value_that_no_version_writes_is_invalid(kind: str, spoil: Spoil, words: str) -> None:
+    data = as_json(newest(kind))
+    spoil(data, kind)
+    (problem,) = problems(data, BODIES)
+    assert problem.startswith(words)
+    document = document_in(Path("kept.json"), data)
+    with pytest.raises(ResultError, match=r"^kept\.json is not a valid result: "):
+        document.read(BODIES[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_document_is_told_by_its_path(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "0001_x.json"
+    path.write_bytes(newest(kind).read_bytes()[:-100])
+    assert main(["validate", str(path)]) == 1
+    assert f"{path} is not whole JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["run", *KINDS])
+def test_the_schema_of_every_kind_is_printed(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--schema", kind]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    path = next(path for path in stored() if kind in (path.parent.name, "run"))
+    jsonschema.validate(as_json(path), schema)
+
+
+@pytest.mark.parametrize("arguments", [[], ["x.json", "--schema", "gate"]])
+def test_files_or_a_schema_are_asked_for(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", *arguments]) == 2
+    assert "give result files, or --schema with one of run, advice" in capsys.readouterr().err

@@ -7,10 +7,6 @@ GELU is activation wherever it runs); an addition or a multiplication is what it
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import nn
 
 GEMM = "gemm"
 ATTENTION = "attention"
@@ -85,9 +81,9 @@ def by_name(name: str) -> str | None:
     return None
 
 
-def of_module(module: nn.Module) -> str | None:
-    """The component that a module is, by its class; None for a container, which is what its parent
-    is.
+def of_module(module: object) -> str | None:
+    """The component that a module of torch is, by its class; None for a container, which is what
+    its parent is.
 
     >>> from torch import nn
     >>> of_module(nn.GELU()), of_module(nn.LayerNorm(4)), of_module(nn.Sequential())

@@ -1,7 +1,7 @@
-"""The two sides of a gate: what each runs, with which Python and settings, and where from.
+"""The two variants that a gate compares: the code of each, its Python, settings and origin.
 
 The harness is this installation on both sides. What is under test (our model unless told otherwise)
-comes first on the path, from the side's own tree.
+comes first on the path, from the variant's own tree.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ import mfubench_model
 
 import mfubench
 from mfubench.gate.measure.cases import BINDING, GateCase
-from mfubench.pairs.process import START_TIMEOUT_S, WorkerError, WorkerProcess
+from mfubench.pairs.child import Request
+from mfubench.pairs.loop_program import LOAD_FIRST
+from mfubench.pairs.loop_side import PROGRAM, build_request
+from mfubench.pairs.side import START_TIMEOUT_S, Side, SideError
 from mfubench.results.record import Outcome
 
 HARNESS = Path(mfubench.__file__).resolve().parent.parent
@@ -30,19 +33,19 @@ MODEL_UNDER_TEST = "model/mfubench_model"
 """Where a revision of this project has its model, below its root."""
 
 
-class SideError(RuntimeError):
-    """A side that cannot be prepared, in one sentence."""
+class VariantError(RuntimeError):
+    """A variant that cannot be prepared, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One side."""
+class Variant:
+    """What one side of a gate runs."""
 
     label: str
     tree: Path
     """Where the code under test lies."""
     folder: Path
-    """First on the path of the side's processes: links to what is under test, nothing else."""
+    """First on the path of the variant's processes: links to what is under test, nothing else."""
     under_test: tuple[str, ...]
     """Packages and modules, each by its path below the tree, without `.py`."""
     python: str = sys.executable
@@ -51,12 +54,44 @@ class Side:
     planted_memory_ratio: float = 0.0
     """Memory that a self-test plants, as a share of the step's peak."""
 
-    def start(self, case: GateCase) -> SideWorker:
-        """A process that is ready to build cases. Raises WorkerError."""
-        return SideWorker(self, case)
+    def start(self, case: GateCase, *, name: str = "") -> Side:
+        """A process that can build cases; `case` gives the environment, the same for all cases."""
+        config = case.config.changed(dict(self.settings))
+        unbound = BINDING if config.cpus is not None else ()
+        return Side(
+            [self.python, *PROGRAM, LOAD_FIRST],
+            name=name,
+            environment={
+                **{k: v for k, v in config.environment.items() if k not in unbound},
+                "PYTHONPATH": os.pathsep.join((str(self.folder), str(HARNESS), str(MODEL.parent))),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"),
+            },
+            cwd=self.folder,
+        )
+
+    def build(
+        self, side: Side, case: GateCase, *, corpus: Path | None, cache: Path, seed: int
+    ) -> None:
+        """Build a case in a process; raises SideError, also when the code is not the variant's."""
+        config = case.config.changed(dict(self.settings))
+        request = build_request(config, cache=cache, corpus=corpus)
+        loop = side.ask({**request, "seed": seed}, START_TIMEOUT_S)
+        origin = Path(str(loop["origin"])).resolve()
+        if MODEL_UNDER_TEST in self.under_test and self.tree.resolve() not in origin.parents:
+            raise SideError(
+                Outcome.ERROR,
+                f"the model was loaded from {origin}, not from {self.tree}",
+                side.name,
+            )
+
+    def start_request(self, case: GateCase, steps: int) -> Request:
+        """What gets a built case ready for its turns."""
+        planted = self.planted_memory_ratio
+        return {"start": steps, "evaluates": case.evaluates, "planted_memory_ratio": planted}
 
     def digest(self) -> str:
-        """What identifies this side's code and settings, for pairs that are kept."""
+        """What identifies this variant's code and settings, for pairs that are kept."""
         sha = hashlib.sha256(f"{self.python} {sorted(self.settings.items())}".encode())
         for name in self.under_test:
             root = self.tree / name
@@ -66,60 +101,27 @@ class Side:
                 sha.update(path.read_bytes())
         return sha.hexdigest()[:16]
 
-
-class SideWorker(WorkerProcess):
-    """A process of one side; `case` gives the environment, which is the same for all cases."""
-
-    def __init__(self, side: Side, case: GateCase) -> None:
-        self.side = side
-        settings = case.config.changed(dict(side.settings))
-        unbound = BINDING if settings.cpus is not None else ()
-        super().__init__(
-            [side.python, "-P", "-m", "mfubench.gate.measure.worker"],
-            environment={
-                **{k: v for k, v in settings.environment.items() if k not in unbound},
-                "PYTHONPATH": os.pathsep.join((str(side.folder), str(HARNESS), str(MODEL.parent))),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "TORCHINDUCTOR_CACHE_DIR": str(side.folder / "inductor"),
-            },
-            cwd=side.folder,
-        )
-
-    def build(self, case: GateCase, *, corpus: Path | None, cache: Path, seed: int) -> None:
-        """Build a case; raises WorkerError, also when the code is not the side's own."""
-        request = case.request(**dict(self.side.settings))
-        corpus_name = str(corpus.resolve()) if corpus else None
-        ready = self.ask(
-            {
-                **request,
-                "extra_memory_ratio": self.side.planted_memory_ratio,
-                "corpus": corpus_name,
-                "cache": str(cache),
-                "seed": seed,
-            },
-            START_TIMEOUT_S,
-        )
-        origin = Path(str(ready["origin"])).resolve()
-        if (
-            MODEL_UNDER_TEST in self.side.under_test
-            and self.side.tree.resolve() not in origin.parents
-        ):
-            raise WorkerError(
-                Outcome.ERROR, f"the model was loaded from {origin}, not from {self.side.tree}"
-            )
+    def as_data(self) -> dict[str, Any]:
+        """What the variant was, without paths of this machine."""
+        return {
+            "label": self.label,
+            "digest": self.digest(),
+            "settings": dict(self.settings),
+            "under_test": list(self.under_test),
+        }
 
 
-def side(
+def variant(
     label: str,
     tree: Path,
     folder: Path,
     *,
     under_test: Sequence[str] = (MODEL_UNDER_TEST,),
     **settings: Any,
-) -> Side:
-    """A side whose packages are linked into a folder of their own.
+) -> Variant:
+    """A variant whose packages are linked into a folder of their own.
 
-    Raises SideError where the tree lacks one of them.
+    Raises VariantError where the tree lacks one of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in under_test:
@@ -127,33 +129,35 @@ def side(
         if not source.is_dir():
             source = tree / f"{name}.py"
         if not source.exists():
-            raise SideError(f"{label} has no {name}; give what is under test with --under-test")
+            raise VariantError(f"{label} has no {name}; give what is under test with --under-test")
         link = folder / source.name
         if not link.exists():
             link.symlink_to(source.resolve(), target_is_directory=source.is_dir())
-    return Side(label=label, tree=tree, folder=folder, under_test=tuple(under_test), **settings)
+    return Variant(label=label, tree=tree, folder=folder, under_test=tuple(under_test), **settings)
 
 
 def git(*arguments: str, cwd: Path) -> str:
-    """What git prints; raises SideError with git's own words."""
+    """What git prints; raises VariantError with git's own words."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
-        raise SideError("git is not installed; --base-python or --set compare without it") from None
+        raise VariantError(
+            "git is not installed; --base-python or --set compare without it"
+        ) from None
     if done.returncode:
         words = done.stderr.strip().splitlines()
-        raise SideError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
+        raise VariantError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
     return done.stdout.strip()
 
 
 def repository(start: Path) -> Path:
-    """The root of the git repository; raises SideError outside of one."""
+    """The root of the git repository; raises VariantError outside of one."""
     try:
         return Path(git("rev-parse", "--show-toplevel", cwd=start))
-    except SideError:
-        raise SideError(
+    except VariantError:
+        raise VariantError(
             f"{start} is in no git repository, so there is no revision to compare with; compare "
             "two settings with --set KEY=VALUE, or two environments with --base-python PATH"
         ) from None
@@ -161,21 +165,21 @@ def repository(start: Path) -> Path:
 
 def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
     """The base's commit and what to call it: the given revision, or the merge base with the main
-    branch. Raises SideError."""
+    branch. Raises VariantError."""
     if revision is not None:
         try:
             commit = git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", cwd=root)
-        except SideError:
-            raise SideError(
+        except VariantError:
+            raise VariantError(
                 f"there is no revision {revision!r}; type a branch, a tag or a commit (a shallow "
                 "clone has only the last one: git fetch --unshallow)"
             ) from None
         return commit, f"{revision} ({commit[:10]})"
     for branch in ("origin/main", "origin/master", "main", "master"):
-        with contextlib.suppress(SideError):
+        with contextlib.suppress(VariantError):
             commit = git("merge-base", "HEAD", branch, cwd=root)
             return commit, f"merge base with {branch} ({commit[:10]})"
-    raise SideError("no main branch was found to compare with; give a revision with --base REV")
+    raise VariantError("no main branch was found to compare with; give a revision with --base REV")
 
 
 @contextlib.contextmanager
@@ -187,9 +191,9 @@ def worktree(root: Path, commit: str) -> Iterator[Path]:
         git("worktree", "add", "--detach", "--quiet", str(tree), commit, cwd=root)
         yield tree
     finally:
-        with contextlib.suppress(SideError):
+        with contextlib.suppress(VariantError):
             git("worktree", "remove", "--force", str(tree), cwd=root)
-        with contextlib.suppress(SideError):
+        with contextlib.suppress(VariantError):
             git("worktree", "prune", cwd=root)
         with contextlib.suppress(OSError):
             folder.rmdir()

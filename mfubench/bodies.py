@@ -1,0 +1,16 @@
+"""The kinds of document that commands save beside the runs, and the type of what each holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mfubench.advise.advice import Advice
+from mfubench.gate.rules.document import GateVerdict, SelfTest
+from mfubench.trace.document import TraceAccount
+
+BODIES: Mapping[str, type] = {
+    "advice": Advice,
+    "gate": GateVerdict,
+    "self-test": SelfTest,
+    "trace": TraceAccount,
+}

@@ -1,0 +1,63 @@
+"""`mfubench report [RESULT|DIR …]`: one page about stored runs, or the same in another form."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfubench.arguments import UserError
+
+
+def add_parser(commands: Any) -> None:
+    """Add `report` to the command line."""
+    parser = commands.add_parser("report", help="one page about stored runs, to read and to share")
+    parser.add_argument(
+        "results",
+        nargs="*",
+        default=["results"],
+        metavar="RESULT|DIR",
+        help="result files, and folders that are searched (default: results)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: report.html, where no other form is asked for)",
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="print it in short, for a pull request's comment"
+    )
+    parser.add_argument(
+        "--csv", type=Path, metavar="PATH", help="the tidy frame: a row per case, and per round"
+    )
+    parser.add_argument("--parquet", type=Path, metavar="PATH", help="the same as Parquet")
+    parser.add_argument("--png", type=Path, metavar="DIR", help="the pictures, one file each")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write what is asked for. Files that cannot be used are named, and left out."""
+    from mfubench.report.write import ReportError, Wanted, write_report
+
+    others = arguments.markdown or arguments.csv or arguments.parquet or arguments.png
+    wanted = Wanted(
+        html=arguments.output or (None if others else Path("report.html")),
+        markdown=arguments.markdown,
+        csv=arguments.csv,
+        parquet=arguments.parquet,
+        png=arguments.png,
+    )
+    try:
+        written = write_report(arguments.results, wanted)
+    except ReportError as error:
+        raise UserError(str(error)) from None
+    for reason in written.skipped_in_words():
+        print(f"mfubench report: {reason}", file=sys.stderr)
+    if written.markdown is not None:
+        print(written.markdown)
+    for path in written.paths:
+        print(f"wrote {path}", file=sys.stderr if arguments.markdown else sys.stdout)
+    return 0

@@ -1,0 +1,65 @@
+"""`mfubench explain [LOG]`: what it takes, what it refuses, and which form it prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfubench_model.presets import PRESETS
+
+from mfubench.arguments import ACCUMULATION, SIZES, UserError, add_json, add_sizes, sizes_given
+from mfubench.hardware.dtypes import DTYPES
+
+
+def add_parser(commands: Any) -> None:
+    """Add `explain` to the command line."""
+    parser = commands.add_parser(
+        "explain", help="read a log of nanoGPT's train.py; report its speed and real MFU"
+    )
+    parser.add_argument("log", nargs="?", help="a log; - or nothing for the standard input")
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="what it ran on, as the driver names it; cpu: this machine's CPU",
+    )
+    parser.add_argument(
+        "--peak-tflops", type=float, metavar="X", help="dense peak of a device that is not known"
+    )
+    parser.add_argument("--dtype", choices=DTYPES, help="format of the matrix multiplications")
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="sizes the log does not have")
+    add_sizes(parser, SIZES | ACCUMULATION)
+    parser.add_argument("--ranks", type=int, metavar="N", help="processes that shared an iteration")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanation; raises UserError or ConfigError for what cannot be explained."""
+    from mfubench.explain.account import explain_run
+    from mfubench.explain.data import explain_as_json
+    from mfubench.explain.device import named_device
+    from mfubench.explain.log import LogError, read_log, read_stream
+    from mfubench.explain.sizes import given_sizes
+    from mfubench.explain.text import explain_as_text
+
+    sizes = sizes_given(arguments, SIZES | ACCUMULATION)
+    given = given_sizes(arguments.preset, sizes, bias=arguments.bias, ranks=arguments.ranks)
+    peak_tflops = arguments.peak_tflops
+    if peak_tflops is not None and not 0 < peak_tflops < float("inf"):
+        raise UserError(f"--peak-tflops is {peak_tflops}; it must be a positive number")
+    device = named_device(arguments.device, peak_tflops)
+    from_stdin = arguments.log in (None, "-")
+    if from_stdin and (sys.stdin is None or (arguments.log is None and sys.stdin.isatty())):
+        raise UserError("give a log file, or pipe one in: python train.py | mfubench explain")
+    try:
+        if from_stdin:
+            log = read_stream(sys.stdin.buffer, "standard input")
+        else:
+            log = read_log(Path(arguments.log))
+    except LogError as error:
+        raise UserError(str(error)) from None
+    runs = [explain_run(r, given=given, device=device, dtype=arguments.dtype) for r in log.runs]
+    print((explain_as_json if arguments.json else explain_as_text)(log, runs, device))
+    return 0

@@ -1,0 +1,138 @@
+"""What all GPUs share, whoever made them: torch drives each kind through a module of its own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+
+from mfubench.hardware.device_base import Device, quietly
+from mfubench.hardware.dtypes import check_dtype
+from mfubench.hardware.peaks import lookup
+
+
+class GpuDevice(Device):
+    """One GPU behind ``module``: `torch.cuda`, `torch.xpu` or `torch.mps`, or a test's fake.
+
+    A subclass says what `_built`, `_missing` and `_unsupported` are on its platform, and adds to
+    the description. What asks `module` is called only where the device is there.
+    """
+
+    def __init__(self, index: int, module: Any, version: Any) -> None:
+        self.index = index
+        self._module = module
+        self._version = version
+
+    @property
+    def name(self) -> str:
+        return self.kind if self.unavailable_reason() is not None else self._name()
+
+    def _name(self) -> str:
+        return str(self._module.get_device_name(self.index))
+
+    @property
+    def _platform(self) -> str:
+        return self.kind.upper()
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device(self.kind, self.index)
+
+    @abstractmethod
+    def _built(self) -> bool:
+        """Whether this build of torch has the platform."""
+
+    @abstractmethod
+    def _missing(self) -> str:
+        """Why the platform may have found no device."""
+
+    @abstractmethod
+    def _unsupported(self, dtype: str) -> str | None:
+        """`unsupported_reason` of a device that is there."""
+
+    def _available(self) -> bool:
+        return bool(self._module.is_available())
+
+    def _properties(self) -> Any:
+        return self._module.get_device_properties(self.index)
+
+    def unavailable_reason(self) -> str | None:
+        build = f"torch {self._version.__version__}"
+        if not quietly(self._built, False):
+            return f"this torch build has no {self.kind.upper()}: {build}"
+        if not quietly(self._available, False):
+            return f"{self._platform} found no device: {self._missing()} ({build})"
+        count = quietly(lambda: int(self._module.device_count()), 0)
+        if self.index >= count:
+            plural = "device" if count == 1 else "devices"
+            return f"there is no {self.kind}:{self.index}: {self._platform} found {count} {plural}"
+        return None
+
+    def unsupported_reason(self, dtype: str) -> str | None:
+        check_dtype(dtype)
+        return self.unavailable_reason() or self._unsupported(dtype)
+
+    def native_dtypes(self) -> tuple[str, ...]:
+        single = "float32" if self.unsupported_reason("tf32") else "tf32"
+        half = "float16" if self.unsupported_reason("bfloat16") else "bfloat16"
+        return single, half
+
+    def synchronise(self) -> None:
+        self._module.synchronize(self.index)
+
+    def empty_cache(self) -> None:
+        self._module.empty_cache()
+
+    def total_memory_bytes(self) -> int | None:
+        if self.unavailable_reason() is not None:
+            return None
+        return int(self._properties().total_memory)
+
+    def available_memory_bytes(self) -> int | None:
+        """Free on the device, plus what torch holds in its cache without a tensor in it; where an
+        integrated GPU does not tell, its total less what torch reserved counts as free."""
+        total_bytes = self.total_memory_bytes()
+        if total_bytes is None:
+            return None
+        reserved_bytes = int(self._module.memory_reserved(self.index))
+        allocated_bytes = int(self._module.memory_allocated(self.index))
+        free_bytes = quietly(
+            lambda: int(self._module.mem_get_info(self.index)[0]), total_bytes - reserved_bytes
+        )
+        return max(0, free_bytes + reserved_bytes - allocated_bytes)
+
+    def reset_peak_memory(self) -> None:
+        self.empty_cache()
+        self._module.reset_peak_memory_stats(self.index)
+
+    def peak_memory_bytes(self) -> int | None:
+        if self.unavailable_reason() is not None:
+            return None
+        return int(self._module.max_memory_allocated(self.index))
+
+    def peak(self, dtype: str) -> tuple[float | None, str]:
+        check_dtype(dtype)
+        if absent := self.unavailable_reason():
+            return None, f"unknown: {absent}"
+        name = self._name()
+        peaks = lookup(name, memory_bytes=self.total_memory_bytes())
+        rate = peaks.flops_per_s(dtype) if peaks else None
+        if peaks is None or rate is None:
+            what = f"{dtype} rate" if peaks else "spec peak"
+            return None, f"unknown: no {what} is listed for {name!r}"
+        return rate, f"spec: {peaks.source} (as of {peaks.source_date})"
+
+    def description(self) -> dict[str, Any]:
+        head: dict[str, Any] = {"kind": self.kind, "index": self.index}
+        if absent := self.unavailable_reason():
+            return {**head, "unavailable": absent}
+        return {**head, "name": self.name, "platform": self._platform, **self._details()}
+
+    @abstractmethod
+    def _details(self) -> dict[str, Any]:
+        """What is described beyond kind, index, name and platform."""
+
+    def _clock_mhz(self) -> int | None:
+        """None where the maker's management library is missing beside torch."""
+        return quietly(lambda: int(self._module.clock_rate(self.index)), None)

@@ -1,0 +1,236 @@
+"""A side: a process that does its next unit of work when it is told, whoever wrote that work.
+
+This is the parent's half; `child.py` is the half that the process itself uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import IO, Any, Self
+
+import psutil
+
+from mfubench.pairs.child import ADDRESS, KEY, Answer, Request
+from mfubench.results.record import Outcome
+
+START_TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
+"""A compilation may take minutes; nothing that a side is asked for takes longer than this."""
+END_S = 5.0
+"""How long a process may take to end when it is told to."""
+LOOK_S = 0.5
+"""While it waits for an answer, the parent looks so often whether the process still runs: one of
+the process's own children may hold the connection open."""
+
+
+class SideError(RuntimeError):
+    """A side that failed, ended or did not answer, in one sentence."""
+
+    def __init__(self, outcome: Outcome, reason: str, side: str = "") -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+        self.side = side
+        """The name of the side."""
+
+    @property
+    def words(self) -> str:
+        """The reason, behind its outcome where that is more than an error."""
+        prefix = "" if self.outcome is Outcome.ERROR else f"{self.outcome.value}: "
+        return prefix + self.reason.rstrip(".")
+
+
+class Side:
+    """A process that answers requests, one after the other. Between them it waits, and computes
+    nothing. It is started while the parent goes on."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        name: str = "",
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        first: Request | None = None,
+    ) -> None:
+        """Start `command`, and tell it `first` as soon as it listens."""
+        self.name = name
+        key = os.urandom(32)
+        self._listener = _listener(key)
+        self._connection: Connection[Any, Any] | None = None
+        self._is_closing = False
+        self._said = (_log(), _log())
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=self._said[1],
+            stderr=self._said[0],
+            env={
+                **os.environ,
+                "KINETO_LOG_LEVEL": "99",
+                **(environment or {}),
+                ADDRESS: json.dumps(self._listener.address),
+                KEY: key.hex(),
+            },
+            cwd=cwd,
+            # A group of its own: Ctrl-C reaches the parent alone, and what the process started can
+            # be ended when it is itself gone.
+            process_group=None if sys.platform == "win32" else 0,
+        )
+        self._accepting = threading.Thread(target=self._accept, args=(first,), daemon=True)
+        self._accepting.start()
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def ask(self, request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
+        """The answer to a request. Raises SideError when the side fails, dies or hangs."""
+        self.tell(request)
+        return self.hear(timeout_s)
+
+    def tell(self, request: Request) -> None:
+        """Ask without waiting for the answer. A process that is gone says so in `hear`."""
+        if self._is_connected(START_TIMEOUT_S):
+            self._send(request)
+
+    def hear(self, timeout_s: float = TIMEOUT_S) -> Answer:
+        """The answer to what was told. Raises SideError as `ask` does."""
+        if not self.has_answered(timeout_s):
+            self._end_tree()
+            raise self._error(f"the process gave no answer in {timeout_s:g} s")
+        try:
+            if self._connection is None:
+                raise EOFError
+            answer: Answer = json.loads(self._connection.recv_bytes())
+        except (EOFError, OSError):
+            raise self._ended() from None
+        if "error" in answer:
+            raise SideError(Outcome(answer["outcome"]), answer["error"], self.name)
+        return answer
+
+    def turn(self, steps: int, **wanted: Any) -> dict[str, float]:
+        """What a turn of `steps` units of work gave: `step_s`, the mean seconds of one, and what
+        else is `wanted`."""
+        return self.ask({"turn": steps, **wanted})
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
+
+    def has_answered(self, timeout_s: float) -> bool:
+        """Whether an answer is there to be heard, or the process has ended, within a time."""
+        deadline_s = time.monotonic() + timeout_s
+        if not self._is_connected(timeout_s):
+            return self.has_ended
+        assert self._connection is not None
+        while True:
+            left_s = max(0.0, deadline_s - time.monotonic())
+            try:
+                if self._connection.poll(min(left_s, LOOK_S)) or self.has_ended:
+                    return True
+            except OSError:
+                return True
+            if left_s == 0:
+                return False
+
+    # --- connecting -----------------------------------------------------------------------------
+
+    def _accept(self, first: Request | None) -> None:
+        """In a thread: `accept` knows no time limit. Who has not the key is not let in."""
+        with self._listener:
+            while self._connection is None and not self._is_closing:
+                with contextlib.suppress(OSError, EOFError, AuthenticationError):
+                    self._connection = self._listener.accept()
+        if first is not None:
+            self._send(first)
+
+    def _is_connected(self, timeout_s: float) -> bool:
+        deadline_s = time.monotonic() + timeout_s
+        while self._accepting.is_alive():
+            self._accepting.join(0.02)
+            if self.has_ended or time.monotonic() > deadline_s:
+                self._accepting.join(0.2)  # it may have connected just before it ended
+                break
+        return self._connection is not None
+
+    def _send(self, request: Request) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.send_bytes(json.dumps(request).encode())
+
+    # --- ending ---------------------------------------------------------------------------------
+
+    def _ended(self) -> SideError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+        return self._error(f"the process ended (status {self._process.returncode})")
+
+    def _error(self, what: str) -> SideError:
+        words = _last_line(self._said[0]) or _last_line(self._said[1])
+        return SideError(Outcome.ERROR, f"{what}: {words or 'it said nothing'}", self.name)
+
+    def close(self) -> None:
+        """End the process, gently if it listens, and every process that it has started."""
+        self._send({"stop": True})
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._connection is not None:
+                self._process.wait(END_S)
+        self._end_tree()
+        self._is_closing = True
+        if self._accepting.is_alive():  # nobody came; a caller without a key ends the waiting
+            with contextlib.suppress(OSError, EOFError):
+                Client(self._listener.address).close()
+            self._accepting.join(END_S)
+        if self._connection is not None:
+            self._connection.close()
+        for log in self._said:
+            log.close()
+
+    def _end_tree(self) -> None:
+        tree = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not self.has_ended:
+                process = psutil.Process(self._process.pid)
+                tree = [*process.children(recursive=True), process]
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        if sys.platform != "win32":  # children of a process that went before them
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _listener(key: bytes) -> Listener:
+    try:
+        return Listener(authkey=key)
+    except OSError:  # a temporary folder whose name is too long for a socket
+        return Listener(("127.0.0.1", 0), authkey=key)
+
+
+def _log() -> IO[bytes]:
+    return tempfile.TemporaryFile()  # closed in close()
+
+
+def _last_line(log: IO[bytes]) -> str | None:
+    log.seek(0)
+    lines = log.read().decode("utf-8", errors="replace").split("\n")
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), None)
