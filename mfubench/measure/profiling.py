@@ -6,8 +6,10 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from torch.profiler import record_function
+from torch.profiler import profile as torch_profile
+from torch.profiler import record_function, schedule
 
 from mfubench.analysis import components
 from mfubench.analysis.account import Operator
@@ -16,6 +18,7 @@ from mfubench.measure.events import OpTime, StepTree, walk
 from mfubench.measure.profiler_events import (
     Profilable,
     ProfileError,
+    activities,
     event_cost,
     events_of,
     learn_modules,
@@ -105,6 +108,25 @@ def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profi
         for _ in range(BLOCKS):
             profiler.block(plain=PLAIN_STEPS, profiled=PROFILED_STEPS)
     return profiler.taken()
+
+
+def save_trace(step: TrainStep, path: Path) -> None:
+    """Write the profiler's trace of a few steps that are warm, with shapes, for `mfubench trace`;
+    compressed where the name ends in `.gz`. The first step, which pays for the profiler's start,
+    is not in it. Raises ProfileError when the profiler cannot run."""
+    run = phased(step)
+    try:
+        with torch_profile(
+            activities=activities(step.device),
+            schedule=schedule(wait=0, warmup=1, active=PROFILED_STEPS, repeat=1),
+            on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(path)),
+            record_shapes=True,
+        ) as profiler:
+            for _ in range(1 + PROFILED_STEPS):
+                run()
+                profiler.step()
+    except RuntimeError as error:
+        raise ProfileError(f"torch's profiler cannot run here: {error}") from error
 
 
 def operators(profile: Profile, *, on_host: bool) -> list[Operator]:

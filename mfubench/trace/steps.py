@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from mfubench.trace.events import STEP_MARK, Recording, starts_work
@@ -26,10 +27,12 @@ def windows(recording: Recording) -> list[Window]:
     """The steps that `ProfilerStep#N` ranges mark, by their start; without marks, one window over
     everything that was recorded.
 
+    A mark's own range is the step. What the device ran in it may have been launched before.
+
     The last mark is often an empty one, made as the profiler stopped: a mark without an operator
     or a launch in it, beside others that have some, is no step.
     """
-    marked = [Window(_name(m.name), m.start, m.end) for m in recording.marks if m.end > m.start]
+    marked = _marked(recording)
     if marked:
         work = sorted(
             [op.start for op in recording.ops if op.kind == "op"]
@@ -45,13 +48,14 @@ def windows(recording: Recording) -> list[Window]:
     return [Window(WHOLE, min(low for low, _ in edges), max(high for _, high in edges))]
 
 
-def _name(mark: str) -> str:
-    match = STEP_MARK.fullmatch(mark)
-    return mark if match is None or match[1] is None else f"step {match[1]}"
+def _marked(recording: Recording) -> list[Window]:
+    """The profiler's own marks, else those of this suite, which carry no number."""
+    found = [(STEP_MARK.fullmatch(mark.name), mark) for mark in recording.marks]
+    numbered = [(f"step {m[1]}", mark) for m, mark in found if m is not None and m[1]]
+    ours = [(f"step {i}", mark) for i, (_, mark) in enumerate(found)]
+    return [Window(name, m.start, m.end) for name, m in numbered or ours if m.end > m.start]
 
 
 def _holds_any(starts: list[int], window: Window) -> bool:
-    from bisect import bisect_left
-
     index = bisect_left(starts, window.start)
     return index < len(starts) and starts[index] < window.end
