@@ -54,6 +54,10 @@ class Profile:
     events_per_step: float
     by_module: bool
     """Whether operators were assigned to modules, or by their names alone."""
+    device_busy_s: float = 0.0
+    """At least one kernel ran. What is left of the step is idle time. 0 on a CPU."""
+    device_sum_s: float = 0.0
+    """The sum of all kernels, those included that link to no operator."""
 
 
 class StepProfiler:
@@ -152,8 +156,20 @@ def operators(profile: Profile, *, on_host: bool) -> list[Operator]:
         idle = profile.python_s
     else:
         # Of the unprofiled step: the profiler's cost on the host hides behind the kernels.
-        busy_s = sum(row.seconds for row in rows)
-        idle = {"": max(0.0, profile.step_s - busy_s)}
+        idle = {"": max(0.0, profile.step_s - profile.device_busy_s)}
+        linked_s = sum(row.seconds for row in rows)
+        if profile.device_sum_s > linked_s:
+            # No component: it stays in the unexplained bar, and it is not idle time.
+            rows.append(
+                Operator(
+                    name="kernels that link to no operator",
+                    component=components.UNKNOWN,
+                    phase="",
+                    seconds=profile.device_sum_s - linked_s,
+                    calls=1,
+                    is_dispatch=False,
+                )
+            )
     for phase, seconds in idle.items():
         component = phase if phase in BARS_OF_PHASES else components.DISPATCH
         name = "Python, in no operator" if on_host else "device idle"
@@ -237,4 +253,6 @@ def _summary(
         event_cost_s=cost_s,
         events_per_step=sum(tree.events for tree in trees) / n,
         by_module=by_module,
+        device_busy_s=sum(tree.device_busy_s for tree in trees) / n,
+        device_sum_s=sum(tree.device_sum_s for tree in trees) / n,
     )

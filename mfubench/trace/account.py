@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mfubench.analysis.intervals import Interval, difference, total, union
 from mfubench.trace import idle
+from mfubench.trace.bars import UNLINKED
 from mfubench.trace.document import Bar, Kernel, Step, Stream
 from mfubench.trace.events import Recording, starts_work
-from mfubench.trace.intervals import Interval, difference, total, union
-from mfubench.trace.kernels import UNLINKED
 from mfubench.trace.products import Products
 from mfubench.trace.shares import (
     COUNTABLE,

@@ -76,16 +76,17 @@ class Step(msgspec.Struct, kw_only=True):
     name: str
     rank: int | None
     step_s: float
-    device_busy_s: float
-    """At least one kernel, copy or fill ran: the union of their intervals."""
-    device_sum_s: float
+    device_busy_s: float | None
+    """At least one kernel, copy or fill ran: the union of their intervals. Null, like what
+    follows from it, where no device event is recorded."""
+    device_sum_s: float | None
     """The sum of their intervals. What it exceeds `device_busy_s` by is overlap."""
-    device_idle_s: float
-    unlinked_s: float
+    device_idle_s: float | None
+    unlinked_s: float | None
     """Device time for which the trace has no call on the host."""
-    communication_s: float
+    communication_s: float | None
     """Some collective ran, whether or not something else ran beside it."""
-    communication_exposed_s: float
+    communication_exposed_s: float | None
     """A collective ran and nothing was calculated beside it."""
     communication_waiting_s: float | None = None
     """Of the collectives' time, waiting for the slowest rank; null for one rank alone."""

@@ -7,10 +7,10 @@ from bisect import bisect_left
 from collections import Counter
 
 from mfubench.analysis import components
+from mfubench.analysis.intervals import Interval, difference, exclusive, total, union
+from mfubench.trace.bars import OTHER, around, phase_of
 from mfubench.trace.document import Bar, Step
 from mfubench.trace.events import HostOp, Recording
-from mfubench.trace.intervals import Interval, difference, exclusive, total, union
-from mfubench.trace.kernels import OTHER, around, phase_of
 from mfubench.trace.steps import Window
 
 OUTSIDE_OPERATORS = "Python, in no operator"
@@ -61,12 +61,12 @@ class HostAccount:
             name=window.name,
             rank=self.recording.rank,
             step_s=window.seconds,
-            device_busy_s=0.0,
-            device_sum_s=0.0,
-            device_idle_s=window.seconds,
-            unlinked_s=0.0,
-            communication_s=0.0,
-            communication_exposed_s=0.0,
+            device_busy_s=None,
+            device_sum_s=None,
+            device_idle_s=None,
+            unlinked_s=None,
+            communication_s=None,
+            communication_exposed_s=None,
             operators=bisect_left(self._starts, window.end)
             - bisect_left(self._starts, window.start),
             launches=0,

@@ -12,9 +12,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from mfubench.analysis.intervals import Interval, difference, intersection, union
+from mfubench.analysis.kernels import is_host_copy
 from mfubench.trace.events import COPY, DeviceEvent, HostCall, Recording, is_launch, waits
-from mfubench.trace.intervals import Interval, difference, intersection, union
-from mfubench.trace.kernels import is_host_copy
 
 HOST = "idle: host had not launched"
 DATA = "idle: host waited for data"

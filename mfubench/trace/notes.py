@@ -27,15 +27,15 @@ def notes_on(account: DeviceAccount, own: Sequence[Step]) -> list[str]:
             f"{len(elsewhere)} events ({seconds * 1e3:.3g} ms) ran on other devices and are not "
             "in the account"
         )
-    late_s = sum(step.earlier_launch_s + step.unlinked_s for step in own)
-    busy_s = sum(step.device_sum_s for step in own)
+    unlinked_s = sum(step.unlinked_s or 0.0 for step in own)
+    late_s = unlinked_s + sum(step.earlier_launch_s for step in own)
+    busy_s = sum(step.device_sum_s or 0.0 for step in own)
     if busy_s and late_s > 0.5 * busy_s:
         notes.append(
             f"the device runs behind the host: {format_share(late_s / busy_s, digits=2)} of what "
             "it ran in a step was launched before the step began, so a step's kernels are mostly "
             "those of the step before"
         )
-    unlinked_s = sum(step.unlinked_s for step in own)
     if unlinked_s > MOSTLY_LINKED * busy_s:
         known = [e.correlation for e in account.events if e.launch and e.correlation]
         lost = [e.correlation for e in account.events if not e.is_linked and e.correlation]

@@ -11,8 +11,8 @@ from mfubench.show.blocks import Block, Cell, Figure, Heading, Prose, Section, T
 from mfubench.show.figures.timeline import Row, Stretch, time_line
 from mfubench.show.units import UNKNOWN, format_share
 from mfubench.trace import idle
+from mfubench.trace.bars import COMMUNICATION, HOST_COPIES, UNLINKED
 from mfubench.trace.document import Gemm, Rank, Span, Step, TraceAccount
-from mfubench.trace.kernels import COMMUNICATION, HOST_COPIES, UNLINKED
 from mfubench.trace.text import bar_label, median_step, sentences, steps_of, title
 from mfubench.trace.timeline import IDLE_ROW
 

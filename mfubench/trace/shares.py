@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mfubench.analysis import components
+from mfubench.analysis.intervals import Interval, exclusive, total, union
+from mfubench.analysis.kernels import is_communication
+from mfubench.trace.bars import UNLINKED, around, bar_of
 from mfubench.trace.events import COPY, DeviceEvent, HostOp
-from mfubench.trace.intervals import Interval, exclusive, total, union
-from mfubench.trace.kernels import UNLINKED, around, bar_of, is_communication
 from mfubench.trace.steps import Window
 
 CALCULATION, NOT_LINKED, COLLECTIVE, COPYING = range(4)

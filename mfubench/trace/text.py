@@ -11,8 +11,8 @@ from mfubench.analysis import components
 from mfubench.show.console import as_text, plain_table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 from mfubench.trace import idle
+from mfubench.trace.bars import COMMUNICATION, HOST_COPIES, OTHER, OUTSIDE, UNLINKED
 from mfubench.trace.document import Bar, Gemm, Rank, Step, TraceAccount
-from mfubench.trace.kernels import COMMUNICATION, HOST_COPIES, OTHER, OUTSIDE, UNLINKED
 
 LABELS = {
     components.GEMM: "GEMMs and convolutions",
@@ -74,35 +74,31 @@ def title(rank: Rank) -> str:
 
 def sentences(rank: Rank, step: Step) -> str:
     """What matters most, first: how busy the device is, with what, and why it is not."""
-    if not rank.record_s:
-        largest = ", ".join(f"{bar_label(b.name)} {_of(b, step)}" for b in step.account[:3])
-        took = format_duration(step.step_s)
+    took = format_duration(step.step_s)
+    bars = sorted(step.account, key=lambda bar: -bar.seconds)
+    if step.device_busy_s is None:
+        largest = ", ".join(f"{bar_label(bar.name)} {_of(bar, step)}" for bar in bars[:3])
         return f"On the host, {step.name} takes {took}: {largest}."
     busy = _percent(step.device_busy_s, step)
-    took = format_duration(step.step_s)
     told = [f"In {step.name} ({took}) the device is busy for {busy} of the time."]
-    bars = sorted(step.account, key=lambda bar: -bar.seconds)
     if work := [bar for bar in bars if bar.name not in IDLE_BARS][:3]:
         named = ", ".join(f"{bar_label(bar.name)} {_of(bar, step)}" for bar in work)
         told.append(f"Most of it: {named}.")
     reasons = [bar for bar in bars if bar.name in IDLE_BARS]
-    if reasons and step.device_idle_s > 0.01 * step.step_s:
-        first = reasons[0]
+    idle_s = step.device_idle_s or 0.0
+    if reasons and idle_s > 0.01 * step.step_s:
+        why = reasons[0].name.removeprefix("idle: ")
         told.append(
-            f"It is idle for {_percent(step.device_idle_s, step)}, mostly: "
-            f"{first.name.removeprefix('idle: ')} ({_of(first, step)})."
+            f"It is idle for {_percent(idle_s, step)}, mostly: {why} ({_of(reasons[0], step)})."
         )
-    overlap_s = step.device_sum_s - step.device_busy_s
+    overlap_s = (step.device_sum_s or 0.0) - step.device_busy_s
     if overlap_s > 0.005 * step.step_s:
         told.append(f"For {_percent(overlap_s, step)} more, streams ran beside each other.")
     if step.communication_s:
-        hidden_s = step.communication_s - step.communication_exposed_s
+        hidden = 1 - (step.communication_exposed_s or 0.0) / step.communication_s
+        how_much = format_share(hidden, digits=2) if hidden > 0 else "nothing"
         told.append(
-            f"Communication runs for {_percent(step.communication_s, step)}, of which "
-            f"{format_share(hidden_s / step.communication_s, digits=2)} is hidden behind "
-            "calculation."
-            if hidden_s
-            else f"Communication runs for {_percent(step.communication_s, step)}, none of it "
+            f"Communication runs for {_percent(step.communication_s, step)}; {how_much} of that is "
             "hidden behind calculation."
         )
     if step.communication_waiting_s is not None:
@@ -126,7 +122,8 @@ def _covered(step: Step) -> str:
 
 
 def _percent(seconds: float, step: Step) -> str:
-    return format_share(seconds / step.step_s if step.step_s else None, digits=2)
+    share = seconds / step.step_s if step.step_s else None
+    return "0 %" if share == 0 else format_share(share, digits=2)
 
 
 def _of(bar: Bar, step: Step) -> str:
@@ -157,7 +154,9 @@ def account_table(step: Step, own: Sequence[Step]) -> Table:
     return table
 
 
-def _ms(seconds: float) -> str:
+def _ms(seconds: float | None) -> str:
+    if seconds is None:
+        return UNKNOWN
     return f"{seconds * 1e3:.3f}" if seconds < 0.1 else f"{seconds * 1e3:.1f}"
 
 

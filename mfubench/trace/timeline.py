@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from mfubench.analysis.intervals import Interval
 from mfubench.trace.document import Span
-from mfubench.trace.intervals import Interval
 from mfubench.trace.shares import Share
 from mfubench.trace.steps import Window
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mfubench.analysis.intervals import difference, exclusive, intersection, total, union
 from mfubench.trace import idle
 from mfubench.trace.build import trace_account
-from mfubench.trace.intervals import difference, exclusive, intersection, total, union
 from tests.trace_builder import TraceBuilder
 
 NAMES = {
