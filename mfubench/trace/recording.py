@@ -34,7 +34,7 @@ from mfubench.trace.events import (
 from mfubench.trace.link import link, nest
 from mfubench.trace.read import Event, Header, TraceError, TraceReader
 
-MAX_EVENTS = 4_000_000
+MAX_EVENTS = 1_000_000
 """Events that are kept; beyond it a trace is refused, so that memory stays bounded."""
 
 _DEVICE = {

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mfubench.analysis import components
 from mfubench.show.console import as_text, plain_table
+from mfubench.show.svg import clean
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 from mfubench.trace import idle
 from mfubench.trace.bars import COMMUNICATION, HOST_COPIES, OTHER, OUTSIDE, UNLINKED
@@ -33,7 +34,7 @@ IDLE_BARS = frozenset(idle.REASONS)
 
 def bar_label(name: str) -> str:
     """A bar as people read it."""
-    return LABELS.get(name, name)
+    return LABELS.get(name, clean(name))
 
 
 def trace_text(account: TraceAccount, *, kernels: bool = False, color: bool = False) -> str:
@@ -50,7 +51,7 @@ def trace_text(account: TraceAccount, *, kernels: bool = False, color: bool = Fa
         if kernels and step.kernels:
             parts += [kernel_table(step), ""]
         parts += [f"Note: {note}." for note in rank.notes]
-    parts += [f"Note: {note}." for note in account.notes]
+    parts += [clean(f"Note: {note}.") for note in account.notes]
     return as_text(*parts, color=color)
 
 
@@ -69,7 +70,7 @@ def title(rank: Rank) -> str:
     parts = [rank.file]
     if rank.rank is not None:
         parts.append(f"rank {rank.rank} of {rank.world_size or '?'}")
-    return ", ".join([*parts, rank.device or "no device"])
+    return clean(", ".join([*parts, rank.device or "no device"]))
 
 
 def sentences(rank: Rank, step: Step) -> str:
@@ -193,7 +194,7 @@ def gemm_table(gemms: Sequence[Gemm]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for gemm in gemms[:SHOWN_GEMMS]:
         table.add_row(
-            f"{gemm.operator.removeprefix('aten::')} {gemm.sizes}",
+            clean(f"{gemm.operator.removeprefix('aten::')} {gemm.sizes}"),
             gemm.dtype,
             format_si(gemm.calls, "", digits=3).strip(),
             _ms(gemm.seconds),
@@ -211,5 +212,7 @@ def kernel_table(step: Step) -> Table:
     for name in ("runs", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for kernel in step.kernels[:SHOWN_KERNELS]:
-        table.add_row(kernel.name, bar_label(kernel.bar), f"{kernel.kernels}", _ms(kernel.seconds))
+        table.add_row(
+            clean(kernel.name), bar_label(kernel.bar), f"{kernel.kernels}", _ms(kernel.seconds)
+        )
     return table
