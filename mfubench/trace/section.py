@@ -173,6 +173,7 @@ def _gemms(gemms: Sequence[Gemm]) -> Table:
     return Table(
         name="What its products reach, m×n×k",
         columns=("product", "format", "#calls", "#ms", "#TFLOP/s", "#of the peak"),
+        is_cards=True,
         rows=[
             [
                 Cell(text=f"{gemm.operator.removeprefix('aten::')} {gemm.sizes}"),
