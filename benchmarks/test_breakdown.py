@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mfubench.suite.runner import CaseRunner
+from mfubench.plugin.fixture import MeasureCase
 
 
 @pytest.mark.mfubench(from_sweep="default", few=True)
 def test_breakdown(
-    measure_case: CaseRunner, preset: str, device: str, dtype: str, batch_size: int, compile: bool
+    measure_case: MeasureCase, preset: str, device: str, dtype: str, batch_size: int, compile: bool
 ) -> None:
     """The training step: from the machine's peak down to this step, bar by bar."""
     workload = measure_case.session.gpt_workload(preset, batch_size)
@@ -18,7 +18,7 @@ def test_breakdown(
 
 @pytest.mark.mfubench(from_sweep="default", few=True)
 def test_breakdown_of_the_loop(
-    measure_case: CaseRunner, preset: str, device: str, dtype: str, batch_size: int, compile: bool
+    measure_case: MeasureCase, preset: str, device: str, dtype: str, batch_size: int, compile: bool
 ) -> None:
     """An iteration as nanoGPT runs it: the step, and data, logging, evaluation and checkpoint."""
     workload = measure_case.session.gpt_workload(preset, batch_size)

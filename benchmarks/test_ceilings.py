@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mfubench.hardware import ceilings
-from mfubench.suite.runner import CaseRunner
+from mfubench.plugin.fixture import MeasureCase
 
 
-def test_gemm(measure_case: CaseRunner, device: str, dtype: str) -> None:
+def test_gemm(measure_case: MeasureCase, device: str, dtype: str) -> None:
     """Matrix multiplication, searched over shapes, per dtype."""
     budget_s = measure_case.session.options.plan.ceiling_budget_s
     measure_case.ceiling(
@@ -20,7 +20,7 @@ def test_gemm(measure_case: CaseRunner, device: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ceilings.BANDWIDTH_KERNELS)
-def test_bandwidth(measure_case: CaseRunner, device: str, kind: str) -> None:
+def test_bandwidth(measure_case: MeasureCase, device: str, kind: str) -> None:
     """Memory bandwidth: copy and STREAM's triad."""
     measure_case.ceiling(
         kind,
@@ -30,7 +30,7 @@ def test_bandwidth(measure_case: CaseRunner, device: str, kind: str) -> None:
     )
 
 
-def test_dispatch(measure_case: CaseRunner, device: str) -> None:
+def test_dispatch(measure_case: MeasureCase, device: str) -> None:
     """What an operator costs before it does any work: dispatch on a CPU, launch on a GPU."""
     measure_case.ceiling(
         "dispatch",

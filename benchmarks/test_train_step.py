@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mfubench.suite.runner import CaseRunner
+from mfubench.plugin.fixture import MeasureCase
 
 
 def test_train_step(
-    measure_case: CaseRunner, preset: str, device: str, dtype: str, batch_size: int, compile: bool
+    measure_case: MeasureCase, preset: str, device: str, dtype: str, batch_size: int, compile: bool
 ) -> None:
     """Forward, backward, clip and optimizer over device × dtype × batch size × compile."""
     workload = measure_case.session.gpt_workload(preset, batch_size)

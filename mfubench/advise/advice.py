@@ -35,6 +35,14 @@ class Try(Struct, frozen=True, kw_only=True):
     bars: tuple[BarChange, ...] | None = None
     """Where the time was taken from, measured; None where it was not."""
 
+    @property
+    def in_words(self) -> str:
+        """What came of it, in a line."""
+        upon = f" on top of {', '.join(self.on_top_of)}" if self.on_top_of else ""
+        what = f"×{self.effect.ratio:.3f} {self.effect.verdict}" if self.effect else None
+        found = filter(None, (what, self.reason, "kept" if self.kept else None))
+        return f"{self.knob}{upon}: {'; '.join(found)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:

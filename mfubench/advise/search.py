@@ -77,7 +77,7 @@ class Search:
             return self._advice(ended=advice.INTERRUPTED)
         if verification is None:
             return self._advice(refusal="the found configuration could not be measured again")
-        return self._advice(verification=verification, refusal=verification.refusal)
+        return self._advice(verification, refusal=verification.refusal)
 
     # --- knobs alone ------------------------------------------------------------------------
 
@@ -88,13 +88,11 @@ class Search:
             self._prospects.measure()
         for knob in self._prospects.ordered(self._knobs):
             config = self._bench.config_of(knob)
-            reason = knob.inapplicable(self._bench.machine) or advice.hopeless(
-                knob.aims_at, self._prospects.of(knob)
+            reason = (
+                knob.inapplicable(self._bench.machine)
+                or advice.hopeless(knob.aims_at, self._prospects.of(knob))
+                or self._over_budget(self._budget.left_s(SINGLES_SHARE), config)
             )
-            if reason is None and self._budget.left_s(SINGLES_SHARE) < self._budget.expected_s(
-                config
-            ):
-                reason, self._is_cut = "not tried: no budget left for it", True
             tried = Trial(reason=reason)
             if reason is None:
                 tried = self._against(
@@ -116,7 +114,7 @@ class Search:
             self._hold(None)
 
     def _try_on_top(self, knob: Knob) -> None:
-        on_top_of = self._names
+        on_top_of = tuple(kept.name for kept in self._kept)
         changed = self._bench.config_of(knob, self._config)
         reason = self._conflict(knob) or self._no_budget(changed)
         tried = Trial() if on_top_of else self._singles[knob.name]
@@ -133,7 +131,7 @@ class Search:
             self._config = changed
             self._kept.append(knob)
             tried = self._explained(tried)
-        self._note(knob, tried, on_top_of=on_top_of, kept=reason is None)
+        self._note(knob, tried, on_top_of, kept=reason is None)
 
     def _on_top(self, changed: LoopConfig) -> Trial:
         """A configuration against the one found so far."""
@@ -200,7 +198,10 @@ class Search:
         needed: list[LoopConfig] = []
         if self._kept:
             needed = [changed] if self._found is not None else [changed, self._config]
-        if self._budget.spare_s(changed) >= self._budget.expected_s(*needed):
+        return self._over_budget(self._budget.spare_s(changed), *needed)
+
+    def _over_budget(self, left_s: float, *needed: LoopConfig) -> str | None:
+        if left_s >= self._budget.expected_s(*needed):
             return None
         self._is_cut = True
         return "not tried: no budget left for it"
@@ -237,10 +238,6 @@ class Search:
 
     # --- notes --------------------------------------------------------------------------------
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(knob.name for knob in self._kept)
-
     def _against(
         self,
         pairing: contextlib.AbstractContextManager[Pairing],
@@ -257,46 +254,36 @@ class Search:
         return tried
 
     def _note(
-        self,
-        knob: Knob,
-        tried: Trial,
-        *,
-        on_top_of: tuple[str, ...] = (),
-        kept: bool = False,
+        self, knob: Knob, tried: Trial, on_top_of: tuple[str, ...] = (), *, kept: bool = False
     ) -> None:
-        effect, reason = tried.effect, tried.reason
         one = Try(
             knob=knob.name,
             on_top_of=on_top_of,
-            effect=effect,
-            reason=reason,
+            effect=tried.effect,
+            reason=tried.reason,
             kept=kept,
             aims_at=knob.aims_at,
             to_win_ratio=self._prospects.of(knob),
             bars=None if tried.bars is None else tuple(tried.bars),
         )
         self._tries.append(one)
-        what = "" if effect is None else f"×{effect.ratio:.3f} {effect.verdict}"
-        upon = f" on top of {', '.join(on_top_of)}" if on_top_of else ""
-        words = "; ".join(filter(None, [what, reason, "kept" if kept else None]))
-        self._say(f"{knob.name}{upon}: {words}")
+        self._say(one.in_words)
 
     def _advice(
         self,
+        verification: Verification | None = None,
         *,
         ended: advice.Ended | None = None,
-        verification: Verification | None = None,
         refusal: str | None = None,
     ) -> Advice:
         is_safe = verification is not None and verification.refusal is None
         kept, base = (self._kept if is_safe else []), self._bench.base
         config = self._config if is_safe else base
-        singles = [self._gain(knob) for knob in self._kept]
         return Advice(
             preset=base.preset,
             device=base.device,
             knobs=tuple(knob.name for knob in kept),
-            predicted_ratio=math.prod(singles) if singles else None,
+            predicted_ratio=math.prod(map(self._gain, self._kept)) if self._kept else None,
             learning=self._learning,
             baseline=base.as_data(),
             config=config.as_data(),

@@ -18,17 +18,28 @@ bytes over the bandwidth at its working set; what lies above the floor can be wo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-PEAK, CEILING, SHAPES, IN_PLACE = "peak", "ceiling", "gemm shapes", "gemm in place"
-UNEXPLAINED = "unexplained"
-FUSED = "fused: "
-"""Before the components that torch.compile put into one kernel."""
-COMPUTE, MEMORY, DISPATCH_BOUND = "compute-bound", "memory-bound", "launch/dispatch-bound"
-INPUT, SYNC = "input-bound", "synchronisation-bound"
-OUTSIDE = "evaluation and checkpoint"
-"""A group of seconds that bind nothing: they are asked for, not waited for."""
+from msgspec import structs
+
+from mfubench.results.bars import (
+    BINDS,
+    CEILING,
+    COMPUTE,
+    DISPATCH_BOUND,
+    FUSED,
+    IN_PLACE,
+    INPUT,
+    MEMORY,
+    OUTSIDE,
+    PEAK,
+    SHAPES,
+    SYNC,
+    UNEXPLAINED,
+    Bar,
+    Binds,
+    Operator,
+)
 
 MEMORY_BARS = (
     *("normalisation", "activation", "residual", "embedding"),
@@ -40,49 +51,11 @@ NEED_NOT_BE = ("dispatch", "copies", "synchronisation", "logging")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """One operator's own time per step, as a profile gives it."""
-
-    name: str
-    component: str
-    phase: str
-    seconds: float
-    calls: float
-    is_dispatch: bool
-    """No arithmetic of its own: views, composite operators, the autograd engine, Python."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentCost:
     """What a component must do per step, by closed form."""
 
     flops: int
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One part of the step."""
-
-    name: str
-    seconds: float
-    floor_s: float | None
-    """Roofline time; None where no count says what it must do, 0 for work that could be
-    removed."""
-    flops: int | None = None
-    bytes: int | None = None
-    source: str = ""
-    whole_s: float | None = None
-    """The component with its share of peak and ceiling, where the bar is only what lies above."""
-    ablation_s: float | None = None
-    """What the step saved when the component was taken out."""
-    reliable: bool | None = None
-    """Whether bar and ablation agree; None where it was not taken out."""
-
-    @property
-    def to_win_s(self) -> float | None:
-        """Seconds above the floor."""
-        return None if self.floor_s is None else max(0.0, self.seconds - self.floor_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +64,7 @@ class Account:
 
     step_s: float
     bars: list[Bar]
-    binds: str
+    binds: Binds
     groups: dict[str, float]
     """Seconds by what binds them."""
 
@@ -102,13 +75,6 @@ class Account:
 
     def bar(self, name: str) -> Bar:
         return next(bar for bar in self.bars if bar.name == name)
-
-    def as_data(self) -> list[dict[str, Any]]:
-        """The list that stands in a result as `breakdown`."""
-        return [
-            {**asdict(bar), "points": bar.seconds / self.step_s, "to_win_s": bar.to_win_s}
-            for bar in self.bars
-        ]
 
 
 def build_account(
@@ -169,8 +135,10 @@ def build_account(
     rest_s = step_s - sum(bar.seconds for bar in bars)
     source = "the unprofiled step less all of the above"
     bars.append(Bar(UNEXPLAINED, rest_s, None, source=source))
+    for bar in bars:
+        bar.points = bar.seconds / step_s
     groups = _groups(bars, operators, scale, outside)
-    binds = max((name for name in groups if name != OUTSIDE), key=lambda name: groups[name])
+    binds = max(BINDS, key=lambda name: groups[name])
     return Account(step_s=step_s, bars=bars, binds=binds, groups=groups)
 
 
@@ -249,6 +217,6 @@ def with_ablations(account: Account, savings_s: Mapping[str, float]) -> Account:
         saving_s = savings_s.get(bar.name)
         if saving_s is not None and bar.whole_s is not None:
             reliable = agrees(bar.whole_s, saving_s, account.step_s)
-            bar = replace(bar, ablation_s=saving_s, reliable=reliable)  # noqa: PLW2901 - the same bar
+            bar = structs.replace(bar, ablation_s=saving_s, reliable=reliable)  # noqa: PLW2901 - the same bar
         bars.append(bar)
     return replace(account, bars=bars)

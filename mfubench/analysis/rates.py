@@ -123,13 +123,4 @@ def fill_rates(
     record.ceiling_utilisation = ratio(record.achieved_flops_per_s, record.ceiling_flops_per_s)
     if nanogpt_flops is not None:
         record.mfu_a100 = nanogpt_flops / step_s / A100_BF16_PEAK_FLOPS_PER_S
-        record.extra["nanogpt_flops_per_step"] = nanogpt_flops
-
-
-RATES = ("tokens_per_s", "achieved_flops_per_s", "mfu", "ceiling_utilisation", "mfu_a100", "step_s")
-
-
-def withhold(record: CaseRecord) -> None:
-    """Take every rate out of a record that did not end well: a wrong number is worse than none."""
-    for name in RATES:
-        setattr(record, name, None)
+        record.nanogpt_flops_per_step = nanogpt_flops

@@ -50,9 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from mfubench_model.corpus import CorpusError
 
+    from mfubench.results.case_id import CaseIdError
+    from mfubench.results.record import Outcome
     from mfubench.results.write import json_text
     from mfubench.show.account import breakdown_text
-    from mfubench.suite.single import CaseNameError, breakdown_of, names_a_loop, parse_case
+    from mfubench.suite.single import breakdown_of, named_case
     from mfubench.suite.sweep import SweepOptions
 
     refuse_threads(arguments.threads)
@@ -65,19 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
         save_trace=arguments.save_trace,
     )
     try:
-        case = parse_case(arguments.case, device="cpu", dtype="float32")
-        loop = arguments.loop or names_a_loop(arguments.case)
-        record = breakdown_of(case, options, loop=loop)
-    except (CaseNameError, CorpusError) as error:
+        record = breakdown_of(named_case(arguments.case), options, loop=arguments.loop)
+    except (CaseIdError, CorpusError) as error:
         raise UserError(str(error)) from None
-    info = record.as_extra_info()
     if arguments.json:
-        print(json_text(info))
+        print(json_text(record.as_extra_info()))
     else:
-        print(breakdown_text(info, operators=arguments.operators, color=sys.stdout.isatty()))
+        print(breakdown_text(record, operators=arguments.operators, color=sys.stdout.isatty()))
     if arguments.save_trace is not None and arguments.save_trace.exists():
         print(f"wrote {arguments.save_trace}", file=sys.stderr)
-    return 0 if "breakdown" in info and info["outcome"] == "ok" else 1
+    return 0 if record.breakdown and record.outcome is Outcome.OK else 1
 
 
 def refuse_trace_file(path: Path) -> None:

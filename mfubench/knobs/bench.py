@@ -19,9 +19,8 @@ from mfubench.hardware.devices import parse_device
 from mfubench.knobs.knob import Knob, Machine
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
-from mfubench.pairs.loop_side import FEW_WARM_STEPS, WARM_STEPS, LoopSide
+from mfubench.pairs.loop_side import WARM_STEPS, LoopSide
 from mfubench.pairs.pairing import (
-    FINE_TURN_S,
     TURN_S,
     Pairing,
     TurnTaker,
@@ -165,12 +164,6 @@ class KnobBench:
             for side in candidates:
                 side.wait()
             yield self.turns_of(bases, candidates, turn_s=turn_s, warm_steps=warm_steps)
-
-    def process_pairs_with(self, config: LoopConfig) -> contextlib.AbstractContextManager[Pairing]:
-        """The same in `PROCESSES` pairs of processes, in many short turns."""
-        return self.turns_with(
-            config, processes=PROCESSES, turn_s=FINE_TURN_S, warm_steps=FEW_WARM_STEPS
-        )
 
     def turns_of(
         self,

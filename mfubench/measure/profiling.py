@@ -12,7 +12,6 @@ from torch.profiler import profile as torch_profile
 from torch.profiler import record_function, schedule
 
 from mfubench.analysis import components
-from mfubench.analysis.account import Operator
 from mfubench.measure import events
 from mfubench.measure.events import OpTime, StepTree, walk
 from mfubench.measure.profiler_events import (
@@ -24,6 +23,7 @@ from mfubench.measure.profiler_events import (
     learn_modules,
 )
 from mfubench.measure.train_step import TrainStep
+from mfubench.results.bars import Operator
 from mfubench.timing import time_s
 
 PROFILED_STEPS = 3

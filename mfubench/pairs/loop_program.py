@@ -40,17 +40,13 @@ class LoopProgram:
             return self._build(request)
         if self._loop is None:
             raise RuntimeError("no loop is built yet")
-        answer: Answer
-        for name in COUNTED:
-            if name in request:
-                wanted = {key: value for key, value in request.items() if key != name}
-                answer = getattr(self._loop, name)(request[name], **wanted)
-                return answer
-        for name in PLAIN:
-            if name in request:
-                answer = getattr(self._loop, name)()
-                return answer
-        raise ValueError(f"unknown request {sorted(request)}")
+        name = next((name for name in (*COUNTED, *PLAIN) if name in request), None)
+        if name is None:
+            raise ValueError(f"unknown request {sorted(request)}")
+        count = [request[name]] if name in COUNTED else []
+        wanted = {key: value for key, value in request.items() if key != name}
+        answer: Answer = getattr(self._loop, name)(*count, **wanted)
+        return answer
 
     def _build(self, request: Request) -> Answer:
         imports = without_gc() if self._loop is None else contextlib.nullcontext()

@@ -83,9 +83,8 @@ class LoopSide(Side):
         return float(self.ask({"evaluate": batches})["seconds"])
 
     def bars(self) -> dict[str, float]:
-        """Seconds of each bar of an iteration from one block of profiled steps, its shares of an
-        evaluation and a checkpoint among them. Raises SideError where there is no profile."""
-        bars = {name: float(s) for name, s in self.ask({"bars": True})["bars"].items()}
+        """The bars of an iteration, its shares of an evaluation and a checkpoint among them."""
+        bars = super().bars()
         bars["evaluation"] = self._evaluations * self.evaluation_s()
         bars["checkpoint"] = self._checkpoints * self.checkpoint_s
         return bars

@@ -124,6 +124,11 @@ class Side:
         else is `wanted`."""
         return self.ask({"turn": steps, **wanted})
 
+    def bars(self) -> dict[str, float]:
+        """Seconds of each bar of a unit of work, from a block of a profile. Raises SideError where
+        there is none."""
+        return {name: float(s) for name, s in self.ask({"bars": True})["bars"].items()}
+
     @property
     def has_ended(self) -> bool:
         """Whether the process is gone."""
@@ -183,6 +188,8 @@ class Side:
 
     def close(self) -> None:
         """End the process, gently if it listens, and every process that it has started."""
+        if self._said[0].closed:
+            return
         self._send({"stop": True})
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self._connection is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -10,13 +10,6 @@ PEAK, CEILING, SHAPES, IN_PLACE = "peak", "ceiling", "gemm shapes", "gemm in pla
 UNEXPLAINED = "unexplained"
 FUSED = "fused: "
 """Before the components that torch.compile put into one kernel."""
-COMPUTE, MEMORY, DISPATCH_BOUND, INPUT, SYNC = (
-    "compute-bound",
-    "memory-bound",
-    "launch/dispatch-bound",
-    "input-bound",
-    "synchronisation-bound",
-)
 Binds = Literal[
     "compute-bound",
     "memory-bound",
@@ -24,11 +17,13 @@ Binds = Literal[
     "input-bound",
     "synchronisation-bound",
 ]
+BINDS: tuple[Binds, ...] = get_args(Binds)
+COMPUTE, MEMORY, DISPATCH_BOUND, INPUT, SYNC = BINDS
 OUTSIDE = "evaluation and checkpoint"
 """A group of seconds that bind nothing: they are asked for, not waited for."""
 
 
-class Bar(Struct, kw_only=True):
+class Bar(Struct):
     """One part of a step. Bars add up to the step; a bar's points are its share of it."""
 
     name: str
@@ -47,10 +42,14 @@ class Bar(Struct, kw_only=True):
     points: float = 0.0
     """Seconds over the step's."""
     to_win_s: float | None = None
-    """Seconds above the floor."""
+    """Seconds above the floor; None where there is no floor."""
+
+    def __post_init__(self) -> None:
+        if self.to_win_s is None and self.floor_s is not None:
+            self.to_win_s = max(0.0, self.seconds - self.floor_s)
 
 
-class OperatorTime(Struct, kw_only=True):
+class Operator(Struct, kw_only=True):
     """One operator's own time per step, as a profile gives it."""
 
     name: str

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from mfubench.results.bars import Bar, BarChange, Binds, OperatorTime
+from mfubench.results.bars import Bar, BarChange, Binds, Operator
 
 SCHEMA_VERSION = 1
 
@@ -242,7 +242,7 @@ class CaseRecord(Struct, kw_only=True):
     breakdown_binds: Binds | None = None
     breakdown_groups: dict[str, float] | None = None
     breakdown_unexplained: float | None = None
-    breakdown_operators: list[OperatorTime] | None = None
+    breakdown_operators: list[Operator] | None = None
     breakdown_problem: str | None = None
     breakdown_note: str | None = None
     profiler_event_cost_s: float | None = None
@@ -360,28 +360,3 @@ TRAINED = (
 DECLARED = frozenset(CaseRecord.__struct_fields__) - {"extra"}
 ALWAYS = CaseRecord.__struct_fields__[: CaseRecord.__struct_fields__.index("loss_step") + 1]
 SOMETIMES = tuple(name for name in CaseRecord.__struct_fields__ if name not in (*ALWAYS, "extra"))
-
-
-def case_id(
-    question: str,
-    *,
-    device: str,
-    dtype: str | None = None,
-    preset: str | None = None,
-    batch_size: int | None = None,
-    compile: bool | None = None,
-) -> str:
-    """The stable name of a case.
-
-    >>> case_id("train-step", preset="nanogpt-cpu", device="cpu", dtype="float32",
-    ...         batch_size=12, compile=False)
-    'train-step/nanogpt-cpu/cpu-float32-b12-eager'
-    """
-    setting = [device]
-    if dtype is not None:
-        setting.append(dtype)
-    if batch_size is not None:
-        setting.append(f"b{batch_size}")
-    if compile is not None:
-        setting.append("compiled" if compile else "eager")
-    return "/".join(part for part in (question, preset, "-".join(setting)) if part)

@@ -28,6 +28,7 @@ def run_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a saved run. Fields that are not listed are allowed."""
     (reference,), defs = msgspec.json.schema_components([Run])
     (case,), more = msgspec.json.schema_components([CaseRecord])
+    del more["CaseRecord"]["properties"]["extra"]  # where undeclared fields go, not a field
     defs = {**defs, **more}
     defs["Benchmark"]["properties"]["extra_info"] = case
     defs["RunHeader"]["properties"]["other_outcomes"]["items"] = case

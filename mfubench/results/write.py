@@ -7,35 +7,8 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
-
-from pytest_benchmark.storage.file import FileStorage
-from pytest_benchmark.utils import SafeJSONEncoder
 
 from mfubench.results.folder import next_number
-
-
-class ResultStorage(FileStorage):
-    """pytest-benchmark's folder of numbered files, written atomically.
-
-    Two sessions that save at once get two numbers; a full disk leaves no half file behind, and the
-    run goes to the system's temporary folder instead.
-    """
-
-    saved: Path | None = None
-    trouble: str | None = None
-
-    def save(self, output_json: dict[str, Any], save: str) -> None:
-        text = json_text(output_json)
-        try:
-            self.saved = write_numbered(self.path / self.default_machine_id, f"{save}.json", text)
-        except OSError as error:
-            self.saved = write_elsewhere(f"0001_{save}.json", text)
-            self.trouble = (
-                f"results could not be saved under {self.path} ({error.strerror or error}); "
-                f"they are in {self.saved}: copy them there when there is room"
-            )
-        self.logger.info(f"Saved benchmark data in: {self.saved}")
 
 
 def json_text(data: object, *, indent: int | None = 1) -> str:
@@ -44,7 +17,12 @@ def json_text(data: object, *, indent: int | None = 1) -> str:
     >>> json_text({"a": float("nan"), "b": (1, 2)}, indent=None)
     '{"a": null, "b": [1, 2]}'
     """
-    return json.dumps(_finite(data), cls=SafeJSONEncoder, indent=indent, allow_nan=False)
+    return json.dumps(_finite(data), default=_unserializable, indent=indent, allow_nan=False)
+
+
+def _unserializable(value: object) -> str:
+    """As pytest-benchmark writes what JSON cannot say: a run is saved all the same."""
+    return f"UNSERIALIZABLE[{value!r}]"
 
 
 def _finite(value: object) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
-from mfubench.results.bars import Bar, OperatorTime
+from mfubench.results.bars import Bar, Operator
 from mfubench.results.record import CaseRecord, Outcome, known
 from mfubench.show.console import as_text, plain_table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
@@ -149,7 +149,7 @@ def breakdown_title(record: CaseRecord) -> str:
     return title + (", loop" if record.question == "breakdown-loop" else "")
 
 
-def operator_table(operators: Sequence[OperatorTime]) -> Table:
+def operator_table(operators: Sequence[Operator]) -> Table:
     """The operators behind the bars, largest first."""
     table = plain_table()
     table.add_column("operator", overflow="ellipsis", no_wrap=True, max_width=52)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from mfubench.analysis.account import Account, build_account, with_ablations
 from mfubench.measure import ablation
@@ -16,7 +17,7 @@ from mfubench.measure.profiling import Profile, operators, profile_step, save_tr
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import rounds_for
-from mfubench.results.record import CaseRecord
+from mfubench.results.record import CaseRecord, known
 
 if TYPE_CHECKING:
     from mfubench.suite.session import BenchSession
@@ -43,13 +44,13 @@ def take_account(
     device, workload = step.device, step.workload
     ceiling = session.gemm_ceiling(device, record.dtype)
     if record.step_s is None or ceiling is None or record.model_flops_per_step is None:
-        record.extra["breakdown_problem"] = "without a measured ceiling there is no account"
+        record.breakdown_problem = "without a measured ceiling there is no account"
         return
     session.progress.phase(f"profiling {record.case_id}")
     try:
         profile = _profile_at_speed(step, record.step_s)
     except ProfileError as error:
-        record.extra["breakdown_problem"] = str(error)
+        record.breakdown_problem = str(error)
         return
     if (trace := session.options.save_trace) is not None:
         _attempt(record, "trace", lambda: save_trace(step, trace))
@@ -58,11 +59,10 @@ def take_account(
     curve = _attempt(record, "bandwidth by working set", lambda: measure_curve(device))
     outside = {}
     step_s = record.step_s
-    if "evaluation_s" in record.extra:
-        interval = record.extra["eval_interval"]
+    if record.eval_interval and record.evaluation_s is not None:
         outside = {
-            "evaluation": record.extra["evaluation_s"] / interval,
-            "checkpoint": record.extra["checkpoint_s"] / interval,
+            "evaluation": record.evaluation_s / record.eval_interval,
+            "checkpoint": known(record.checkpoint_s) / record.eval_interval,
         }
         step_s += sum(outside.values())
     account = build_account(
@@ -98,8 +98,8 @@ def _attempt(record: CaseRecord, what: str, run: Callable[[], Result]) -> Result
 
 def _note(record: CaseRecord, text: str) -> None:
     """Add to what the account says about itself."""
-    before = record.extra.get("breakdown_note")
-    record.extra["breakdown_note"] = f"{before}; {text}" if before else text
+    before = record.breakdown_note
+    record.breakdown_note = f"{before}; {text}" if before else text
 
 
 def _alone_s(step: TrainStep) -> float | None:
@@ -146,19 +146,17 @@ def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> di
 
 
 def keep(record: CaseRecord, account: Account, profile: Profile, *, scale: float) -> None:
-    """Put an account into a record's extra fields; operators are scaled as the bars are."""
+    """Put an account into a record; operators are scaled as the bars are."""
     largest = sorted(operators(profile, on_host=record.device == "cpu"), key=lambda op: -op.seconds)
-    record.extra |= {
-        "breakdown": account.as_data(),
-        "breakdown_step_s": account.step_s,
-        "breakdown_binds": account.binds,
-        "breakdown_groups": account.groups,
-        "breakdown_unexplained": account.unexplained_ratio,
-        "breakdown_operators": [
-            asdict(op) | {"seconds": op.seconds * scale} for op in largest[:KEPT_OPERATORS]
-        ],
-        "profiler_event_cost_s": profile.event_cost_s,
-        "profiler_events_per_step": profile.events_per_step,
-        "profiled_step_s": profile.profiled_s,
-        "profile_by_module": profile.by_module,
-    }
+    record.breakdown = account.bars
+    record.breakdown_step_s = account.step_s
+    record.breakdown_binds = account.binds
+    record.breakdown_groups = account.groups
+    record.breakdown_unexplained = account.unexplained_ratio
+    record.breakdown_operators = [
+        replace(op, seconds=op.seconds * scale) for op in largest[:KEPT_OPERATORS]
+    ]
+    record.profiler_event_cost_s = profile.event_cost_s
+    record.profiler_events_per_step = profile.events_per_step
+    record.profiled_step_s = profile.profiled_s
+    record.profile_by_module = profile.by_module

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from mfubench_model.corpus import Corpus, open_corpus
@@ -19,18 +20,27 @@ from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling, ceiling
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import Device, available_devices, parse_device
 from mfubench.hardware.dtypes import DTYPES
-from mfubench.knobs.bench import KnobBench
 from mfubench.measure.gpt_workload import GPTWorkload
-from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import matmul_precision, use_once
+from mfubench.results.case_id import CaseId
 from mfubench.results.journal import Journal
 from mfubench.results.record import CaseRecord
 from mfubench.suite.progress import Progress
-from mfubench.suite.sweep import SweepOptions, TrainCase, train_cases
+from mfubench.suite.sweep import SweepOptions
 from mfubench.timing import time_s
 
 LONGEST_CPU_STEP_S = 1.0
 """GPT-2 on a CPU takes minutes per case: beside a GPU, that is measured when it is asked for."""
+
+
+class Closable(Protocol):
+    """What cases of a run share until it ends."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+Shared = TypeVar("Shared", bound=Closable)
 
 
 class BenchSession:
@@ -43,18 +53,20 @@ class BenchSession:
         self.interrupted = False
         self.started_at_s = time.time()
         self.machine_dir = machine_dir
-        self._threads_before = torch.get_num_threads()
+        self._open = contextlib.ExitStack()
+        self._open.callback(torch.set_num_threads, torch.get_num_threads())
         self.threads = self._set_threads()
         self.journal = Journal(machine_dir)
         self.ceilings = CeilingCache(machine_dir / "ceilings.json")
-        self._scratch = tempfile.TemporaryDirectory(prefix="mfubench-corpus-")
+        scratch = tempfile.TemporaryDirectory(prefix="mfubench-corpus-")
+        self._scratch = Path(self._open.enter_context(scratch))
         self.corpora: dict[tuple[int, int], Corpus] = {}
         self._devices: dict[str, Device] = {}
         self._used: set[str] = set()
-        self._knob_benches: dict[tuple[str, str], KnobBench] = {}
-        self.ceiling_infos: dict[str, list[dict[str, Any]]] = {}
-        """What was recorded of each ceiling in this run, to be put right when it is measured again:
-        the first look may have come in a busy moment."""
+        self._shared: dict[Hashable, Any] = {}
+        self.ceiling_records: dict[str, list[CaseRecord]] = {}
+        """The records of each ceiling in this run, to be put right when it is measured again: the
+        first look may have come in a busy moment."""
 
     def _set_threads(self) -> int:
         """The asked number of threads, or torch's own choice cut to the usable cores.
@@ -107,26 +119,39 @@ class BenchSession:
             return tuple(d for d in DTYPES if device.unsupported_reason(d) is None)
         return tuple(device.native_dtypes())
 
-    def train_cases(self, compile_modes: tuple[bool, ...], *, sweep_batch: bool) -> list[TrainCase]:
-        """The cases of a training question, in the order in which they run."""
-        return list(
-            train_cases(
-                self.options,
-                devices_of=self.devices_of,
-                dtypes_of=self.dtypes_of,
-                batch_size_of=lambda preset: PRESETS[preset].batch_size,
-                compile_modes=compile_modes,
-                is_native=self.is_fast,
-                batch_multiples=self.options.plan.batch_multiples if sweep_batch else (1,),
-            )
-        )
+    def train_cases(self, compile_modes: tuple[bool, ...], *, sweep_batch: bool) -> list[CaseId]:
+        """The cases of a training question in the order in which they run: every combination, eager
+        before compiled so that first rows come early.
+
+        A dtype that the device only converts to is swept at the smallest batch alone, unless batch
+        sizes were asked for: its steps are up to a hundred times slower.
+        """
+        options, found = self.options, []
+        multiples = options.plan.batch_multiples if sweep_batch else (1,)
+        for preset in options.presets:
+            sizes = options.batch_sizes or [n * PRESETS[preset].batch_size for n in multiples]
+            for compiled in options.compile or compile_modes:
+                for device in self.devices_of(preset):
+                    for dtype in options.dtypes or self.dtypes_of(device):
+                        whole = options.batch_sizes or self.is_fast(device, dtype)
+                        found += [
+                            CaseId(
+                                preset=preset,
+                                device=device,
+                                dtype=dtype,
+                                batch_size=size,
+                                compile=compiled,
+                            )
+                            for size in (sizes if whole else sizes[:1])
+                        ]
+        return found
 
     def corpus(self, preset: str) -> Corpus:
         """The corpus, encoded for a preset; raises CorpusError with a sentence for the user."""
         config = PRESETS[preset].config
         key = (config.vocab_size, config.block_size)
         if key not in self.corpora:
-            folder = Path(self._scratch.name) / f"v{key[0]}-t{key[1]}"
+            folder = self._scratch / f"v{key[0]}-t{key[1]}"
             folder.mkdir()
             self.corpora[key] = open_corpus(
                 self.options.corpus,
@@ -146,18 +171,13 @@ class BenchSession:
             use_once(device)
             self._used.add(device_key(device))
 
-    def knob_bench(self, preset: str, device: str) -> KnobBench:
-        """The resident baseline of a preset on a device: nanoGPT's own loop."""
-        key = (preset, device)
-        if key not in self._knob_benches:
-            base = LoopConfig(
-                preset=preset,
-                device=device,
-                batch_size=PRESETS[preset].batch_size,
-                threads=self.threads,
-            )
-            self._knob_benches[key] = KnobBench(base, corpus=self.options.corpus)
-        return self._knob_benches[key]
+    def shared(self, key: Hashable, make: Callable[[], Shared]) -> Shared:
+        """What `make` makes the first time: the same for every case, and closed with the run."""
+        if key not in self._shared:
+            made = self._shared[key] = make()
+            self._open.callback(made.close)
+        found: Shared = self._shared[key]
+        return found
 
     def ceiling_key(self, kind: str, device: Device, dtype: str | None) -> str:
         return ceiling_key(kind, device_key(device), dtype, self.threads, torch.__version__)
@@ -180,8 +200,8 @@ class BenchSession:
             detail=kernel.detail,
         )
         kept = self.ceilings.put(measured, max_age_s=self.options.ceiling_max_age_s)
-        for info in self.ceiling_infos.get(kept.key, []):
-            info["ceiling_kept_rate_per_s"] = kept.rate_per_s
+        for record in self.ceiling_records.get(kept.key, []):
+            record.ceiling_kept_rate_per_s = kept.rate_per_s
         return measured, kept
 
     def gemm_ceiling(
@@ -206,11 +226,8 @@ class BenchSession:
         return self.keep_ceiling(kernel, device, dtype, rounds_s)[1]
 
     def close(self) -> None:
-        """Remove the encoded corpora, give torch its threads back."""
-        for bench in self._knob_benches.values():
-            bench.close()
-        self._scratch.cleanup()
-        torch.set_num_threads(self._threads_before)
+        """Close what cases shared, remove the encoded corpora, give torch its threads back."""
+        self._open.close()
 
 
 def device_key(device: Device) -> str:

@@ -1,88 +1,57 @@
-"""One case measured without pytest: what `mfubench breakdown` runs."""
+"""One case measured outside pytest: what `mfubench breakdown` runs."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, TextIO, cast
+from dataclasses import replace
+from typing import TextIO
 
-import pytest
 from mfubench_model.presets import PRESETS
 
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.hardware.fingerprint import fingerprint
+from mfubench.results.case_id import CaseId, CaseIdError
 from mfubench.results.record import CaseRecord
-from mfubench.suite.options import DEVICE_KINDS
 from mfubench.suite.progress import Progress
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
-from mfubench.suite.sweep import MAX_BATCH_SIZE, SweepOptions, TrainCase
-from mfubench.timing import time_s
+from mfubench.suite.sweep import MAX_BATCH_SIZE, SweepOptions
+from mfubench.suite.timer import PlainTimer
 
-_CASE = re.compile(
-    r"(?:(?:train-step|train-loop|breakdown|breakdown-loop)/)?(?P<preset>[^/]+)"
-    rf"(?:/(?P<device>(?:{'|'.join(DEVICE_KINDS)})(?::\d{{1,4}})?)-(?P<dtype>\w+)"
-    r"-b(?P<batch>\d{1,8})-(?P<how>eager|compiled))?"
-)
-EXAMPLE = "nanogpt-cpu/cpu-float32-b12-eager"
+QUESTIONS = ("train-step", "train-loop", "breakdown", "breakdown-loop")
+LOOP_QUESTIONS = ("train-loop", "breakdown-loop")
 
 
-class CaseNameError(ValueError):
-    """A text that names no case, in one sentence."""
+def named_case(text: str) -> CaseId:
+    """A case by its id as the table prints it, or by its preset alone.
 
+    Of a preset the case at its own batch size, eager, in float32 on the CPU. Raises CaseIdError.
 
-def parse_case(text: str, *, device: str, dtype: str) -> TrainCase:
-    """A case's id as the table prints it, or a preset alone (then at its own batch size, eager).
-
-    >>> parse_case("gpt2/cuda-bfloat16-b12-compiled", device="cpu", dtype="float32").batch_size
+    >>> named_case("gpt2/cuda-bfloat16-b12-compiled").batch_size
     12
-    >>> parse_case("nanogpt-cpu", device="cpu", dtype="float32").id
-    'nanogpt-cpu/cpu-float32-b12-eager'
+    >>> str(named_case("train-loop/nanogpt-cpu"))
+    'train-loop/nanogpt-cpu/cpu-float32-b12-eager'
     """
-    match = _CASE.fullmatch(text.strip())
-    if match is None or match["preset"] not in PRESETS:
-        raise CaseNameError(
-            f"{text!r} names no case; give a preset ({', '.join(PRESETS)}) or a case as the table "
-            f"prints it, for instance {EXAMPLE}"
-        )
-    preset = match["preset"]
-    if match["device"] is None:
-        return TrainCase(preset, device, dtype, PRESETS[preset].batch_size, False)
-    batch_size = int(match["batch"])
-    if match["dtype"] not in DTYPES or not 1 <= batch_size <= MAX_BATCH_SIZE:
-        raise CaseNameError(
-            f"{text!r} names no case; dtypes are {', '.join(DTYPES)}, batch sizes 1 to "
-            f"{MAX_BATCH_SIZE}"
-        )
-    return TrainCase(
-        preset, match["device"], match["dtype"], batch_size, match["how"] == "compiled"
+    name = text.strip()
+    preset = name.rpartition("/")[2]
+    if preset in PRESETS:
+        name += f"/cpu-float32-b{PRESETS[preset].batch_size}-eager"
+    with contextlib.suppress(CaseIdError):
+        case = CaseId.parse(name)
+        is_whole = case.compile is not None and case.knob is None
+        is_known = case.question in (None, *QUESTIONS) and case.preset in PRESETS
+        size = case.batch_size or 0
+        if is_whole and is_known and case.dtype in DTYPES and 1 <= size <= MAX_BATCH_SIZE:
+            return case
+    raise CaseIdError(
+        f"{text!r} names no case; give a preset ({', '.join(PRESETS)}) or a case as the table "
+        "prints it, for instance nanogpt-cpu/cpu-float32-b12-eager; dtypes are "
+        f"{', '.join(DTYPES)}, batch sizes 1 to {MAX_BATCH_SIZE}"
     )
 
 
-@dataclass
-class PlainTimer:
-    """Times rounds as pytest-benchmark's fixture does, for a case that runs outside pytest."""
-
-    disabled: bool = False
-    has_error: bool = False
-    group: str | None = None
-    stats: Any = None
-    extra_info: dict[str, Any] = field(default_factory=dict)
-
-    def pedantic(self, target: Any, *, rounds: int, iterations: int, setup: Any = None) -> None:
-        del iterations  # always one
-        data: list[float] = []
-        self.stats = SimpleNamespace(stats=SimpleNamespace(data=data))
-        for _ in range(rounds):
-            if setup is not None:
-                setup()
-            data.append(time_s(target))
-
-
-class _StreamScreen:
+class StreamScreen:
     """Progress on a stream: on a terminal one line that is overwritten, else nothing."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -99,34 +68,29 @@ class _StreamScreen:
         self._stream.flush()
 
 
-def names_a_loop(text: str) -> bool:
-    """Whether a case's id is of a question about the training loop.
-
-    >>> names_a_loop("train-loop/gpt2/cpu-float32-b12-eager"), names_a_loop("gpt2")
-    (True, False)
-    """
-    return text.strip().startswith(("train-loop/", "breakdown-loop/"))
-
-
-def breakdown_of(case: TrainCase, options: SweepOptions, *, loop: bool) -> CaseRecord:
-    """Measure and account for one case. Progress goes to standard error where it is a terminal.
+def breakdown_of(case: CaseId, options: SweepOptions, *, loop: bool) -> CaseRecord:
+    """Measure and account for one case; for the loop's iteration with `loop`, or where it is about
+    the loop. Progress goes to standard error where it is a terminal.
 
     Raises mfubench_model.corpus.CorpusError for a corpus that cannot be read.
     """
+    assert case.preset is not None
+    assert case.dtype is not None
+    assert case.batch_size is not None
     machine_dir = options.results_dir / fingerprint().id
-    session = BenchSession(options, Progress(_StreamScreen(sys.stderr)), machine_dir=machine_dir)
+    session = BenchSession(options, Progress(StreamScreen(sys.stderr)), machine_dir=machine_dir)
     try:
-        name = case.id
-        session.progress.plan({name: case.compile}, options.plan)
+        name = str(replace(case, question=None))
+        session.progress.plan({name: bool(case.compile)}, options.plan)
         session.progress.start(name)
-        runner = CaseRunner(session, cast(Any, PlainTimer()), name)
-        workload = session.gpt_workload(case.preset, case.batch_size)
-        # The record says what happened.
-        with contextlib.suppress(pytest.skip.Exception, pytest.fail.Exception):
-            runner.breakdown(
-                workload, device=case.device, dtype=case.dtype, compile=case.compile, loop=loop
-            )
-        return session.records[-1]
+        result = CaseRunner(session, PlainTimer()).breakdown(
+            session.gpt_workload(case.preset, case.batch_size),
+            device=case.device,
+            dtype=case.dtype,
+            compile=bool(case.compile),
+            loop=loop or case.question in LOOP_QUESTIONS,
+        )
+        session.progress.finish(name, "")
+        return result.recorded()
     finally:
-        session.journal.saved()  # printed, not saved: nothing to keep for a later run
         session.close()

@@ -1,7 +1,7 @@
 """The stages that every case goes through: prepare, warm, time, guard, account, record.
 
-This is the only place that turns failures into outcomes. Whatever happens, the case leaves a
-record behind.
+This is the only place that turns failures into outcomes. Whatever happens, the case ends with a
+record.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import contextlib
 import gc
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar, cast
 
-import pytest
 import torch
 
 from mfubench.analysis import rates
@@ -21,14 +20,13 @@ from mfubench.measure.failures import classify
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.workload import StepCost, Workload
-from mfubench.report.case_line import case_line
-from mfubench.results.record import CaseRecord, Outcome, case_id
-from mfubench.suite.outcomes import CaseEnded
+from mfubench.pairs.side import SideError
+from mfubench.results.case_id import CaseId
+from mfubench.results.record import CaseRecord, Dtype, GateLimits, Outcome, Question
+from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.session import BenchSession
+from mfubench.suite.timer import Run, Timer
 from mfubench.timing import time_s
-
-if TYPE_CHECKING:
-    from pytest_benchmark.fixture import BenchmarkFixture
 
 Step = TypeVar("Step", bound=TrainStep)
 
@@ -42,42 +40,44 @@ class CaseStages:
     """What `CaseRunner`'s questions are made of."""
 
     def __init__(
-        self,
-        session: BenchSession,
-        benchmark: BenchmarkFixture,
-        name: str,
-        *,
-        gate: Mapping[str, float] | None = None,
+        self, session: BenchSession, timer: Timer, *, gate: Mapping[str, float] | None = None
     ) -> None:
         self.session = session
-        self.benchmark = benchmark
-        self.name = name
+        self.timer = timer
         self.gate = gate
         """The gate's limits for this test's training cases, from its marker."""
+
+    def new_record(self, case: CaseId, **known: Any) -> CaseRecord:
+        """The record of a case of which nothing is measured yet."""
+        assert case.question is not None
+        return CaseRecord(
+            case_id=str(case),
+            question=cast(Question, case.question),
+            preset=case.preset,
+            device=case.device,
+            dtype=cast(Dtype | None, case.dtype),
+            batch_size=case.batch_size,
+            compile=case.compile,
+            threads=self.session.threads,
+            **known,
+        )
 
     def _train_record(
         self, question: str, workload: Workload, device: str, dtype: str, compile: bool
     ) -> CaseRecord:
-        setting = {"device": device, "dtype": dtype, "compile": compile}
-        return CaseRecord(
-            case_id=case_id(
-                question,
-                preset=workload.name,
-                device=device,
-                dtype=dtype,
-                batch_size=workload.batch_size,
-                compile=compile,
-            ),
+        case = CaseId(
             question=question,
             preset=workload.name,
+            device=device,
+            dtype=dtype,
             batch_size=workload.batch_size,
-            block_size=workload.block_size,
-            threads=self.session.threads,
-            extra={"gate": dict(self.gate)} if self.gate else {},
-            **setting,  # type: ignore[arg-type]
+            compile=compile,
         )
+        gate = GateLimits(**self.gate) if self.gate else None
+        return self.new_record(case, block_size=workload.block_size, gate=gate)
 
-    def _present(self, record: CaseRecord) -> Device:
+    def present_device(self, record: CaseRecord) -> Device:
+        """The device of a case. Raises CaseEnded where it is not on this machine."""
         device = self.session.device(record.device)
         reason = device.unavailable_reason()
         if reason is not None:
@@ -99,7 +99,7 @@ class CaseStages:
     ) -> Step:
         """Build the step, unless the device, the dtype or the memory says no."""
         assert record.dtype is not None
-        device = self._present(record)
+        device = self.present_device(record)
         self._refuse_dtype(device, record.dtype)
         record.predicted_memory_bytes = workload.cost(record.dtype, device.kind).memory_bytes
         self._refuse_memory(record, device)
@@ -160,9 +160,9 @@ class CaseStages:
             self._refuse(rates.refuse_growth(single_s, several_s))
         return warm
 
-    def _time(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
+    def _time_step(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
         rounds = rounds_for(warm.steady_s, self.session.options.plan.rounds_budget_s)
-        rounds_s = self._rounds(record, step, rounds)
+        rounds_s = self.time_rounds(record, step, rounds)
         self._refuse(rates.refuse_times(rounds_s))
         self._refuse(rates.refuse_loss(float(step.last_loss)))
         self._refuse(rates.refuse_loss(record.loss))
@@ -170,23 +170,23 @@ class CaseStages:
         record.step_spread_ratio = rates.spread_ratio(rounds_s)
         record.peak_memory_bytes = step.device.peak_memory_bytes()
 
-    def _rounds(
-        self,
-        record: CaseRecord,
-        run: Callable[[], None],
-        rounds: int,
-        *,
-        before: Callable[[], None] | None = None,
+    def time_rounds(
+        self, record: CaseRecord, run: Run, rounds: int, *, before: Run | None = None
     ) -> list[float]:
-        """Time through pytest-benchmark; every round is kept. `before` runs untimed before each."""
+        """Seconds of each round; every round is kept. `before` runs untimed before each.
+
+        Raises CaseEnded where timing is switched off.
+        """
         self.session.progress.phase(f"timing {rounds} rounds of {record.case_id}")
-        self.benchmark.group = record.question
-        self.benchmark.pedantic(run, rounds=rounds, iterations=1, setup=before)
-        if self.benchmark.stats is None:
-            raise CaseEnded(Outcome.UNAVAILABLE, TIMING_IS_OFF)
-        rounds_s = list(self.benchmark.stats.stats.data)
+        self.timer.time(run, rounds=rounds, before=before)
+        self._refuse_disabled()
+        rounds_s = self.timer.rounds_s
         record.rounds = len(rounds_s)
         return rounds_s
+
+    def _refuse_disabled(self) -> None:
+        if self.timer.disabled:
+            raise CaseEnded(Outcome.UNAVAILABLE, TIMING_IS_OFF)
 
     def _account(self, record: CaseRecord, step: TrainStep, cost: StepCost) -> None:
         """Rates and shares from the median round, unless the ceiling says that it cannot be."""
@@ -229,43 +229,26 @@ class CaseStages:
     # --- outcomes ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _recorded(self, record: CaseRecord) -> Iterator[None]:
-        """Whatever happens inside ends as an outcome of the record, and the record is kept."""
+    def recorded(self, record: CaseRecord) -> Iterator[CaseResult]:
+        """Whatever happens inside ends as an outcome of the record; errors stay in the result."""
+        __tracebackhide__ = True  # where an error passes through, this frame says nothing
+        result = CaseResult(record)
         try:
-            yield
-        except CaseEnded as end:
+            yield result
+        except (CaseEnded, SideError) as end:
             record.outcome, record.outcome_reason = end.outcome, end.reason
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             record.outcome = Outcome.INTERRUPTED
             record.outcome_reason = "interrupted before its last round"
-            self._keep(record)
-            raise
+            result.error = interrupt
         except Exception as error:
             record.outcome, record.outcome_reason = classify(error, compiled=bool(record.compile))
-            if record.outcome is Outcome.ERROR:
-                self._keep(record)
-                raise
-        self._keep(record)
-        reason = f"{record.outcome}: {record.outcome_reason}"
-        if record.outcome.is_a_limit:
-            pytest.skip(reason)
-        if record.outcome is not Outcome.OK and not self.benchmark.disabled:
-            pytest.fail(reason, pytrace=False)
-
-    def _keep(self, record: CaseRecord) -> None:
-        stats = self.benchmark.stats
-        rounds_s = list(stats.stats.data) if stats is not None else []
+            result.error = error if record.outcome is Outcome.ERROR else None
+        result.rounds_s = self.timer.rounds_s
         if record.outcome is not Outcome.OK:
-            # Out of pytest-benchmark's tables and comparisons; the rounds stay with the record.
-            if rounds_s:
-                record.extra["rounds_s"] = rounds_s
-            self.benchmark.has_error = True
-            rates.withhold(record)
-        info = record.as_extra_info()
-        self.benchmark.extra_info.update(info)
-        self.session.journal.add(info, rounds_s)
-        self.session.records.append(record)
-        self.session.progress.finish(self.name, case_line(info))
+            if result.rounds_s:
+                record.rounds_s = result.rounds_s
+            record.withhold()
 
 
 def _run(step: Callable[[], None], times: int) -> None:

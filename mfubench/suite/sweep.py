@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 SWEEPS = ("smoke", "default", "full")
 MAX_BATCH_SIZE = 2**20
@@ -84,51 +82,3 @@ class SweepOptions:
     @property
     def plan(self) -> SweepPlan:
         return PLANS[self.sweep]
-
-
-class TrainCase(NamedTuple):
-    """One point of the sweep, as pytest parameters."""
-
-    preset: str
-    device: str
-    dtype: str
-    batch_size: int
-    compile: bool
-
-    @property
-    def id(self) -> str:
-        """Hand-written and stable: it never depends on the order or number of other cases.
-
-        >>> TrainCase("gpt2", "cuda", "bfloat16", 12, True).id
-        'gpt2/cuda-bfloat16-b12-compiled'
-        """
-        how = "compiled" if self.compile else "eager"
-        return f"{self.preset}/{self.device}-{self.dtype}-b{self.batch_size}-{how}"
-
-
-def train_cases(
-    options: SweepOptions,
-    *,
-    devices_of: Callable[[str], tuple[str, ...]],
-    dtypes_of: Callable[[str], tuple[str, ...]],
-    batch_size_of: Callable[[str], int],
-    compile_modes: tuple[bool, ...],
-    batch_multiples: tuple[int, ...],
-    is_native: Callable[[str, str], bool],
-) -> Iterator[TrainCase]:
-    """Every combination, eager before compiled so that first rows come early.
-
-    `devices_of(preset)`, `dtypes_of(device)` and `batch_size_of(preset)` are the defaults. A dtype
-    that the device only converts to (`is_native` says no) is swept at the smallest batch alone
-    unless batch sizes were asked for: its steps are up to a hundred times slower.
-    """
-    for preset in options.presets:
-        batch_sizes = options.batch_sizes or tuple(
-            multiple * batch_size_of(preset) for multiple in batch_multiples
-        )
-        for compiled in options.compile or compile_modes:
-            for device in devices_of(preset):
-                for dtype in options.dtypes or dtypes_of(device):
-                    whole = options.batch_sizes or is_native(device, dtype)
-                    for batch_size in batch_sizes if whole else batch_sizes[:1]:
-                        yield TrainCase(preset, device, dtype, batch_size, compiled)

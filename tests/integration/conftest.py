@@ -13,11 +13,11 @@ import pytest
 import torch
 import torch._dynamo
 
+import mfubench.report.table
 import mfubench.report.write
 
 # pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
 import mfubench.show.page
-import mfubench.report.table
 import mfubench.suite.runner  # noqa: F401
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.cpu import usable_cores

@@ -51,7 +51,7 @@ CLAIMS = (
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 def test_claim(measure_case, claim):
-    ask(measure_case, claim)
+    measure_case.conclude(ask(measure_case.runner, claim))
 """
 
 

@@ -28,16 +28,14 @@ from tests.one_sentence import assert_refused
 CASE = gate_cases("nanogpt-cpu", "cpu", threads=1)[0]
 PLANTED = """
     def forward(self, x_BTC: Tensor) -> Tensor:
-        for _ in range(40):
-            (x_BTC @ x_BTC.transpose(1, 2)).sum()
-        return self.forward_without(x_BTC)
+        return 2 * self.forward_without(x_BTC)
 """
 
 
 @pytest.fixture(scope="module")
-def slow_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model as it is, with needless work in each MLP."""
-    tree = tmp_path_factory.mktemp("slow")
+def changed_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as it is, but for the output of each MLP."""
+    tree = tmp_path_factory.mktemp("changed")
     shutil.copytree(MODEL, tree / MODEL_UNDER_TEST, ignore=shutil.ignore_patterns("__pycache__"))
     path = tree / MODEL_UNDER_TEST / "gpt.py"
     text = path.read_text(encoding="utf-8")
@@ -53,26 +51,25 @@ def variants(tmp_path: Path, tree: Path) -> tuple[Variant, Variant]:
     return base, variant("candidate", tree, tmp_path / "b")
 
 
-def test_a_pair_times_each_side_with_its_own_code(tmp_path: Path, slow_tree: Path) -> None:
-    bench = PairBench(*variants(tmp_path, slow_tree), cache=tmp_path, turns=2, plants=(0.5,))
+def test_a_pair_runs_each_side_with_its_own_code(tmp_path: Path, changed_tree: Path) -> None:
+    bench = PairBench(*variants(tmp_path, changed_tree), cache=tmp_path, turns=2, plants=(0.5,))
     pair = bench.pair([CASE], 0)
     found = case_pairs([pair], CASE.id)
     assert len(found.step) == len(found.control) == 1
-    # Needless work slows the step, and changes neither the loss nor what is held.
-    assert found.step[0] > 0.02
     base_loss, loss = found.counted["loss"]
-    assert loss == pytest.approx(base_loss, rel=1e-6)
+    assert abs(loss / base_loss - 1) > 1e-3
+    base_bytes, held_bytes = found.counted["peak memory"]
+    assert held_bytes >= base_bytes > 0
     planted = pair["cases"][CASE.id]["times"]["planted"]["0.5"]
     assert len(planted["base"]) == len(planted["step"]) == 2
-    shares = [e / (s - e) for s, e in zip(planted["step"], planted["extra"], strict=True)]
-    assert all(0.2 < share < 1.5 for share in shares)
+    assert all(0 < e < s for s, e in zip(planted["step"], planted["extra"], strict=True))
 
 
 def test_code_that_does_not_import_is_a_failure_of_its_side(
-    tmp_path: Path, slow_tree: Path
+    tmp_path: Path, changed_tree: Path
 ) -> None:
     broken = tmp_path / "broken"
-    shutil.copytree(slow_tree / "model", broken / "model")
+    shutil.copytree(changed_tree / "model", broken / "model")
     (broken / MODEL_UNDER_TEST / "gpt.py").write_text(
         "raise RuntimeError('half a change')\n", encoding="utf-8"
     )
@@ -82,8 +79,8 @@ def test_code_that_does_not_import_is_a_failure_of_its_side(
     assert "half a change" in errors[CANDIDATE]
 
 
-def test_a_model_from_elsewhere_is_refused(tmp_path: Path, slow_tree: Path) -> None:
-    base, _ = variants(tmp_path, slow_tree)
+def test_a_model_from_elsewhere_is_refused(tmp_path: Path, changed_tree: Path) -> None:
+    base, _ = variants(tmp_path, changed_tree)
     elsewhere = replace(base, tree=tmp_path)
     with base.start(CASE) as side, pytest.raises(SideError, match="the model was loaded from"):
         elsewhere.build(side, CASE, corpus=None, cache=tmp_path, seed=1)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-import pytest
 import torch
 from mfubench_model.presets import get_preset
 from msgspec.structs import asdict
 
 from mfubench.analysis.paired import PairedRatio, paired_ratio
-from mfubench.analysis.rates import withhold
 from mfubench.claims.rules.other_machine import OtherLoop, gpu_loop_among, loops_of
 from mfubench.claims.rules.verdicts import UNTESTABLE, Figures, of_effect
 from mfubench.hardware.devices import Device
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.catalogue import KNOBS_BY_NAME
+from mfubench.knobs.measure import knob_bench
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.pairing import ready
 from mfubench.results.read import read_result
@@ -26,7 +24,7 @@ from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
-from mfubench.suite.single import PlainTimer
+from mfubench.suite.timer import PlainTimer
 from mfubench.timing import time_s
 
 PRESET = "nanogpt-cpu"
@@ -41,28 +39,6 @@ TRAINED_ONE_IN = 10
 
 
 Verdict = Callable[[Figures], str]
-
-
-class Aside(CaseRunner):
-    """Measures a case for a claim: it is no case of the run, the claim keeps what it needs."""
-
-    def __init__(self, session: BenchSession) -> None:
-        super().__init__(session, cast(Any, PlainTimer()), "a claim")
-        self.kept: CaseRecord | None = None
-
-    def _keep(self, record: CaseRecord) -> None:
-        if record.outcome is not Outcome.OK:
-            withhold(record)
-        self.kept = record
-
-    def record_of(self, ask: Callable[[Aside], None]) -> CaseRecord:
-        """The record that `ask(self)` leaves. Raises CaseEnded unless it ended `ok`."""
-        with contextlib.suppress(pytest.skip.Exception, pytest.fail.Exception):
-            ask(self)
-        assert self.kept is not None
-        if self.kept.outcome is not Outcome.OK:
-            raise CaseEnded(self.kept.outcome, self.kept.outcome_reason or "")
-        return self.kept
 
 
 class ClaimBench:
@@ -86,7 +62,7 @@ class ClaimBench:
         return [d for d in devices if d.kind != "cpu" and d.unavailable_reason() is None]
 
     def knob_bench(self, device: str = "cpu") -> KnobBench:
-        return self.session.knob_bench(PRESET, device)
+        return knob_bench(self.session, PRESET, device)
 
     def phase(self, what: str) -> None:
         self.session.progress.phase(what)
@@ -161,12 +137,15 @@ class ClaimBench:
             "iteration_s": iteration_s,
         }
 
+    def _new_case(self) -> CaseRunner:
+        """Measures a case that is none of the run's: the claim keeps what it needs of it."""
+        return CaseRunner(self.session, PlainTimer())
+
     def step(self, device: str, dtype: str, batch_size: int) -> CaseRecord:
         """A training step, as benchmarks/test_train_step.py has it."""
         workload = self.session.gpt_workload(PRESET, batch_size)
-        return Aside(self.session).record_of(
-            lambda case: case.train_step(workload, device=device, dtype=dtype, compile=False)
-        )
+        result = self._new_case().train_step(workload, device=device, dtype=dtype, compile=False)
+        return result.ok()
 
     def breakdown(self, device: str, dtype: str, *, loop: bool) -> CaseRecord:
         """An account of the step or of the loop's iteration, or this run's own; not checked by
@@ -174,16 +153,15 @@ class ClaimBench:
         question = "breakdown-loop" if loop else "breakdown"
         for record in self.session.records:
             about = (record.question, record.preset, record.device, record.dtype, record.compile)
-            if about == (question, PRESET, device, dtype, False) and "breakdown" in record.extra:
+            if about == (question, PRESET, device, dtype, False) and record.breakdown:
                 return record
         workload = self.session.gpt_workload(PRESET, self.preset.batch_size)
-        record = Aside(self.session).record_of(
-            lambda case: case.breakdown(
-                workload, device=device, dtype=dtype, compile=False, loop=loop, check=False
-            )
+        result = self._new_case().breakdown(
+            workload, device=device, dtype=dtype, compile=False, loop=loop, check=False
         )
-        if "breakdown" not in record.extra:
-            raise CaseEnded(Outcome.UNSUPPORTED, record.extra["breakdown_problem"])
+        record = result.ok()
+        if record.breakdown is None:
+            raise CaseEnded(Outcome.UNSUPPORTED, record.breakdown_problem or "no account")
         return record
 
     # --- another machine -----------------------------------------------------------------------

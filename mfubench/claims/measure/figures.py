@@ -7,7 +7,6 @@ from typing import Any
 from mfubench_model.conventions import A100_BF16_PEAK_FLOPS_PER_S, CONVENTIONS
 from mfubench_model.flops import model_flops_per_step
 
-from mfubench.analysis.account import COMPUTE, DISPATCH_BOUND, INPUT, MEMORY, OUTSIDE, SYNC
 from mfubench.claims.measure.bench import PRESET, ClaimBench
 from mfubench.claims.rules.machines import LARGE_BATCH
 from mfubench.claims.rules.other_machine import OtherLoop
@@ -16,7 +15,8 @@ from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import Device
 from mfubench.hardware.pci import display_devices, listed_vendors
 from mfubench.hardware.peaks import DevicePeaks, lookup, rows
-from mfubench.results.record import Outcome
+from mfubench.results.bars import COMPUTE, DISPATCH_BOUND, INPUT, MEMORY, OUTSIDE, SYNC
+from mfubench.results.record import Outcome, known
 from mfubench.suite.outcomes import CaseEnded
 
 Figures = dict[str, Any]
@@ -85,8 +85,8 @@ def _is(row: DevicePeaks, device: Device) -> bool:
 def time_of_the_loop(bench: ClaimBench) -> Figures:
     """The groups of the iteration's account; evaluation and checkpoint are another claim's."""
     record = bench.breakdown("cpu", "float32", loop=True)
-    groups = record.extra["breakdown_groups"]
-    whole_s = record.extra["breakdown_step_s"]
+    groups = known(record.breakdown_groups)
+    whole_s = known(record.breakdown_step_s)
     inside_s = whole_s - groups.get(OUTSIDE, 0.0)
     names = {
         INPUT: "data",
@@ -97,7 +97,7 @@ def time_of_the_loop(bench: ClaimBench) -> Figures:
     return {
         "shares": {words: groups[name] / inside_s for name, words in names.items()},
         "compute_share": groups[COMPUTE] / inside_s,
-        "unexplained_ratio": record.extra["breakdown_unexplained"] * whole_s / inside_s,
+        "unexplained_ratio": known(record.breakdown_unexplained) * whole_s / inside_s,
     }
 
 
@@ -132,9 +132,9 @@ def gpu_cases(bench: ClaimBench) -> Figures:
                 }
             )
     try:
-        extra = bench.breakdown(name, single, loop=False).extra
-        groups = extra["breakdown_groups"]
-        waiting = (groups[DISPATCH_BOUND] + groups[MEMORY]) / extra["breakdown_step_s"]
+        record = bench.breakdown(name, single, loop=False)
+        groups = known(record.breakdown_groups)
+        waiting = (groups[DISPATCH_BOUND] + groups[MEMORY]) / known(record.breakdown_step_s)
     except CaseEnded:  # no account, no share; the rest of the claim is judged all the same
         waiting = None
     return {"cases": cases, "waiting_share": waiting}

@@ -145,12 +145,25 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
-    """The pairs of a comparison: those of an interrupted one with `resume`, else none."""
-    from mfubench.pairs.journal import PairJournal
+    """The pairs of a comparison: those of an interrupted one with `resume`, else none.
 
-    journal = PairJournal(folder / f".pairs-{key}.jsonl")
+    Raises UserError where a kept one is not valid.
+    """
+    import msgspec
+
+    from mfubench.gate.rules.document import Pair
+    from mfubench.pairs.journal import PairJournal
+    from mfubench.results.read import in_words
+
+    path = folder / f".pairs-{key}.jsonl"
+    journal = PairJournal(path)
     if resume:
         journal.load()
+        try:
+            msgspec.convert(journal.pairs, list[Pair])
+        except msgspec.ValidationError as error:
+            words = f"{path} holds a pair that is not valid: {in_words(error)}"
+            raise UserError(f"{words}; without --resume all pairs are measured anew") from None
         say(f"{len(journal.pairs)} pairs are kept from before")
     else:
         journal.finish()

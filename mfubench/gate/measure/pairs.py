@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,13 @@ class PairBench:
         for name, side in sides.items():
             try:
                 self._build(side, case)
-                steps = LOSS_STEPS if number == 0 else WARM_STEPS
-                started[name] = side.ask(self._variants[name].start_request(case, steps))
+                started[name] = side.ask(
+                    {
+                        "start": LOSS_STEPS if number == 0 else WARM_STEPS,
+                        "evaluates": case.evaluates,
+                        "planted_memory_ratio": self._variants[name].planted_memory_ratio,
+                    }
+                )
             except SideError as error:
                 errors[name] = error.words
         if errors:
@@ -140,11 +144,6 @@ class PairBench:
     def bars(self, case: GateCase) -> dict[str, dict[str, float]]:
         """The bars of a case's step on each side, from profiles that take turns. Raises SideError,
         and ValueError where a profile holds no time."""
-
-        def profile(side: Side) -> dict[str, float]:
-            bars: dict[str, float] = side.ask({"bars": True})["bars"]
-            return bars
-
         with contextlib.ExitStack() as stack:
             sides = [
                 stack.enter_context(variant.start(case, name=name))
@@ -152,8 +151,7 @@ class PairBench:
             ]
             for side in sides:
                 self._build(side, case)
-            profiles = [partial(profile, side) for side in sides]
-            typical = profiled_in_turns(profiles, PROFILED_BLOCKS)
+            typical = profiled_in_turns([side.bars for side in sides], PROFILED_BLOCKS)
         return dict(zip(self._variants, typical, strict=True))
 
 

@@ -21,7 +21,6 @@ import mfubench_model
 
 import mfubench
 from mfubench.gate.measure.cases import BINDING, GateCase
-from mfubench.pairs.child import Request
 from mfubench.pairs.loop_program import LOAD_FIRST
 from mfubench.pairs.loop_side import PROGRAM, build_request
 from mfubench.pairs.side import START_TIMEOUT_S, Side, SideError
@@ -84,11 +83,6 @@ class Variant:
                 f"the model was loaded from {origin}, not from {self.tree}",
                 side.name,
             )
-
-    def start_request(self, case: GateCase, steps: int) -> Request:
-        """What gets a built case ready for its turns."""
-        planted = self.planted_memory_ratio
-        return {"start": steps, "evaluates": case.evaluates, "planted_memory_ratio": planted}
 
     def digest(self) -> str:
         """What identifies this variant's code and settings, for pairs that are kept."""

@@ -49,7 +49,7 @@ class Gate:
         start_s = time.perf_counter()
         self._batch(self.cases, range(self.pairs))
         self._refuse_without_base()
-        screened = [self._screened(case) for case in self.cases]
+        screened = [self._metrics(case) for case in self.cases]
         chosen = policy.to_confirm(screened)
         flagged = sum(one.needs_confirmation for number in chosen for one in screened[number])
         if chosen:
@@ -114,25 +114,20 @@ class Gate:
         ]
         return case_pairs(first, case.id), case_pairs(fresh, case.id) if fresh else None
 
-    def _screened(self, case: GateCase) -> list[policy.Judged]:
-        """What the first batch alone says."""
-        limits = limits_for(case.id, self.settings)
-        first, _ = self._pairs_of(case)
-        return policy.judge_case(first, limits, family=self._family)
-
-    def _metrics(self, case: GateCase, flagged: int) -> list[policy.Judged]:
+    def _metrics(self, case: GateCase, flagged: int | None = None) -> list[policy.Judged]:
+        """What the first batch says; with `flagged`, the metrics that it flagged in all cases, what
+        both batches say."""
         first, fresh = self._pairs_of(case)
-        judged = policy.judge_case(
+        return policy.judge_case(
             first,
             limits_for(case.id, self.settings),
             family=self._family,
-            confirmation=fresh,
-            flagged=flagged,
+            confirmation=None if flagged is None else fresh,
+            flagged=flagged or 1,
         )
-        return [policy.left_open(one) for one in judged]
 
     def _judged(self, case: GateCase, flagged: int) -> dict[str, Any]:
-        metrics = [one for one in self._metrics(case, flagged) if one.pairs]
+        metrics = [policy.left_open(one) for one in self._metrics(case, flagged) if one.pairs]
         verdict = policy.worst([one.verdict for one in metrics])
         reason = next(
             (one.reason for one in metrics if one.verdict == verdict and one.reason), None

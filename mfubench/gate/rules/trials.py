@@ -13,9 +13,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
-from msgspec.structs import asdict
 from scipy import stats
 
 from mfubench.analysis import signed_rank
@@ -29,6 +29,7 @@ from mfubench.gate.rules.document import (
     Power,
     Proportion,
     Summary,
+    Turns,
 )
 from mfubench.gate.rules.limits import Limits
 
@@ -38,6 +39,8 @@ Batches = tuple[list[int], list[int]]
 DRAWS = 400
 NO_PLANT = "0"
 """The name of no planted change."""
+LIMITS = Limits()
+P = TypeVar("P", bound=Proportion)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,37 +60,28 @@ class CaseTrials:
 
 def trials_of(pairs: Sequence[Pair]) -> list[CaseTrials]:
     """The trials in stored pairs, whole cases only."""
-    ids = list(dict.fromkeys(case_id for pair in pairs for case_id in pair.cases))
+    ids = dict.fromkeys(case_id for pair in pairs for case_id in pair.cases)
     found = []
     for case_id in ids:
         measured = [pair.cases[case_id].times for pair in pairs if case_id in pair.cases]
         cases = [times for times in measured if times is not None]
-        shares = [NO_PLANT, *(cases[0].planted if cases else ())]
-        times = {
-            s: [c.step.candidate if s == NO_PLANT else c.planted[s].step for c in cases]
-            for s in shares
-        }
-        base_s = [c.step.base for c in cases]
-        beside = {
-            s: base_s if s == NO_PLANT else [c.planted[s].base for c in cases] for s in shares
-        }
+        turns = [{NO_PLANT: _unplanted(case.step), **case.planted} for case in cases]
+        shares = list(turns[0]) if turns else [NO_PLANT]
         found.append(
             CaseTrials(
                 id=case_id,
-                change={
-                    s: [policy.log_ratio(t, b) for t, b in zip(times[s], beside[s], strict=True)]
-                    for s in shares
-                },
-                truth={
-                    s: [0.0 if s == NO_PLANT else _truth(c.planted[s]) for c in cases]
-                    for s in shares
-                },
+                change={s: [policy.log_ratio(t[s].step, t[s].base) for t in turns] for s in shares},
+                truth={s: [_truth(t[s]) for t in turns] for s in shares},
                 control=[policy.log_ratio(c.control.candidate, c.control.base) for c in cases],
-                base_s=base_s,
-                candidate_s=times,
+                base_s=[case.step.base for case in cases],
+                candidate_s={s: [t[s].step for t in turns] for s in shares},
             )
         )
     return found
+
+
+def _unplanted(step: Turns) -> PlantedTurns:
+    return PlantedTurns(base=step.base, step=step.candidate, extra=[0.0] * len(step.candidate))
 
 
 def _truth(planted: PlantedTurns) -> float:
@@ -102,18 +96,18 @@ def summary(measured: Sequence[Pair], pairs: int) -> Summary:
     Raises ValueError where fewer pairs are whole.
     """
     trials = trials_of(measured)
-    least = min((len(t.control) for t in trials), default=0)
-    if least < pairs:
-        raise ValueError(f"{least} stored pairs are too few for gates of {pairs}")
-    limits = Limits()
+    stored = min((len(t.control) for t in trials), default=0)
+    if stored < pairs:
+        raise ValueError(f"{stored} stored pairs are too few for gates of {pairs}")
+    batches = windows(stored, pairs), _draws(stored, pairs)
     shares = [share for share in trials[0].change if share != NO_PLANT]
     return Summary(
         pairs=pairs,
-        stored_pairs=least,
-        false_alarms=_alarms(trials, pairs, limits),
-        power=[_power(trials, share, pairs, limits) for share in shares],
-        coverage=_coverage(trials, pairs),
-        cases=[_case_figures(t, pairs, limits, len(trials)) for t in trials],
+        stored_pairs=stored,
+        false_alarms=_alarms(trials, *batches),
+        power=[_power(trials, share, *batches) for share in shares],
+        coverage=_coverage(trials, *batches),
+        cases=[_case_figures(t, pairs, len(trials)) for t in trials],
     )
 
 
@@ -121,37 +115,35 @@ def summary(measured: Sequence[Pair], pairs: int) -> Summary:
 
 
 def _verdicts(
-    trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches, limits: Limits
+    trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches
 ) -> list[policy.Verdict]:
     """One gate: what it says of each case, of which the first batch's flagged ones are confirmed.
 
     `shares` has what is planted in each case.
     """
     first, again = batches
-
-    found = [
-        _screened(trial, share, tuple(first), len(trials), limits)
-        for trial, share in zip(trials, shares, strict=True)
-    ]
+    cases = list(zip(trials, shares, strict=True))
+    found = [_screened(*case, tuple(first), len(trials)) for case in cases]
     flagged = policy.to_confirm([[judged] for judged in found])
     for number in flagged:
-        trial, share = trials[number], shares[number]
         (found[number],) = policy.judge_case(
-            _taken(trial, share, first),
-            limits,
+            _taken(*cases[number], first),
+            LIMITS,
             family=len(trials),
-            confirmation=_taken(trial, share, again),
+            confirmation=_taken(*cases[number], again),
             flagged=len(flagged),
         )
     return [judged.verdict for judged in found]
 
 
+def _is_red(verdicts: Sequence[policy.Verdict]) -> bool:
+    return policy.REGRESSED in verdicts
+
+
 @lru_cache(maxsize=2**15)
-def _screened(
-    trial: CaseTrials, share: str, first: tuple[int, ...], family: int, limits: Limits
-) -> policy.Judged:
+def _screened(trial: CaseTrials, share: str, first: tuple[int, ...], family: int) -> policy.Judged:
     """What a first batch says; the same one stands in the gates of every plant in another case."""
-    (judged,) = policy.judge_case(_taken(trial, share, first), limits, family=family)
+    (judged,) = policy.judge_case(_taken(trial, share, first), LIMITS, family=family)
     return judged
 
 
@@ -180,59 +172,57 @@ def _draws(stored: int, pairs: int) -> list[Batches]:
     return [(d[:pairs], d[-pairs:]) for d in drawn]
 
 
-def _alarms(trials: Sequence[CaseTrials], pairs: int, limits: Limits) -> FalseAlarms:
-    stored = min(len(t.control) for t in trials)
-
+def _alarms(
+    trials: Sequence[CaseTrials], apart: Sequence[Batches], drawn: Sequence[Batches]
+) -> FalseAlarms:
     quiet = [NO_PLANT] * len(trials)
-    apart = [_verdicts(trials, quiet, window, limits) for window in windows(stored, pairs)]
-    drawn = [_verdicts(trials, quiet, draw, limits) for draw in _draws(stored, pairs)]
-    flat = [verdict for gate in drawn for verdict in gate]
-    count = sum(policy.REGRESSED in gate for gate in apart)
-    return FalseAlarms(
-        **asdict(proportion(count, len(apart))),
-        drawn_gates=len(drawn),
-        drawn_rate=sum(policy.REGRESSED in gate for gate in drawn) / len(drawn),
+    gates = [_verdicts(trials, quiet, draw) for draw in drawn]
+    flat = [verdict for gate in gates for verdict in gate]
+    return proportion(
+        FalseAlarms,
+        [_is_red(_verdicts(trials, quiet, window)) for window in apart],
+        drawn_gates=len(gates),
+        drawn_rate=statistics.fmean(map(_is_red, gates)),
         drawn_inconclusive_cases=flat.count(policy.INCONCLUSIVE) / len(flat),
     )
 
 
-def _power(trials: Sequence[CaseTrials], share: str, pairs: int, limits: Limits) -> Power:
+def _power(
+    trials: Sequence[CaseTrials], share: str, apart: Sequence[Batches], drawn: Sequence[Batches]
+) -> Power:
     """How often a slow-down is seen: of one case alone, each in turn, and of all cases at once (a
     change of the model slows every step), where one case that is reported makes the gate red."""
-    stored = min(len(t.control) for t in trials)
 
     def seen(batches: Sequence[Batches]) -> list[bool]:
         found = []
         for number in range(len(trials)):
             shares = [NO_PLANT] * len(trials)
             shares[number] = share
-            found += [
-                _verdicts(trials, shares, batch, limits)[number] == policy.REGRESSED
-                for batch in batches
-            ]
+            gates = (_verdicts(trials, shares, batch) for batch in batches)
+            found += [gate[number] == policy.REGRESSED for gate in gates]
         return found
 
-    apart, drawn = seen(windows(stored, pairs)), seen(_draws(stored, pairs))
-    whole = [
-        policy.REGRESSED in _verdicts(trials, [share] * len(trials), draw, limits)
-        for draw in _draws(stored, pairs)
-    ]
-    return Power(
+    everywhere = [share] * len(trials)
+    return proportion(
+        Power,
+        seen(apart),
         effect=float(share),
         true_effect=statistics.fmean(math.expm1(x) for t in trials for x in t.truth[share]),
-        rate=sum(drawn) / len(drawn),
-        whole_gate_rate=sum(whole) / len(whole),
-        **asdict(proportion(sum(apart), len(apart))),
+        rate=statistics.fmean(seen(drawn)),
+        whole_gate_rate=statistics.fmean(
+            _is_red(_verdicts(trials, everywhere, draw)) for draw in drawn
+        ),
     )
 
 
-def _coverage(trials: Sequence[CaseTrials], pairs: int) -> Coverage:
+def _coverage(
+    trials: Sequence[CaseTrials], apart: Sequence[Batches], drawn: Sequence[Batches]
+) -> Coverage:
     """How often the 95 % interval holds the planted truth.
 
     Counted over cases and gates that share no pair, one planted share each in turn: shares of one
     pair have their luck in common. The rate is over drawn gates and all shares.
     """
-    stored = min(len(t.control) for t in trials)
     shares = list(trials[0].change)
     # Per pair the truth differs a little: what is left of the change must centre on zero.
     rest = [
@@ -240,49 +230,45 @@ def _coverage(trials: Sequence[CaseTrials], pairs: int) -> Coverage:
         for x in trials
     ]
 
-    def holds(values: Sequence[float], indices: Sequence[int]) -> bool:
-        low, high = signed_rank.interval([values[i] for i in indices])
+    def holds(values: Sequence[float], batches: Batches) -> bool:
+        low, high = signed_rank.interval([values[i] for i in batches[0]])
         return low <= 0 <= high
 
-    apart = [
-        holds(case[shares[(number + window) % len(shares)]], first)
-        for number, case in enumerate(rest)
-        for window, (first, _) in enumerate(windows(stored, pairs))
-    ]
-    drawn = [
-        holds(case[share], first)
-        for case in rest
-        for share in shares
-        for first, _ in _draws(stored, pairs)
-    ]
     errors = [signed_rank.centre(case[share]) for case in rest for share in shares]
-    return Coverage(
-        **asdict(proportion(sum(apart), len(apart))),
-        rate=sum(drawn) / len(drawn),
+    return proportion(
+        Coverage,
+        [
+            holds(case[shares[(number + index) % len(shares)]], window)
+            for number, case in enumerate(rest)
+            for index, window in enumerate(apart)
+        ],
+        rate=statistics.fmean(
+            holds(case[share], draw) for case in rest for share in shares for draw in drawn
+        ),
         bias=statistics.fmean(errors),
         largest_bias=max(errors, key=abs),
     )
 
 
-def _case_figures(trial: CaseTrials, pairs: int, limits: Limits, family: int) -> CaseFigures:
+def _case_figures(trial: CaseTrials, pairs: int, family: int) -> CaseFigures:
     changes = trial.change[NO_PLANT]
     return CaseFigures(
         id=trial.id,
         pair_sd=statistics.stdev(changes),
         pair_robust_sd=float(stats.median_abs_deviation(changes, scale="normal")),
         control_sd=statistics.stdev(trial.control),
-        mde=minimum_detectable(changes, pairs, limits, family),
+        mde=minimum_detectable(changes, pairs, family),
     )
 
 
 def minimum_detectable(
-    changes: Sequence[float], pairs: int, limits: Limits, family: int, *, power: float = 0.9
+    changes: Sequence[float], pairs: int, family: int, *, power: float = 0.9
 ) -> float:
     """The smallest slow-down that gates of so many pairs report with this power, from pairs
     without a change that are shifted by it.
 
     >>> quiet = [0.001, -0.001, 0.002, -0.002, 0.0015, -0.0015] * 2
-    >>> 0.01 < minimum_detectable(quiet, 6, Limits(), 8) < 0.02
+    >>> 0.01 < minimum_detectable(quiet, 6, 8) < 0.02
     True
     """
     ranks = [
@@ -296,15 +282,17 @@ def minimum_detectable(
             for batch, rank in zip(batches, ranks, strict=True)
         )
         lows.append(min(bounds))
-    needed = math.log1p(limits.floor) - float(np.quantile(lows, 1 - power))
+    needed = math.log1p(LIMITS.floor) - float(np.quantile(lows, 1 - power))
     return math.expm1(needed)
 
 
-def proportion(count: int, trials: int) -> Proportion:
-    """A count with its exact 95 % bounds (Clopper and Pearson, 1934).
+def proportion(kind: type[P], hits: Sequence[bool], **figures: float) -> P:
+    """How many of several, with the exact 95 % bounds (Clopper and Pearson, 1934).
 
-    >>> proportion(0, 40).high < 0.09
+    >>> proportion(Proportion, [False] * 40).high < 0.09
     True
     """
-    bounds = stats.binomtest(count, trials).proportion_ci(0.95, method="exact")
-    return Proportion(count=count, trials=trials, low=float(bounds.low), high=float(bounds.high))
+    count = sum(hits)
+    bounds = stats.binomtest(count, len(hits)).proportion_ci(0.95, method="exact")
+    low, high = float(bounds.low), float(bounds.high)
+    return kind(count=count, trials=len(hits), low=low, high=high, **figures)

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from mfubench_model.presets import get_preset
 
 from mfubench.claims.measure import figures as claim_figures
 from mfubench.claims.measure.ask import CLAIMS, Claim
-from mfubench.claims.measure.bench import ClaimBench
+from mfubench.claims.measure.bench import ClaimBench, Verdict
 from mfubench.claims.rules.other_machine import OtherLoop
-from mfubench.claims.rules.verdicts import DOES_NOT_HOLD, HOLDS, UNTESTABLE, VERDICTS, Answer
+from mfubench.claims.rules.verdicts import (
+    DOES_NOT_HOLD,
+    HOLDS,
+    UNTESTABLE,
+    VERDICTS,
+    Answer,
+    of_effect,
+)
+from mfubench.hardware.ceiling_cache import StoredCeiling
 from mfubench.hardware.devices import CpuDevice, CudaDevice, Device, MpsDevice, XpuDevice
 from mfubench.hardware.pci import PciDevice
+from mfubench.measure.loop_config import LoopConfig
 from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite.outcomes import CaseEnded
+from mfubench.suite.progress import Progress
+from mfubench.suite.session import BenchSession
+from mfubench.suite.single import StreamScreen
+from mfubench.suite.sweep import SweepOptions
 from tests.unit.hardware.test_accelerators import FakeCuda, cuda
 
 EFFECT: dict[str, Any] = {
@@ -42,52 +56,55 @@ GROUPS = {
 }
 
 
-class FakeSession:
-    """The devices, options and ceilings of a run."""
+class FakeSession(BenchSession):
+    """A run on a machine with a CPU and the given accelerators; nothing of it is measured."""
 
-    def __init__(self, *accelerators: Device, asked: tuple[str, ...] | None = None) -> None:
-        self._devices = {d.kind: d for d in (CpuDevice(), *accelerators)}
-        self.options = SimpleNamespace(devices=asked, claims_against=None)
+    def __init__(self, options: SweepOptions, folder: Path, accelerators: tuple[Device, ...]):
+        super().__init__(options, Progress(StreamScreen(io.StringIO())), machine_dir=folder)
+        self._here = {device.kind: device for device in (CpuDevice(), *accelerators)}
+        self.device_names = options.devices or tuple(self._here)
 
-    def device(self, kind: str) -> Device:
+    def device(self, name: str) -> Device:
         absent: dict[str, Device] = {
             "cuda": CudaDevice(torch_version=SimpleNamespace(__version__="0", cuda=None, hip=None)),
             "xpu": XpuDevice(torch_version=SimpleNamespace(__version__="0", xpu=None)),
             "mps": MpsDevice(),
         }
-        return self._devices.get(kind) or absent[kind]
+        return self._here.get(name) or absent[name]  # type: ignore[call-overload]
 
-    def gemm_ceiling(self, device: Device, dtype: str) -> Any:
-        return SimpleNamespace(rate_per_s=60e12 if device.kind == "cuda" else 188e9)
+    def gemm_ceiling(self, device: Device, dtype: str, *, renew: bool = False) -> StoredCeiling:
+        return StoredCeiling(
+            kind="gemm",
+            device=device.kind,
+            dtype=dtype,
+            threads=1,
+            torch_version="0",
+            rate_per_s=60e12 if device.kind == "cuda" else 188e9,
+            noise_ratio=0.01,
+            measured_at_s=0.0,
+        )
 
 
-class FakeBench:
+class FakeBench(ClaimBench):
     """Figures that need no machine."""
 
-    def __init__(self, *accelerators: Device, asked: tuple[str, ...] | None = None) -> None:
-        self.session = FakeSession(*accelerators, asked=asked)
-        self.preset = get_preset("nanogpt-cpu")
-        self._accelerators = list(accelerators)
+    def __init__(self, session: BenchSession) -> None:
+        super().__init__(session)
         self.elsewhere: OtherLoop | None = None
         self.given: list[OtherLoop] = []
         self.steps: list[tuple[str, str, int]] = []
-        self.refuses: str | None = None
-        self.paired: list[dict[str, Any]] = []
-
-    def accelerators(self) -> list[Device]:
-        return self._accelerators
+        self.refuses: dict[str, str] = {}
+        """Data types that cannot train, and why."""
+        self.paired: list[LoopConfig] = []
 
     def knob_reason(self, name: str) -> str | None:
         return None
 
-    def effect(self, name: str, verdict: Any = None) -> dict[str, Any]:
+    def effect(self, name: str, verdict: Verdict = of_effect) -> dict[str, Any]:
         return EFFECT
 
-    def knob_bench(self) -> Any:
-        changed = self.paired.append
-        return SimpleNamespace(base=SimpleNamespace(changed=changed))
-
-    def pairs(self, config: Any, what: str) -> dict[str, Any]:
+    def pairs(self, config: LoopConfig, what: str, verdict: Verdict = of_effect) -> dict[str, Any]:
+        self.paired.append(config)
         return {**EFFECT, "ratio": 15.0, "low": 14.0, "high": 16.0}
 
     def extras(self) -> dict[str, dict[str, float]]:
@@ -108,8 +125,8 @@ class FakeBench:
 
     def step(self, device: str, dtype: str, batch_size: int) -> CaseRecord:
         self.steps.append((device, dtype, batch_size))
-        if dtype == self.refuses:
-            raise CaseEnded(Outcome.UNSUPPORTED, "a kernel is missing")
+        if reason := self.refuses.get(dtype):
+            raise CaseEnded(Outcome.UNSUPPORTED, reason)
         mfu = 0.10 if batch_size == 12 and dtype == "tf32" else 0.17
         return CaseRecord(
             case_id="x", question="train-step", device=device, mfu=mfu, mfu_a100=mfu / 4
@@ -131,8 +148,21 @@ class FakeBench:
         return self.elsewhere
 
 
-def bench(*accelerators: Device, asked: tuple[str, ...] | None = None) -> Any:
-    return cast(ClaimBench, FakeBench(*accelerators, asked=asked))
+Bench = Callable[..., FakeBench]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Makes the bench of a machine with the given accelerators."""
+    sessions: list[FakeSession] = []
+
+    def make(*accelerators: Device, **options: Any) -> FakeBench:
+        sessions.append(FakeSession(SweepOptions(**options), tmp_path, accelerators))
+        return FakeBench(sessions[-1])
+
+    yield make
+    for session in reversed(sessions):
+        session.close()
 
 
 def gpu(name: str = CARD) -> CudaDevice:
@@ -151,7 +181,7 @@ def claim(claim_id: str) -> Claim:
     return next(claim for claim in CLAIMS if claim.id == claim_id)
 
 
-def answer(claim_id: str, on: Any) -> Answer:
+def answer(claim_id: str, on: ClaimBench) -> Answer:
     asked = claim(claim_id)
     assert asked.needs(on) is None
     return asked.judge(**asked.measure(on))
@@ -166,30 +196,30 @@ def test_ids_are_in_order_and_every_claim_has_its_words() -> None:
 
 
 @pytest.mark.parametrize("asked", CLAIMS, ids=lambda asked: asked.id)
-def test_what_is_measured_is_what_the_judge_takes(asked: Claim) -> None:
+def test_what_is_measured_is_what_the_judge_takes(bench: Bench, asked: Claim) -> None:
     said = asked.judge(**asked.measure(bench(gpu())))
     assert said.verdict in VERDICTS
 
 
-def test_a_card_that_is_here_is_held_against_its_own_ceiling() -> None:
+def test_a_card_that_is_here_is_held_against_its_own_ceiling(bench: Bench) -> None:
     assert "not measured" in answer("C3", bench()).because
     assert "sustained 60 TFLOP/s here" in answer("C3", bench(gpu())).because
     other = answer("C3", bench(gpu("NVIDIA A100-SXM4-80GB")))
     assert "not measured" in other.because
 
 
-def test_the_table_refutes_the_claimed_peak_and_names_the_card_it_fits() -> None:
+def test_the_table_refutes_the_claimed_peak_and_names_the_card_it_fits(bench: Bench) -> None:
     said = answer("C3", bench())
     assert (said.verdict, said.value) == (DOES_NOT_HOLD, 80.2e12)
     assert "NVIDIA GeForce RTX 4070" in said.because.partition("not measured")[2]
 
 
-def test_shares_of_the_loop_leave_evaluation_out() -> None:
+def test_shares_of_the_loop_leave_evaluation_out(bench: Bench) -> None:
     said = answer("C4", bench())
     assert said.value == pytest.approx(0.0104 / 0.0384)
 
 
-def test_a_gpu_is_swept_over_batch_and_dtype_and_judged() -> None:
+def test_a_gpu_is_swept_over_batch_and_dtype_and_judged(bench: Bench) -> None:
     on = bench(gpu())
     said = answer("C6", on)
     assert on.steps == [("cuda", d, b) for b in (12, 128) for d in ("tf32", "bfloat16")]
@@ -201,11 +231,13 @@ def test_a_gpu_is_swept_over_batch_and_dtype_and_judged() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"), [(None, "no GPU here"), (("cpu",), "no GPU among --devices cpu")]
 )
-def test_without_a_gpu_its_claim_says_why(asked: tuple[str, ...] | None, words: str) -> None:
-    assert words in str(claim("C6").needs(bench(asked=asked)))
+def test_without_a_gpu_its_claim_says_why(
+    bench: Bench, asked: tuple[str, ...] | None, words: str
+) -> None:
+    assert words in str(claim("C6").needs(bench(devices=asked)))
 
 
-def test_a_whole_run_counts_a_gpu_here_or_another_machines_prediction() -> None:
+def test_a_whole_run_counts_a_gpu_here_or_another_machines_prediction(bench: Bench) -> None:
     assert answer("C11", bench()).verdict == DOES_NOT_HOLD  # 80 s on the fake CPU
     assert CARD in answer("C11", bench(gpu())).because
     on = bench()
@@ -229,7 +261,7 @@ def loop(name: str, tokens_per_s: float, *, on_cpu: bool) -> OtherLoop:
     )
 
 
-def test_two_machines_are_compared_from_either_side() -> None:
+def test_two_machines_are_compared_from_either_side(bench: Bench) -> None:
     here = 768 / 0.04
     laptop = bench()
     laptop.elsewhere = loop("a GPU", 12 * here, on_cpu=False)
@@ -239,39 +271,38 @@ def test_two_machines_are_compared_from_either_side() -> None:
     assert answer("C12", desktop).value == pytest.approx(25)
 
 
-def test_a_machine_with_both_is_compared_with_itself_in_pairs() -> None:
+def test_a_machine_with_both_is_compared_with_itself_in_pairs(bench: Bench) -> None:
     on = bench(gpu())
     said = answer("C12", on)
-    assert on.paired == [{"device": "cuda", "dtype": "tf32"}]
+    assert [(config.device, config.dtype) for config in on.paired] == [("cuda", "tf32")]
     assert (said.verdict, said.low, said.high) == (HOLDS, 14.0, 16.0)
 
 
-def test_without_a_second_machine_it_says_what_to_type() -> None:
+def test_without_a_second_machine_it_says_what_to_type(bench: Bench) -> None:
     assert "--claims-against FILE" in str(claim("C12").needs(bench()))
-    on = bench()
-    on.session.options.claims_against = Path("folder/laptop.json")
+    on = bench(claims_against=Path("folder/laptop.json"))
     assert str(claim("C12").needs(on)).startswith("laptop.json has no training loop of nanogpt-cpu")
 
 
-def test_rocm_is_another_backend_and_an_nvidia_gpu_is_not() -> None:
+def test_rocm_is_another_backend_and_an_nvidia_gpu_is_not(bench: Bench) -> None:
     assert answer("C13", bench(gpu())).verdict == UNTESTABLE
     assert "the GPU here is NVIDIA" in answer("C13", bench(gpu())).because
     said = answer("C13", bench(rocm()))
     assert (said.verdict, said.value) == (DOES_NOT_HOLD, 0.17)
 
 
-def test_a_backend_counts_what_it_trains_and_fails_when_it_trains_nothing() -> None:
+def test_a_backend_counts_what_it_trains_and_fails_when_it_trains_nothing(bench: Bench) -> None:
     on = bench(rocm())
-    on.refuses = "tf32"
+    on.refuses = {"tf32": "a kernel is missing"}
     assert answer("C13", on).value == 0.17
-    on.step = lambda *_: (_ for _ in ()).throw(CaseEnded(Outcome.ERROR, "no kernel"))
+    on.refuses["bfloat16"] = "no kernel"
     said = answer("C13", on)
     assert said.verdict == DOES_NOT_HOLD
     assert "does not train: bfloat16: no kernel" in said.because
 
 
 def test_display_devices_are_matched_with_their_vendor_text_by_address(
-    monkeypatch: pytest.MonkeyPatch,
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [
         PciDevice("0000:00:02.0", 0x8086, 0x46A6, 0x030000),

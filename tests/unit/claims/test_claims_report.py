@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mfubench.results.record import CaseRecord, Outcome
 from mfubench.report.case_line import case_line
 from mfubench.report.table import render
+from mfubench.results.record import CaseRecord, Outcome
 
 
 def info(claim_id: str, outcome: Outcome = Outcome.OK, **claim: Any) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from mfubench_model.presets import PRESETS
 
 from mfubench.cli import build_parser
 from mfubench.hardware.dtypes import DTYPES
-from mfubench.suite.options import COMPILE_MODES, DEVICE_KINDS, add_options
+from mfubench.plugin.options import COMPILE_MODES, add_options
+from mfubench.results.case_id import DEVICE_KINDS
 from mfubench.suite.sweep import PLANS, SWEEPS
 from tests.unit.docs.pages import first_codes, page, rows, section
 

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from mfubench.arguments import UserError
+from mfubench.gate.command.run import open_journal
 from mfubench.gate.measure import variants
 from mfubench.gate.measure.cases import CaseChoiceError, GateCase, chosen, gate_cases
 from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench
@@ -180,6 +182,15 @@ def test_an_interrupted_gate_goes_on_with_its_pairs(tmp_path: Path) -> None:
     journal = PairJournal(path)  # what was cut off did not spoil the pair behind it
     journal.load()
     assert [pair["number"] for pair in journal.pairs] == list(range(10))
+
+
+def test_a_kept_pair_that_is_not_valid_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    kept = tmp_path / ".pairs-key.jsonl"
+    kept.write_text('{"number": 0, "at_s": 0.0, "cases": {"x": {"times": 3}}}\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"key\.jsonl holds a pair that is not valid: 0/cases/"):
+        open_journal(tmp_path, "key", resume=True)
+    assert kept.exists()
+    assert open_journal(tmp_path, "key", resume=False).pairs == []
 
 
 def test_a_full_disk_says_where(tmp_path: Path) -> None:

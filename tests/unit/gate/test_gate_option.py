@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from mfubench.gate.option import marked_limits
+from mfubench.plugin.gate_option import marked_limits
 
 
 def item(**marked: Any) -> pytest.Item:

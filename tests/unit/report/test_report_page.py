@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfubench.bodies import BODIES
+from mfubench.report.answer import answers
 from mfubench.report.build import build_report
 from mfubench.results.collection import collect
 from mfubench.show.account import breakdown_sentences
-from mfubench.report.answer import answers
 from mfubench.show.blocks import Figure, Prose, Report, Table
 from mfubench.show.page import as_html
 from tests.unit.report.example_results import (

@@ -36,10 +36,10 @@ def test_of_every_case_the_newest_record_is_kept(tmp_path: Path) -> None:
     save(tmp_path, "0001_a.json", old)
     save(tmp_path, "0002_b.json", new)
     found = collect([tmp_path])
-    by_id = {c.info["case_id"]: c for c in found.cases}
+    by_id = {c.record.case_id: c for c in found.cases}
     assert len(found.cases) == len(by_id) == len(old["benchmarks"])
     newest = case(old, STEP)["extra_info"]["step_s"] * 2
-    assert by_id[STEP].info["step_s"] == pytest.approx(newest)
+    assert by_id[STEP].record.step_s == pytest.approx(newest)
     assert by_id[STEP].run.path.name == "0002_b.json"
     assert {c.run.path.name for c in found.cases} == {"0001_a.json", "0002_b.json"}
 
@@ -80,12 +80,15 @@ def test_another_schema_version_is_refused_by_name(tmp_path: Path, version: obje
         (b'{"benchmarks": [{"name": "x"', "is not whole JSON"),
         (b"", "is not whole JSON"),
         (b"\xff\xfe\x00", "is not whole JSON"),
-        (b"[" * 100_000, "is not whole JSON"),
-        (b"[1, 2]", "not an object"),
+        (b"[" * 100_000, "the file: expected object, got array"),
+        (b"[1, 2]", "the file: expected object, got array"),
         (b"{}", "has no list of benchmarks"),
-        (b'{"benchmarks": [1]}', "has no list of benchmarks"),
+        (b'{"benchmarks": [1]}', "benchmarks/0: expected object, got int"),
         (b'{"mfubench": {"schema_version": 1, "kind": "poem"}}', "a document of kind 'poem'"),
-        (b'{"mfubench": {"schema_version": 1, "kind": "gate"}, "gate": 3}', "mfubench: object missing"),
+        (
+            b'{"mfubench": {"schema_version": 1, "kind": "gate"}, "gate": 3}',
+            "mfubench: object missing",
+        ),
     ],
 )
 def test_a_file_that_is_no_result_is_named_with_the_reason(
@@ -125,8 +128,9 @@ def test_a_newest_run_that_breaks_the_schema_gives_way_to_the_one_before(tmp_pat
     assert {c.run.path.name for c in found.cases} == {"0001_x.json"}
     ((path, reason),) = found.skipped
     assert path.endswith("0002_x.json")
-    assert "is no valid result: " in reason
-    assert "'fast' is not of type 'number'" in reason
+    where = next(n for n, b in enumerate(broken["benchmarks"]) if b is case(broken, STEP))
+    told = f"is not a valid result: benchmarks/{where}/extra_info/step_s: expected float | null"
+    assert told in reason
     assert {len(points) for points in found.history.values()} == {1}
 
 
@@ -200,5 +204,5 @@ def test_a_missing_path_says_so(tmp_path: Path) -> None:
 def test_only_runs_that_are_shown_are_kept_whole(tmp_path: Path) -> None:
     nights(tmp_path, 5)
     found = collect([tmp_path])
-    assert len(found.provenance) == 1
+    assert len(found.headers) == 1
     assert len(found.runs) == 5

@@ -17,6 +17,7 @@ from mfubench.cli import main
 from mfubench.results.folder import DOCUMENTS
 from mfubench.results.read import ResultError, document_in, read_document
 from mfubench.results.schema import document_schema, problems, run_schema
+from tests.unit.docs.pages import page, section
 
 ROOT = Path(__file__).parents[3]
 KINDS = tuple(BODIES)
@@ -74,6 +75,13 @@ def test_fields_of_a_newer_version_are_passed_over(kind: str) -> None:
     data[kind]["of_version_9"] = data["mfubench"]["of_version_9"] = {"x": 1}
     assert problems(data, BODIES) == []
     jsonschema.validate(data, SCHEMAS[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_of_a_document_is_documented(kind: str) -> None:
+    documented = section(page("docs/results.md"), "## Documents")
+    names = SCHEMAS[kind]["$defs"][BODIES[kind].__name__]["properties"]
+    assert [name for name in names if f"`{name}`" not in documented] == []
 
 
 # --- what is wrong with a document ---------------------------------------------------------------

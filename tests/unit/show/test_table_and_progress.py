@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mfubench.results.record import CaseRecord, Outcome
 from mfubench.report.answer import answers
 from mfubench.report.table import render
+from mfubench.results.record import CaseRecord, Outcome
 from mfubench.suite import progress as progress_module
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import PLANS

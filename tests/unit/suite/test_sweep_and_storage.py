@@ -2,56 +2,95 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mfubench.results.record import CaseRecord, case_id
+from mfubench.hardware.devices import CpuDevice, Device
+from mfubench.results.case_id import CaseId
+from mfubench.results.record import CaseRecord
 from mfubench.results.write import json_text, write_whole
-from mfubench.suite.sweep import PLANS, SweepOptions, TrainCase, train_cases
+from mfubench.suite.progress import Progress
+from mfubench.suite.session import BenchSession
+from mfubench.suite.single import StreamScreen
+from mfubench.suite.sweep import PLANS, SweepOptions
 
 
-def cases(options: SweepOptions, **changes: object) -> list[TrainCase]:
-    settings: dict[str, object] = {
-        "devices_of": lambda preset: ("cpu", "cuda"),
-        "dtypes_of": lambda device: ("float32", "bfloat16"),
-        "batch_size_of": lambda preset: 12,
-        "compile_modes": (False, True),
-        "batch_multiples": (1, 4),
-        "is_native": lambda device, dtype: device == "cuda" or dtype == "float32",
-    }
-    return list(train_cases(options, **{**settings, **changes}))  # type: ignore[arg-type]
+class Machine(BenchSession):
+    """A run on a machine with the given devices, both of which compute in float32."""
+
+    def __init__(self, options: SweepOptions, folder: Path, devices: tuple[str, ...]) -> None:
+        super().__init__(options, Progress(StreamScreen(io.StringIO())), machine_dir=folder)
+        self.device_names = devices
+
+    def is_fast(self, name: str, dtype: str) -> bool:
+        return name == "cuda" or dtype == "float32"
+
+    def dtypes_of(self, name: str) -> tuple[str, ...]:
+        return ("float32", "bfloat16")
+
+    def device(self, name: str) -> Device:
+        return SlowCpu()
 
 
-def test_every_combination_comes_once_eager_first() -> None:
-    found = cases(SweepOptions(), is_native=lambda *_: True)
-    assert len(found) == len(set(found)) == 2 * 2 * 2 * 2
-    assert [c.compile for c in found] == sorted(c.compile for c in found)
+class SlowCpu(CpuDevice):
+    """Its peak is 200 GFLOP/s: a step of GPT-2 takes half a minute."""
+
+    def peak(self, dtype: str) -> tuple[float | None, str]:
+        return 200e9, "derived"
 
 
-def test_a_dtype_that_is_only_converted_is_swept_at_the_smallest_batch() -> None:
-    sizes = {
-        c.batch_size for c in cases(SweepOptions()) if (c.device, c.dtype) == ("cpu", "bfloat16")
-    }
-    assert sizes == {12}
+Make = Callable[..., Machine]
 
 
-def test_options_override_the_sweep() -> None:
-    options = SweepOptions(dtypes=("bfloat16",), batch_sizes=(3, 5), compile=(False,))
-    found = cases(options, devices_of=lambda _: ("cpu",))
-    assert [(c.dtype, c.batch_size, c.compile) for c in found] == [
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Make]:
+    """Makes a run with the given options on the given devices."""
+    with contextlib.ExitStack() as opened:
+
+        def make(*devices: str, **options: Any) -> Machine:
+            made = Machine(SweepOptions(**options), tmp_path, devices)
+            return opened.enter_context(contextlib.closing(made))
+
+        yield make
+
+
+def cases(of: Machine) -> list[CaseId]:
+    return of.train_cases((False, True), sweep_batch=True)
+
+
+def test_every_combination_comes_once_eager_first(machine: Make) -> None:
+    found = cases(machine("cuda", "cuda:1", dtypes=("float32",)))
+    assert len(found) == len(set(found)) == 2 * 2 * 2
+    assert [case.compile for case in found] == [False] * 4 + [True] * 4
+
+
+def test_a_dtype_that_is_only_converted_is_swept_at_the_smallest_batch(machine: Make) -> None:
+    found = cases(machine("cpu", "cuda"))
+    slow = [case for case in found if (case.device, case.dtype) == ("cpu", "bfloat16")]
+    assert {case.batch_size for case in slow} == {12}
+    assert {case.batch_size for case in found} == {12, 48}
+
+
+def test_options_override_the_sweep(machine: Make) -> None:
+    found = cases(machine("cpu", dtypes=("bfloat16",), batch_sizes=(3, 5), compile=(False,)))
+    assert [(case.dtype, case.batch_size, case.compile) for case in found] == [
         ("bfloat16", 3, False),
         ("bfloat16", 5, False),
     ]
 
 
-def test_ids_do_not_depend_on_other_cases() -> None:
-    alone = cases(SweepOptions(batch_sizes=(48,)), devices_of=lambda _: ("cuda",))
-    together = cases(SweepOptions(), devices_of=lambda _: ("cpu", "cuda"))
-    assert {c.id for c in alone} <= {c.id for c in together}
+def test_ids_do_not_depend_on_other_cases(machine: Make) -> None:
+    alone = cases(machine("cuda", batch_sizes=(48,)))
+    together = cases(machine("cpu", "cuda"))
+    assert set(map(str, alone)) <= set(map(str, together))
 
 
 def test_each_sweep_measures_no_less_than_the_one_before() -> None:
@@ -64,7 +103,7 @@ def test_each_sweep_measures_no_less_than_the_one_before() -> None:
 
 def test_a_record_is_flat_json_with_its_extra_fields() -> None:
     record = CaseRecord(
-        case_id=case_id("ceiling/gemm", device="cpu", dtype="float32"),
+        case_id=str(CaseId(question="ceiling", kernel="gemm", device="cpu", dtype="float32")),
         question="ceiling",
         device="cpu",
         extra={"shape_mnk": [1, 2, 3]},
@@ -108,20 +147,11 @@ def test_of_sessions_that_race_for_a_number_one_wins_whole(tmp_path: Path) -> No
     assert text == text[0] * 100_000
 
 
-def test_beside_a_gpu_the_cpu_is_left_out_where_it_would_take_minutes_unless_asked_for() -> None:
-    from types import SimpleNamespace
-
-    from mfubench.suite.session import BenchSession
-
-    def devices_of(preset: str, asked: tuple[str, ...] | None, names: tuple[str, ...]) -> object:
-        cpu = SimpleNamespace(peak=lambda dtype: (200e9, "derived"))
-        session = SimpleNamespace(
-            options=SweepOptions(devices=asked), device_names=names, device=lambda name: cpu
-        )
-        return BenchSession.devices_of(session, preset)  # type: ignore[arg-type]
-
+def test_beside_a_gpu_the_cpu_is_left_out_where_it_would_take_minutes_unless_asked_for(
+    machine: Make,
+) -> None:
     both = ("cpu", "cuda")
-    assert devices_of("nanogpt-cpu", None, both) == both
-    assert devices_of("gpt2", None, both) == ("cuda",)
-    assert devices_of("gpt2", both, both) == both
-    assert devices_of("gpt2", None, ("cpu",)) == ("cpu",)
+    assert machine(*both).devices_of("nanogpt-cpu") == both
+    assert machine(*both).devices_of("gpt2") == ("cuda",)
+    assert machine(*both, devices=both).devices_of("gpt2") == both
+    assert machine("cpu").devices_of("gpt2") == ("cpu",)

@@ -1,10 +1,16 @@
-"""Writing to the terminal in the middle of a pytest run."""
+"""What a pytest run of the suite writes on the terminal: in the middle, and at the end."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from mfubench.gate.rules.stored_runs import StoredVerdict
+    from mfubench.results.record import CaseRecord
 
 
 class PytestScreen:
@@ -25,6 +31,25 @@ class PytestScreen:
     def transient(self, text: str) -> None:
         """Show a text that the next output replaces. Only called on a terminal."""
         self._write(text, lasting=False)
+
+    def summary(self, records: Sequence[CaseRecord], notes: Sequence[str]) -> None:
+        """The table and the sentences, when the run has ended."""
+        from mfubench.report.table import render
+
+        writer = self._section("mfubench")
+        width = writer.fullwidth if sys.stdout.isatty() else 100
+        writer.write(render(records, color=writer.hasmarkup, notes=notes, width=width))
+
+    def verdicts(self, verdicts: Sequence[StoredVerdict], run: str) -> None:
+        """What `--gate` says of a run."""
+        from mfubench.gate.show.stored import stored_text
+
+        writer = self._section("mfubench gate")
+        writer.write(stored_text(verdicts, run=run, color=writer.hasmarkup) + "\n")
+
+    def _section(self, title: str) -> Any:
+        self._reporter.section(title)
+        return self._reporter._tw
 
     def _write(self, text: str, *, lasting: bool) -> None:
         if self._reporter is None or self._reporter.verbosity < 0:

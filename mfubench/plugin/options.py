@@ -11,83 +11,76 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from mfubench_model.presets import PRESETS
 
 from mfubench.hardware.dtypes import DTYPES
+from mfubench.results.case_id import DEVICE_KINDS
 from mfubench.results.read import ResultError, read_result
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
 
-DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
+Item = TypeVar("Item")
 DEFAULT_RESULTS_DIR = "results"
 DEFAULT_REPORT = "report.html"
+COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
 
 
-def one_of(what: str, allowed: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    """A parser of a comma-separated list whose items must be among `allowed`."""
+def listed(
+    what: str, parse: Callable[[str], Item], *, auto: bool = True
+) -> Callable[[str], tuple[Item, ...] | None]:
+    """A parser of items that are separated by commas, each kept once; None for `auto`."""
 
-    def parse(text: str) -> tuple[str, ...]:
-        return tuple(_known(what, item, allowed) for item in _items(what, text))
+    def parse_list(text: str) -> tuple[Item, ...] | None:
+        if auto and text == "auto":
+            return None
+        items = [item.strip() for item in text.split(",")]
+        if not all(items):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} has an empty {what} in it; give one or more, separated by commas"
+            )
+        return tuple(dict.fromkeys(map(parse, items)))
+
+    return parse_list
+
+
+def known(what: str, allowed: Sequence[str]) -> Callable[[str], str]:
+    """A parser of one word among `allowed`."""
+
+    def parse(item: str) -> str:
+        if item in allowed:
+            return item
+        near = difflib.get_close_matches(item, allowed, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise argparse.ArgumentTypeError(
+            f"unknown {what} {item!r}; allowed: {', '.join(allowed)}{hint}"
+        )
 
     return parse
 
 
-def _items(what: str, text: str) -> list[str]:
-    items = [item.strip() for item in text.split(",")]
-    if not all(items):
+def parse_device(item: str) -> str:
+    """A kind with an optional index: cpu, cuda, cuda:1, xpu, mps. cuda:0 is cuda."""
+    kind, _, index = item.partition(":")
+    known("device", (*DEVICE_KINDS, "auto"))(kind)
+    indexed = kind in ("cuda", "xpu") and re.fullmatch(r"\d{1,4}", index)
+    if kind == "auto" or (":" in item and not indexed):
         raise argparse.ArgumentTypeError(
-            f"{text!r} has an empty {what} in it; give one or more, separated by commas"
+            f"device {item!r} is not one; allowed: auto alone, or {', '.join(DEVICE_KINDS)}, "
+            "with an index where there are several (cuda:1)"
         )
-    return list(dict.fromkeys(items))
+    return kind if not index or int(index) == 0 else f"{kind}:{int(index)}"
 
 
-def _known(what: str, item: str, allowed: Sequence[str]) -> str:
-    if item in allowed:
-        return item
-    near = difflib.get_close_matches(item, allowed, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise argparse.ArgumentTypeError(
-        f"unknown {what} {item!r}; allowed: {', '.join(allowed)}{hint}"
-    )
-
-
-def parse_devices(text: str) -> tuple[str, ...] | None:
-    """`auto`, or kinds with an optional index: cpu, cuda, cuda:1, xpu, mps."""
-    if text == "auto":
-        return None
-    names = []
-    for item in _items("device", text):
-        kind, _, index = item.partition(":")
-        _known("device", kind, (*DEVICE_KINDS, "auto"))
-        indexed = kind in ("cuda", "xpu") and re.fullmatch(r"\d{1,4}", index)
-        if kind == "auto" or (":" in item and not indexed):
-            raise argparse.ArgumentTypeError(
-                f"device {item!r} is not one; allowed: auto alone, or {', '.join(DEVICE_KINDS)}, "
-                "with an index where there are several (cuda:1)"
-            )
-        names.append(kind if not index or int(index) == 0 else f"{kind}:{int(index)}")
-    return tuple(dict.fromkeys(names))  # cuda and cuda:0 are one device
-
-
-def parse_dtypes(text: str) -> tuple[str, ...] | None:
-    """`auto`, or a list of dtypes."""
-    return None if text == "auto" else one_of("dtype", DTYPES)(text)
-
-
-def parse_batch_sizes(text: str) -> tuple[int, ...] | None:
-    """`auto`, or a list of whole numbers from 1."""
-    if text == "auto":
-        return None
-    sizes = []
-    for item in _items("batch size", text):
-        if not item.isdecimal() or not 1 <= int(item) <= MAX_BATCH_SIZE:
-            raise argparse.ArgumentTypeError(
-                f"batch size {item!r} is not a whole number from 1 to {MAX_BATCH_SIZE}; "
-                "give for instance --batch-sizes 12,48"
-            )
-        sizes.append(int(item))
-    return tuple(sizes)
+def parse_batch_size(item: str) -> int:
+    """A whole number from 1."""
+    if not item.isdecimal() or not 1 <= int(item) <= MAX_BATCH_SIZE:
+        raise argparse.ArgumentTypeError(
+            f"batch size {item!r} is not a whole number from 1 to {MAX_BATCH_SIZE}; "
+            "give for instance --batch-sizes 12,48"
+        )
+    return int(item)
 
 
 def parse_threads(text: str) -> int:
@@ -125,44 +118,40 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--preset",
-        type=one_of("preset", tuple(PRESETS)),
+        type=listed("preset", known("preset", tuple(PRESETS)), auto=False),
         default=("nanogpt-cpu",),
         metavar="NAMES",
         help=f"Model presets, separated by commas: {', '.join(PRESETS)}. Default: nanogpt-cpu.",
     )
     group.addoption(
         "--devices",
-        type=parse_devices,
-        default=None,
+        type=listed("device", parse_device),
         metavar="NAMES",
         help="Devices, separated by commas: cpu, cuda (ROCm too), xpu, mps, cuda:1. "
         "Default: auto, all that are present.",
     )
     group.addoption(
         "--dtypes",
-        type=parse_dtypes,
-        default=None,
+        type=listed("dtype", known("dtype", DTYPES)),
         metavar="NAMES",
         help=f"What matmuls run in, separated by commas: {', '.join(DTYPES)}. "
         "Default: auto, those the device has instructions for.",
     )
     group.addoption(
         "--batch-sizes",
-        type=parse_batch_sizes,
-        default=None,
+        type=listed("batch size", parse_batch_size),
         metavar="SIZES",
         help="Sequences per step, separated by commas. Default: auto, the preset's and multiples.",
     )
     group.addoption(
         "--compile",
-        choices=("auto", "no", "yes", "both"),
+        choices=tuple(COMPILE_MODES),
         default="auto",
         help="Without torch.compile, with it, or both. Default: auto, as the sweep has it.",
     )
     group.addoption(
         "--corpus",
         type=Path,
-        default=None,
         metavar="PATH",
         help="A text file, or a directory with nanoGPT's train.bin. Default: Python's own "
         "language reference, which needs no download.",
@@ -170,14 +159,12 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--threads",
         type=parse_threads,
-        default=None,
         metavar="N",
         help="CPU threads for one operator. Default: the usable cores.",
     )
     group.addoption(
         "--gate",
         action="store_true",
-        default=False,
         help="Judge this run by the stored runs of this machine, and fail unless all of it passes.",
     )
     group.addoption(
@@ -198,7 +185,6 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--claims-against",
         type=Path,
-        default=None,
         metavar="FILE",
         help="A saved run of another machine, for the claims about two. Default: the last one "
         "with a GPU under --results-dir.",
@@ -209,14 +195,10 @@ def add_options(parser: pytest.Parser) -> None:
         nargs="?",
         type=Path,
         const=Path(DEFAULT_REPORT),
-        default=None,
         metavar="PATH",
         help="Write a page about this run when it has ended, last on the line or with its PATH. "
         f"Default PATH: {DEFAULT_REPORT}.",
     )
-
-
-COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
 
 
 def _result_file(base: Path, given: Path | None) -> Path | None:

@@ -1,0 +1,276 @@
+"""One pytest run of the suite, from its options to its saved file and its last sentence."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mfubench import __version__
+from mfubench.hardware.fingerprint import fingerprint
+from mfubench.interrupts import terminated_as_interrupted
+from mfubench.plugin.gate_option import GateOption, marked_limits
+from mfubench.plugin.options import read_options, report_path
+from mfubench.plugin.result import machine_info, our_part
+from mfubench.plugin.screen import PytestScreen
+from mfubench.plugin.storage import RunStorage, short_path
+from mfubench.results.journal import left_behind
+from mfubench.results.record import Outcome
+from mfubench.show.units import format_duration
+from mfubench.suite.progress import Progress
+from mfubench.suite.sweep import SWEEPS
+
+if TYPE_CHECKING:
+    from mfubench.plugin.fixture import MeasureCase
+    from mfubench.suite.session import BenchSession
+
+QUESTION_FILES = (
+    "test_ceilings",
+    "test_train_step",
+    "test_train_loop",
+    "test_harness",
+    "test_breakdown",
+    "test_knobs",
+    "test_claims",
+)
+"""The order in which questions are asked; files of the user's own come last."""
+
+TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
+
+
+def measures(config: pytest.Config) -> bool:
+    """Whether this pytest run is to measure: it was given a path under `benchmarks`.
+
+    Plain `pytest` proves things right and times nothing.
+    """
+    if hasattr(config, "workerinput"):
+        return False
+    folder = config.rootpath / "benchmarks"
+    return any(path == folder or folder in path.parents for path in named_paths(config))
+
+
+def named_paths(config: pytest.Config) -> set[Path]:
+    """The files and folders named on the command line, without what follows `::`."""
+    base = config.invocation_params.dir
+    return {(base / str(argument).split("::")[0]).resolve() for argument in config.args}
+
+
+class SuiteRun:
+    """The suite's side of one pytest session: a plugin object, whose hooks pytest calls."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.options = read_options(config)
+        self.fingerprint = fingerprint()
+        self.machine_dir = self.options.results_dir / self.fingerprint.id
+        self._session: BenchSession | None = None
+        self._cases: list[MeasureCase] = []
+        self._screen: PytestScreen | None = None
+        self._signals = contextlib.ExitStack()
+        self._storage = RunStorage(config, self.machine_dir)
+        self.report_path: Path | None = report_path(config)
+        wants_gate = config.getoption("gate") and not config.option.collectonly
+        self._gate = GateOption(self.machine_dir, config.rootpath) if wants_gate else None
+
+    # --- before anything is timed --------------------------------------------------------------
+
+    @property
+    def screen(self) -> PytestScreen:
+        if self._screen is None:
+            self._screen = PytestScreen(self.config)
+        return self._screen
+
+    @property
+    def session(self) -> BenchSession:
+        assert self._session is not None, "the session starts first"
+        return self._session
+
+    def pytest_sessionstart(self) -> None:
+        """Bring up torch, and take over saving."""
+        from mfubench.suite.session import BenchSession
+
+        self._storage.open()
+        if self._storage.baseline_note:
+            self.screen.line(self._storage.baseline_note)
+        for note in self._gate.notes() if self._gate else ():
+            self.screen.line(note)
+        for path in left_behind(self.machine_dir):
+            self.screen.line(
+                f"an earlier run ended before it could save; its finished cases are in "
+                f"{short_path(path)} (delete the file when it is of no use)"
+            )
+        progress = Progress(self.screen)
+        self._session = BenchSession(self.options, progress, machine_dir=self.machine_dir)
+        self._signals.enter_context(terminated_as_interrupted())
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give a benchmark the cases of the sweep, by the parameters it names."""
+        names, session, options = metafunc.fixturenames, self.session, self.options
+        if "measure_case" not in names or "device" not in names:
+            return
+        if all(name in names for name in TRAIN_PARAMETERS):
+            marker = metafunc.definition.get_closest_marker("mfubench")
+            few = bool(marker and marker.kwargs.get("few"))
+            modes = options.plan.few_compile if few else options.plan.compile
+            cases = session.train_cases(modes, sweep_batch=not few)
+            values = [tuple(getattr(case, name) for name in TRAIN_PARAMETERS) for case in cases]
+            metafunc.parametrize(TRAIN_PARAMETERS, values, ids=[str(case) for case in cases])
+            return
+        presets = options.presets if "preset" in names else ()
+        # A device that is left out for every preset is left out here too.
+        wanted = {device for preset in presets for device in session.devices_of(preset)}
+        devices = [name for name in session.device_names if not presets or name in wanted]
+        if "dtype" in names:
+            pairs = [(d, t) for d in devices for t in options.dtypes or session.dtypes_of(d)]
+            metafunc.parametrize(("device", "dtype"), pairs)
+        else:
+            metafunc.parametrize("device", devices)
+        if presets:
+            metafunc.parametrize("preset", presets)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Drop the questions that this sweep does not ask, unless their file was named."""
+        rank = SWEEPS.index(self.options.sweep)
+        named = named_paths(self.config)
+        kept: list[pytest.Item] = []
+        dropped: list[pytest.Item] = []
+        for item in items:
+            marker = item.get_closest_marker("mfubench")
+            least = marker.kwargs.get("from_sweep", "smoke") if marker else "smoke"
+            asked = SWEEPS.index(least) <= rank or item.path in named
+            marked_limits(item)  # a wrong one is refused before anything is timed
+            (kept if asked else dropped).append(item)
+        if dropped:
+            self.config.hook.pytest_deselected(items=dropped)
+        # Ceilings first: they take seconds, and every share is held against them.
+        order = {stem: place for place, stem in enumerate(QUESTION_FILES)}
+        items[:] = sorted(kept, key=lambda item: order.get(item.path.stem, len(order)))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Read every corpus that will be needed, plan the progress, say what is about to happen."""
+        from mfubench_model.corpus import CorpusError
+
+        cases: dict[str, bool] = {}
+        presets: dict[str, None] = {}
+        for item in session.items:
+            if "measure_case" in getattr(item, "fixturenames", ()):
+                params = item.callspec.params if hasattr(item, "callspec") else {}
+                cases[item.nodeid] = bool(params.get("compile"))
+                if "preset" in params:
+                    presets[params["preset"]] = None
+        try:
+            for preset in presets:
+                self.session.corpus(preset)
+        except CorpusError as error:
+            raise pytest.UsageError(str(error)) from None
+        self.session.progress.plan(cases, self.options.plan)
+        if cases:
+            left = format_duration(self.session.progress.time_left_s())
+            self.screen.line(
+                f"mfubench {__version__}: {len(cases)} cases on {self.fingerprint.id}, "
+                f"{self.session.threads} threads; about {left}"
+            )
+
+    # --- while it runs -------------------------------------------------------------------------
+
+    def measure_case(self, benchmark: Any, node: pytest.Item) -> MeasureCase:
+        """The fixture of one test."""
+        from mfubench.plugin.fixture import MeasureCase
+
+        case = MeasureCase(self.session, benchmark, node.nodeid, gate=marked_limits(node))
+        self._cases.append(case)
+        return case
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.session.progress.start(nodeid)
+
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, str] | None:
+        """No dot for a case that has its own line; failures keep pytest's letter."""
+        if report.failed or self.config.option.verbose > 0 or report.when != "call":
+            return None
+        category = "skipped" if report.skipped else "passed"
+        return category, "", ""
+
+    # --- when it ends --------------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_generate_machine_info(self) -> dict[str, Any]:
+        return machine_info(self.fingerprint)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        output_json["mfubench"] = our_part(self.session, self.options, self.fingerprint)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Around pytest-benchmark's own: what it does not save, or fails to, is saved here.
+
+        Neither tryfirst nor trylast: inside the terminal's wrapper, whose summary tells what was
+        saved.
+        """
+        if self._session is not None:
+            self.session.interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+        for case in self._cases:
+            case.refresh()
+        self._storage.before_saving()
+        try:
+            yield
+        except OSError as error:
+            self.screen.line(
+                f"could not write {error.filename or 'the results'}: {error.strerror or error}"
+            )
+            self._storage.save()
+        self._finish(session)
+
+    def _finish(self, session: pytest.Session) -> None:
+        """Save a run in which nothing was timed, and say by the exit status that nothing was."""
+        records = self.session.records if self._session is not None else []
+        if records:
+            self._storage.save()
+        saved = self._storage.saved
+        if saved is not None:
+            self.session.journal.saved()
+        nothing = records and all(record.outcome is not Outcome.OK for record in records)
+        is_green = self._gate is None or (saved is not None and self._gate.judge(saved))
+        if (nothing or not is_green) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self) -> None:
+        """The table, the sentences, and where the run was saved."""
+        if self._session is None or not self.session.records:
+            return
+        saved, notes = self._storage.saved, []
+        if saved:
+            notes.append(f"saved in {short_path(saved)}")
+        notes += [note for note in (self._storage.trouble, self.session.ceilings.problem) if note]
+        if self.report_path is not None and saved:
+            notes.append(self._write_report(saved, self.report_path))
+        if self.session.interrupted:
+            notes.append("interrupted: what was measured until then is above, and saved")
+        self.screen.summary(self.session.records, notes)
+        if self._gate is not None:
+            self.screen.verdicts(self._gate.verdicts, saved.name if saved else "this run")
+
+    @staticmethod
+    def _write_report(saved: Path, page: Path) -> str:
+        """The page about this run; a page that cannot be written costs nothing but itself."""
+        from mfubench.report.write import ReportError, Wanted, write_report
+
+        try:
+            write_report([saved], Wanted(html=page))
+        except ReportError as error:
+            return f"no report: {error}"
+        return f"report in {short_path(page)}"
+
+    def pytest_unconfigure(self) -> None:
+        """Give back what the start of the session took."""
+        self._signals.close()
+        if self._session is not None:
+            self._session.close()
