@@ -112,7 +112,7 @@ class Recording:
 _STARTS = re.compile(
     r".*(Launch|Memcpy|Memset|memcpy|memset|Enqueue|AppendKernel|submit|ExecuteCommandList)\w*"
 )
-_WAITS = re.compile(r".*(Synchronize|HostSynchronize|synchronize|EventWait|queue\.wait)\w*")
+_WAITS = re.compile(r".*(Synchronize|synchronize|EventWait|QueueFinish|queue\.wait)\w*")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -142,3 +142,16 @@ def waits(name: str) -> bool:
     (True, False, False)
     """
     return _WAITS.fullmatch(name) is not None and "StreamWaitEvent" not in name
+
+
+_CAPTURE = re.compile(r".*Stream(Begin|End)Capture\w*")
+
+
+def begins_capture(name: str) -> bool | None:
+    """Whether a call begins (True) or ends (False) the capture of a graph; None for any other.
+
+    >>> begins_capture("cudaStreamBeginCapture_v2"), begins_capture("cudaStreamIsCapturing")
+    (True, None)
+    """
+    match = _CAPTURE.fullmatch(name)
+    return None if match is None else match[1] == "Begin"

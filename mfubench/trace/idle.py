@@ -14,7 +14,16 @@ from collections.abc import Iterable, Sequence
 
 from mfubench.analysis.intervals import Interval, difference, intersection, union
 from mfubench.analysis.kernels import is_host_copy
-from mfubench.trace.events import COPY, DeviceEvent, HostCall, Recording, is_launch, waits
+from mfubench.trace.events import (
+    COPY,
+    DeviceEvent,
+    HostCall,
+    Recording,
+    begins_capture,
+    is_launch,
+    starts_work,
+    waits,
+)
 
 HOST = "idle: host had not launched"
 DATA = "idle: host waited for data"
@@ -43,7 +52,7 @@ class Waits:
     launches of which no kernel is recorded."""
 
     def __init__(self, recording: Recording) -> None:
-        threads = {call.thread for call in recording.calls if not waits(call.name)}
+        threads = {call.thread for call in recording.calls if starts_work(call.name)}
         # The thread of the training loop may wait without launching: the backward pass has its own.
         threads |= {mark.thread for mark in recording.marks}
         if not recording.marks:
@@ -59,10 +68,7 @@ class Waits:
         self.ranks = ranks
         self.data = difference(data, ranks)
         self.sync = difference(difference(sync, ranks), self.data)
-        recorded = {event.launch for event in recording.device_events}
-        self.lost = [
-            call for call in recording.calls if is_launch(call.name) and call not in recorded
-        ]
+        self.lost = _lost(recording)
         self._lost_starts = [call.start for call in self.lost]
 
     def first_lost(self, after: HostCall | None, before: HostCall | None) -> HostCall | None:
@@ -71,6 +77,24 @@ class Waits:
         index = bisect_right(self._lost_starts, after.start) if after else 0
         call = self.lost[index] if index < len(self.lost) else None
         return None if call is None or (before and call.start > before.start) else call
+
+
+def _lost(recording: Recording) -> list[HostCall]:
+    """Launches without a kernel. What is launched while a graph is captured runs when the graph is
+    replayed, under the replay's id."""
+    recorded = {event.correlation for event in recording.device_events}
+    capturing: set[int | str] = set()
+    found = []
+    for call in recording.calls:
+        if (begins := begins_capture(call.name)) is not None:
+            (capturing.add if begins else capturing.discard)(call.thread)
+        elif (
+            is_launch(call.name)
+            and call.correlation not in recorded
+            and call.thread not in capturing
+        ):
+            found.append(call)
+    return found
 
 
 def _blocks(event: DeviceEvent) -> bool:

@@ -28,6 +28,7 @@ from mfubench.trace.events import (
     HostOp,
     Recording,
     Shapes,
+    begins_capture,
     starts_work,
     waits,
 )
@@ -240,7 +241,7 @@ def _has_shapes(operator: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _is_kept(call: str) -> bool:
-    return starts_work(call) or waits(call)
+    return starts_work(call) or waits(call) or begins_capture(call) is not None
 
 
 def _refuse_what_is_no_profile(recording: Recording, seen: Counter[str]) -> None:

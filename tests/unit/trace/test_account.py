@@ -278,3 +278,36 @@ def test_a_second_device_is_named_and_left_out(tmp_path: Path) -> None:
     found = account(trace, tmp_path)
     assert found.steps[0].device_busy_s == pytest.approx(20e-6)
     assert any("other devices" in note for note in found.ranks[0].notes)
+
+
+def test_what_is_captured_is_not_lost(tmp_path: Path) -> None:
+    """While a graph is captured, launches run nothing."""
+    trace = TraceBuilder()
+    trace.step(1, 0, 50)
+    trace.call("cudaStreamBeginCapture", 0, 1)
+    trace.launch(GEMM, (2, 4), (0, 0), is_recorded=False)
+    trace.call("cudaStreamEndCapture", 5, 6)
+    trace.launch(GEMM, (8, 10), (10, 50), by="cudaGraphLaunch")
+    step = only(trace, tmp_path)
+    assert step.lost_launches == 0
+    assert bars_us(step) == {"gemm": 40.0, idle.HOST: 10.0}
+
+
+def test_a_call_of_the_driver_inside_one_of_the_runtime_is_one_launch(tmp_path: Path) -> None:
+    """Both carry the kernel's id."""
+    trace = TraceBuilder()
+    trace.step(1, 0, 20)
+    correlation = trace.launch(GEMM, (0, 4), (4, 20))
+    trace.event("cuda_driver", "cuLaunchKernel", 1, 3, correlation=correlation)
+    step = only(trace, tmp_path)
+    assert step.lost_launches == 0
+    assert bars_us(step) == {"gemm": 16.0, idle.HOST: 4.0}
+
+
+def test_intels_names(tmp_path: Path) -> None:
+    trace = TraceBuilder("Intel(R) Data Center GPU Max 1550", runtime="xpu")
+    trace.step(1, 0, 40)
+    trace.op("aten::addmm", 0, 6)
+    trace.launch("gemm_kernel", (1, 4), (4, 20), by="urEnqueueKernelLaunch")
+    trace.call("urQueueFinish", 6, 25)
+    assert bars_us(only(trace, tmp_path)) == {"gemm": 16.0, idle.HOST: 4.0 + 15.0, idle.SYNC: 5.0}
