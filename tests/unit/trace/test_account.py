@@ -311,3 +311,65 @@ def test_intels_names(tmp_path: Path) -> None:
     trace.launch("gemm_kernel", (1, 4), (4, 20), by="urEnqueueKernelLaunch")
     trace.call("urQueueFinish", 6, 25)
     assert bars_us(only(trace, tmp_path)) == {"gemm": 16.0, idle.HOST: 4.0 + 15.0, idle.SYNC: 5.0}
+
+
+def test_a_lost_launch_is_in_one_gap_only(tmp_path: Path) -> None:
+    """Later gaps lie behind kernels that were launched after it."""
+    trace = TraceBuilder()
+    trace.step(1, 0, 60)
+    trace.launch(GEMM, (0, 2), (2, 10))
+    trace.launch(GEMM, (3, 4), (0, 0), is_recorded=False)
+    trace.launch(GEMM, (5, 6), (20, 30))
+    trace.launch(GEMM, (7, 8), (40, 60))
+    assert bars_us(only(trace, tmp_path)) == {
+        "gemm": 38.0,
+        idle.HOST: 2.0,
+        idle.LOST: 10.0,
+        idle.LAUNCHED: 10.0,
+    }
+
+
+def test_waits_inside_each_other_count_once(tmp_path: Path) -> None:
+    """A data loader that synchronises, inside a barrier: the widest cause is named."""
+    trace = TraceBuilder()
+    trace.step(1, 0, 50)
+    trace.range("gloo:barrier", 0, 10)
+    trace.range("enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", 5, 30)
+    trace.call("cudaStreamSynchronize", 8, 36)
+    trace.launch(GEMM, (38, 40), (40, 50))
+    assert bars_us(only(trace, tmp_path)) == {
+        "gemm": 10.0,
+        idle.RANKS: 10.0,
+        idle.DATA: 20.0,
+        idle.SYNC: 6.0,
+        idle.HOST: 4.0,
+    }
+
+
+def test_what_an_operator_does_around_a_replay_decides_nothing(tmp_path: Path) -> None:
+    """`aten::add` replays nothing, but a custom operator may; its name is not its kernels'."""
+    trace = TraceBuilder()
+    trace.step(1, 0, 40)
+    trace.op("aten::layer_norm", 0, 10)
+    trace.op("aten::native_layer_norm", 0, 9)
+    trace.launch(GEMM, (1, 4), (4, 40), by="cudaGraphLaunch")
+    assert bars_us(only(trace, tmp_path)) == {"gemm": 36.0, idle.HOST: 4.0}
+
+
+def test_a_call_after_an_operator_is_not_in_it(tmp_path: Path) -> None:
+    trace = TraceBuilder()
+    trace.step(1, 0, 40)
+    trace.op("aten::gelu", 0, 5)
+    trace.launch("my_kernel", (10, 12), (12, 40))
+    assert bars_us(only(trace, tmp_path)) == {"outside operators": 28.0, idle.HOST: 12.0}
+
+
+def test_the_flops_of_a_product_of_two_kernels_count_once(tmp_path: Path) -> None:
+    """A split product and its reduction; half of the second lies behind the step's end."""
+    trace = TraceBuilder()
+    trace.step(1, 0, 40)
+    types = ["float", "float"]
+    trace.op("aten::mm", 0, 6, Input_Dims=[[64, 64], [64, 64]], Input_type=types)
+    trace.launch("volta_sgemm_splitk", (1, 2), (10, 30))
+    trace.launch("splitKreduce_kernel", (3, 4), (30, 50))
+    assert only(trace, tmp_path).flops == pytest.approx(2 * 64**3 * 0.75)
