@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 
 # `python -m` puts the folder where the user stands first on the path: there, a `timing.py` or a
 # `config.py` of theirs must not be taken for a module that we or torch import.
-if not sys.flags.safe_path and Path(sys.path[0]) == Path.cwd():
+if not sys.flags.safe_path and sys.path[0] == os.getcwd():  # noqa: PTH109 - pathlib comes too late
     del sys.path[0]
 
 from mfubench.cli import main

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from mfubench_model.corpus import open_corpus
 from mfubench_model.presets import Preset
 
 from mfubench.measure.gpt_workload import GPTWorkload
+
+# In a parallel run pytest-benchmark would time nothing in the runs that the tests start themselves.
+os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 TINY = Preset(
     name="tiny",

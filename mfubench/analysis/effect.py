@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from mfubench.analysis.paired import CONFIDENCE, paired_ratio
-from mfubench.results.record import Worth
+from mfubench.results.outcomes import Worth
 
 HELPS: Final = "helps"
 HURTS: Final = "hurts"

@@ -14,7 +14,8 @@ from mfubench_model.presets import PRESETS
 from mfubench_model.traffic import component_bytes
 
 from mfubench.results.bars import IN_PLACE, PEAK, SHAPES, Bar
-from mfubench.results.record import CaseRecord, known
+from mfubench.results.outcomes import known
+from mfubench.results.record import CaseRecord
 
 MATMULS = ("qkv", "projection", "mlp_matmul", "head")
 

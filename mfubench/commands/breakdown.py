@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench_model.corpus import CorpusError
 
     from mfubench.results.case_id import CaseIdError
-    from mfubench.results.record import Outcome
+    from mfubench.results.outcomes import Outcome
     from mfubench.results.write import json_text
     from mfubench.show.account import breakdown_text
     from mfubench.suite.single import breakdown_of, named_case

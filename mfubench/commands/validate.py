@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each file's problems; the exit status is 1 when a file breaks the schema."""
-    from mfubench.bodies import BODIES
+    from mfubench.report.bodies import BODIES
     from mfubench.results.read import ResultError, read_json
     from mfubench.results.schema import document_schema, problems, run_schema
 

@@ -85,6 +85,5 @@ def available_devices() -> list[Device]:
 def _hint(text: str) -> str:
     word = text.strip().casefold().partition(":")[0]
     known = {kind: kind for kind in DEVICE_KINDS} | _OTHER_WORDS
-    # What is said exactly wins: "gpu" is as like to "xpu" as to itself.
-    close = [word] if word in known else difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" did you mean {known[close[0]]!r}?" if close else ""

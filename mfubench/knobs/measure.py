@@ -14,8 +14,10 @@ from mfubench.knobs.catalogue import KNOBS_BY_NAME
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.loop_side import FEW_WARM_STEPS
 from mfubench.pairs.pairing import FINE_TURN_S, TURNS, TURNS_PER_BUILD, Pairing
+from mfubench.results.answers import KnobResult
 from mfubench.results.case_id import CaseId
-from mfubench.results.record import CaseRecord, KnobResult, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession

@@ -7,8 +7,10 @@ from functools import partial
 
 from mfubench.analysis.effect import WORTH_RATIO, break_even_iters
 from mfubench.knobs.text import compile_charges, taken_from, verdict
+from mfubench.results.answers import KnobResult
 from mfubench.results.collection import Case, Collection
-from mfubench.results.record import CaseRecord, KnobResult, known
+from mfubench.results.outcomes import known
+from mfubench.results.record import CaseRecord
 from mfubench.show.blocks import Block, Cell, Figure, Prose, Section, Table, drawn_twice, words
 from mfubench.show.figures.forest import ForestRow, forest
 from mfubench.show.figures.lines import Curve, curves

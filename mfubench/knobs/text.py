@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from mfubench.analysis.bar_changes import worth_naming
+from mfubench.results.answers import KnobResult
 from mfubench.results.bars import BarChange
-from mfubench.results.record import CaseRecord, KnobResult, known
+from mfubench.results.outcomes import known
+from mfubench.results.record import CaseRecord
 from mfubench.show.console import plain_table
 from mfubench.show.units import format_duration
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mfubench.hardware.devices import is_out_of_memory
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 
 
 def classify(error: BaseException, *, compiled: bool) -> tuple[Outcome, str]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from mfubench.measure.loop_config import SLOW_STEP_S
 from mfubench.measure.profiler_events import ProfileError
 from mfubench.measure.profiling import StepProfiler, operators, phased
+from mfubench.measure.train_loop import TrainLoop
 from mfubench.results.bars import UNEXPLAINED
 from mfubench.timing import time_s
-
-if TYPE_CHECKING:
-    from mfubench.measure.configured_loop import ConfiguredLoop
 
 TOUCHED_MIB = 512
 PLAIN_STEPS, PROFILED_STEPS = 3, 2
@@ -27,7 +23,7 @@ class LoopBars:
     kernels are seen only where the code was compiled to be seen.
     """
 
-    def __init__(self, loop: ConfiguredLoop) -> None:
+    def __init__(self, loop: TrainLoop) -> None:
         self._on_host = loop.device.kind == "cpu"
         if loop.compiled and self._on_host:
             raise ProfileError("the kernels of a loop compiled for a CPU have no bars")

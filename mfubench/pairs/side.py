@@ -23,13 +23,15 @@ from typing import IO, Any, Self
 import psutil
 
 from mfubench.pairs.child import ADDRESS, KEY, Answer, Request
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 
 START_TIMEOUT_S = 120.0
 TIMEOUT_S = 300.0
 """A compilation may take minutes; nothing that a side is asked for takes longer than this."""
 END_S = 5.0
 """How long a process may take to end when it is told to."""
+CALL_S = 0.02
+"""Between two looks whether the process has connected."""
 LOOK_S = 0.5
 """While it waits for an answer, the parent looks so often whether the process still runs: one of
 the process's own children may hold the connection open."""
@@ -156,15 +158,17 @@ class Side:
         """In a thread: `accept` knows no time limit. Who has not the key is not let in."""
         with self._listener:
             while self._connection is None and not self._is_closing:
-                with contextlib.suppress(OSError, EOFError, AuthenticationError):
+                try:
                     self._connection = self._listener.accept()
+                except (OSError, EOFError, AuthenticationError):
+                    time.sleep(CALL_S)
         if first is not None:
             self._send(first)
 
     def _is_connected(self, timeout_s: float) -> bool:
         deadline_s = time.monotonic() + timeout_s
         while self._accepting.is_alive():
-            self._accepting.join(0.02)
+            self._accepting.join(CALL_S)
             if self.has_ended or time.monotonic() > deadline_s:
                 self._accepting.join(0.2)  # it may have connected just before it ended
                 break

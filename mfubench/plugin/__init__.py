@@ -22,7 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Before pytest-benchmark reads its own options: point it at this machine's results."""
-    from mfubench.plugin.run import SuiteRun, measures
+    from mfubench.plugin.named import measures
+    from mfubench.plugin.run import SuiteRun
 
     config.addinivalue_line(
         "markers",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 import pytest
 
 from mfubench.report.case_line import case_line
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseResult
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession

@@ -243,8 +243,9 @@ def read_options(config: pytest.Config) -> SweepOptions:
     corpus: Path | None = get("corpus")
     base = config.invocation_params.dir
     results_dir: Path = get("results_dir")
-    # The default folder belongs to the project, wherever pytest was typed.
-    is_default = results_dir == Path(DEFAULT_RESULTS_DIR)
+    # The default folder belongs to the project, wherever pytest was typed. What is run by the name
+    # of a package (--pyargs) belongs to no project.
+    is_of_project = results_dir == Path(DEFAULT_RESULTS_DIR) and not get("pyargs")
     return SweepOptions(
         sweep=get("sweep"),
         presets=get("preset"),
@@ -254,7 +255,7 @@ def read_options(config: pytest.Config) -> SweepOptions:
         compile=COMPILE_MODES[get("compile")],
         corpus=None if corpus is None else base / corpus.expanduser(),
         threads=get("threads"),
-        results_dir=(config.rootpath if is_default else base) / results_dir.expanduser(),
+        results_dir=(config.rootpath if is_of_project else base) / results_dir.expanduser(),
         ceiling_max_age_s=get("ceiling_max_age") * 86400.0,
         claims_against=_result_file(base, get("claims_against")),
     )

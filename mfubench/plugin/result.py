@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfubench import __version__
 from mfubench.hardware import provenance
-from mfubench.results.record import SCHEMA_VERSION, Outcome
+from mfubench.results.outcomes import SCHEMA_VERSION, Outcome
 
 if TYPE_CHECKING:
     from mfubench.hardware.fingerprint import Fingerprint

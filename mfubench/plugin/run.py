@@ -13,12 +13,13 @@ from mfubench import __version__
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.plugin.gate_option import GateOption, marked_limits
+from mfubench.plugin.named import named_paths
 from mfubench.plugin.options import read_options, report_path
 from mfubench.plugin.result import machine_info, our_part
 from mfubench.plugin.screen import PytestScreen
 from mfubench.plugin.storage import RunStorage, short_path
 from mfubench.results.journal import left_behind
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 from mfubench.show.units import format_duration
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import SWEEPS
@@ -35,27 +36,11 @@ QUESTION_FILES = (
     "test_breakdown",
     "test_knobs",
     "test_claims",
+    "test_planted_costs",
 )
 """The order in which questions are asked; files of the user's own come last."""
 
 TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
-
-
-def measures(config: pytest.Config) -> bool:
-    """Whether this pytest run is to measure: it was given a path under `benchmarks`.
-
-    Plain `pytest` proves things right and times nothing.
-    """
-    if hasattr(config, "workerinput"):
-        return False
-    folder = config.rootpath / "benchmarks"
-    return any(path == folder or folder in path.parents for path in named_paths(config))
-
-
-def named_paths(config: pytest.Config) -> set[Path]:
-    """The files and folders named on the command line, without what follows `::`."""
-    base = config.invocation_params.dir
-    return {(base / str(argument).split("::")[0]).resolve() for argument in config.args}
 
 
 class SuiteRun:
@@ -63,6 +48,11 @@ class SuiteRun:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        if getattr(config.option, "dist", "no") != "no":
+            raise pytest.UsageError(
+                "benchmarks run one at a time: two at once would be each other's noise. Leave out "
+                "-n, or give -n 0."
+            )
         self.options = read_options(config)
         self.fingerprint = fingerprint()
         self.machine_dir = self.options.results_dir / self.fingerprint.id

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mfubench.results.record import TRAINING, CaseRecord, Outcome, known
+from mfubench.results.outcomes import TRAINING, Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.units import format_duration, format_share, format_si
 
 A100_PEAK = "312 TFLOP/s"

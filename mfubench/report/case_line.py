@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from mfubench.claims.show.text import claim_line
 from mfubench.knobs.text import knob_line
-from mfubench.results.record import CaseRecord, Outcome, known
+from mfubench.results.outcomes import Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.units import format_duration, format_share, format_si
 
 
@@ -60,9 +61,27 @@ def harness_ratio(record: CaseRecord) -> str:
     )
 
 
+def planted_line(record: CaseRecord) -> str:
+    """What the breakdown found of a planted cost.
+
+    >>> from mfubench.results.answers import PlantedCost
+    >>> planted_line(CaseRecord(case_id="x", question="planted", device="cpu", planted=PlantedCost(
+    ...     name="needless clones", bar="copies", looks=12, planted_s=1e-3, found_s=9.6e-4,
+    ...     found_ratio=0.96, elsewhere="gemm", elsewhere_s=2e-5)))
+    'planted 1.00 ms; found 960 µs in copies (96.0 %); most elsewhere: 20.0 µs in gemm'
+    """
+    planted = known(record.planted)
+    return (
+        f"planted {format_duration(planted.planted_s)}; found {format_duration(planted.found_s)} "
+        f"in {planted.bar} ({format_share(planted.found_ratio)}); most elsewhere: "
+        f"{format_duration(planted.elsewhere_s)} in {planted.elsewhere}"
+    )
+
+
 _SHORT: dict[str, Callable[[CaseRecord], str]] = {
     "ceiling": ceiling_rate,
     "harness": harness_ratio,
     "knob": knob_line,
     "claim": claim_line,
+    "planted": planted_line,
 }

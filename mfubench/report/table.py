@@ -11,8 +11,9 @@ from rich.text import Text
 from mfubench.claims.show.text import claims_table
 from mfubench.knobs.text import compile_charges, knob_table, time_sources
 from mfubench.report.answer import answers, compile_times
-from mfubench.report.case_line import ceiling_rate, harness_ratio
-from mfubench.results.record import CaseRecord, Outcome, known
+from mfubench.report.case_line import ceiling_rate, harness_ratio, planted_line
+from mfubench.results.outcomes import Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_sentences, breakdown_table, breakdown_title
 from mfubench.show.console import WIDTH, as_text, plain_table, wrapped
 from mfubench.show.units import UNKNOWN, format_bytes, format_share, format_si
@@ -43,9 +44,8 @@ def _parts(records: Sequence[CaseRecord]) -> list[RenderableType]:
         parts.append(_ceiling_table(ceilings))
     if training:
         parts.append(_training_table(training))
-    for record in ok:
-        if record.question == "harness":
-            parts.append(Text(f"harness: {harness_ratio(record)}\n"))
+    parts += [Text(f"harness: {harness_ratio(i)}\n") for i in ok if i.question == "harness"]
+    parts += [Text(f"{i.planted.name}: {planted_line(i)}\n") for i in ok if i.planted]
     for record in ok:
         if record.breakdown is not None:
             parts.append(breakdown_table(record.breakdown, breakdown_title(record)))

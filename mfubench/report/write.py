@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfubench.results.collection import Collection, collect
+from mfubench.results.collect import collect
+from mfubench.results.collection import Collection
 
 if TYPE_CHECKING:
     from mfubench.show.blocks import Report
@@ -52,7 +53,7 @@ NAMED = 10
 
 def gather(sources: Sequence[str | Path]) -> Collection:
     """The collection behind a report; raises ReportError where there is nothing to show."""
-    from mfubench.bodies import BODIES
+    from mfubench.report.bodies import BODIES
 
     try:
         collection = collect(sources, BODIES)

@@ -14,7 +14,7 @@ from pytest_benchmark.utils import get_commit_info
 from mfubench import __version__
 from mfubench.hardware import provenance
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.results.record import SCHEMA_VERSION
+from mfubench.results.outcomes import SCHEMA_VERSION
 from mfubench.results.write import json_text, write_elsewhere, write_numbered, write_problem
 
 

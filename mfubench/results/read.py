@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mfubench.results.record import SCHEMA_VERSION, CaseRecord
+from mfubench.results.outcomes import SCHEMA_VERSION
+from mfubench.results.record import CaseRecord
 from mfubench.results.run import DocumentHeader, Run, Stats
 
 MAX_FILE_BYTES = 64 * 2**20

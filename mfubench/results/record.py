@@ -8,145 +8,24 @@ that is not known is None (null in JSON), never zero. `docs/results.md` describe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import Meta, Struct
 
-from mfubench.results.bars import Bar, BarChange, Binds, Operator
-
-SCHEMA_VERSION = 1
-
-Count = Annotated[int, Meta(ge=1)]
-Bytes = Annotated[int, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
-Share = Annotated[float, Meta(ge=0)]
-Text = Annotated[str, Meta(min_length=1)]
-Dtype = Literal["float32", "tf32", "bfloat16", "float16"]
-Worth = Literal["helps", "hurts", "no difference", "unclear"]
-"""What an interval of a ratio says: no difference is certain, unclear would take more pairs."""
-Question = Literal[
-    "ceiling",
-    "train-step",
-    "train-loop",
-    "harness",
-    "breakdown",
-    "breakdown-loop",
-    "knob",
-    "claim",
-]
-TRAINING = ("train-step", "train-loop")
-"""Questions whose answer is the time of a training step."""
-
-
-T = TypeVar("T")
-
-
-def known(value: T | None) -> T:
-    """A value that every valid record has where it is asked for: a rate of a case that is ok.
-
-    Raises ValueError where it is missing all the same.
-    """
-    if value is None:
-        raise ValueError("a value is missing that a case that is ok always has")
-    return value
-
-
-class Outcome(StrEnum):
-    """How a case ended. Everything but `ok` carries a reason and no rates."""
-
-    OK = "ok"
-    INVALID = "invalid"
-    """Timed, but a guard refused the number: impossible rate, zero time, loss not finite."""
-    UNAVAILABLE = "unavailable"
-    """The device is not on this machine, or torch was not built for it."""
-    UNSUPPORTED = "unsupported"
-    """The device is there and cannot do this: no such dtype, no such operation."""
-    OUT_OF_MEMORY = "out_of_memory"
-    COMPILE_FAILED = "compile_failed"
-    ERROR = "error"
-    INTERRUPTED = "interrupted"
-
-    @property
-    def is_a_limit(self) -> bool:
-        """True where the machine, not the code, says no: recorded, and no failure of the run."""
-        return self in _LIMITS
-
-
-_LIMITS = frozenset(
-    {Outcome.UNAVAILABLE, Outcome.UNSUPPORTED, Outcome.OUT_OF_MEMORY, Outcome.COMPILE_FAILED}
+from mfubench.results.answers import ClaimResult, GateLimits, KnobResult, PlantedCost, TriedShape
+from mfubench.results.bars import Bar, Binds, Operator
+from mfubench.results.outcomes import (
+    TRAINING,
+    Bytes,
+    Count,
+    Dtype,
+    Outcome,
+    Positive,
+    Question,
+    Share,
+    Text,
 )
-
-
-class GateLimits(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What the marker of a test allows its cases, for the gate."""
-
-    floor: Share | None = None
-    tolerance: Share | None = None
-
-
-class KnobResult(Struct, kw_only=True):
-    """A setting that was turned, and its effect; without one where it was not measured."""
-
-    name: str
-    before: str
-    after: str
-    nanogpt: str
-    """What to type for nanoGPT's train.py, or what to change in it."""
-    pytorch: str
-    changes_numerics: bool
-    ratio: Positive | None = None
-    """Tokens per second with the knob over without."""
-    low: float | None = None
-    high: float | None = None
-    """95 % interval of the ratio."""
-    pairs: int | None = None
-    processes: int | None = None
-    verdict: Worth | None = None
-    beyond: float | None = None
-    base_s_per_token: list[list[float]] = []
-    candidate_s_per_token: list[float] = []
-    turns_per_build: int = 0
-    bars: list[BarChange] | None = None
-    start_up_s: float | None = None
-    """Of a compiled knob: its first steps over as many steady ones, with an empty cache."""
-    warm_start_up_s: float | None = None
-    break_even_iters: float | None = None
-    net_ratio: float | None = None
-    horizon_iters: int | None = None
-    """Iterations that `net_ratio` is over."""
-
-    @property
-    def effect(self) -> tuple[float, float, float]:
-        """Ratio, low and high of a knob that was measured. Raises ValueError for another."""
-        return known(self.ratio), known(self.low), known(self.high)
-
-
-class ClaimResult(Struct, kw_only=True):
-    """A common claim, tested by a written rule."""
-
-    id: Text
-    claim: Text
-    test: str
-    rule: str
-    conditions: str
-    figures: dict[str, Any]
-    """What was measured; each claim has figures of its own (`docs/claims.md`)."""
-    verdict: Literal["holds", "does not hold", "untestable here"]
-    because: Text
-    value: float | None
-    unit: str | None
-    low: float | None
-    high: float | None
-
-
-class TriedShape(Struct, kw_only=True):
-    """A matrix product m×k by k×n that was tried in the search for a ceiling."""
-
-    shape_mnk: tuple[int, int, int]
-    layout: str
-    flops_per_s: float
 
 
 class CaseRecord(Struct, kw_only=True):
@@ -252,6 +131,7 @@ class CaseRecord(Struct, kw_only=True):
 
     knob: KnobResult | None = None
     claim: ClaimResult | None = None
+    planted: PlantedCost | None = None
 
     extra: dict[str, Any] = {}
     """Fields that are not declared here: of a newer version, or of a user's own question."""

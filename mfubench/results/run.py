@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from mfubench.results.record import Positive
+from mfubench.results.outcomes import Positive
 
 Id = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]*$")]
 

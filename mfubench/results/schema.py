@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from mfubench.results.outcomes import SCHEMA_VERSION
 from mfubench.results.read import (
     ResultError,
     converted,
@@ -16,7 +18,7 @@ from mfubench.results.read import (
     kind_in,
     refuse_version_of,
 )
-from mfubench.results.record import SCHEMA_VERSION, CaseRecord
+from mfubench.results.record import CaseRecord
 from mfubench.results.run import DocumentHeader, Run
 
 MAX_PROBLEMS = 20
@@ -48,11 +50,11 @@ def document_schema(kind: str, body: type) -> dict[str, Any]:
     }
 
 
-def problems(data: object, bodies: Mapping[str, type]) -> list[str]:
+def problems(data: object, bodies: Mapping[str, type] = MappingProxyType({})) -> list[str]:
     """What is wrong with a file's JSON, in sentences; empty when it is valid.
 
     Of a run each case is looked at, so that one wrong case does not hide another. `bodies` are the
-    types of the documents' bodies, by kind.
+    types of the documents' bodies, by kind; without one a document is not known.
     """
     try:
         file = converted(FILE, data, dict[str, Any])

@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from mfubench.results.bars import Bar, Operator
-from mfubench.results.record import CaseRecord, Outcome, known
+from mfubench.results.outcomes import Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.console import as_text, plain_table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 

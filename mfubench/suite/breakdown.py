@@ -17,7 +17,8 @@ from mfubench.measure.profiling import Profile, operators, profile_step, save_tr
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import rounds_for
-from mfubench.results.record import CaseRecord, known
+from mfubench.results.outcomes import known
+from mfubench.results.record import CaseRecord
 
 if TYPE_CHECKING:
     from mfubench.suite.session import BenchSession

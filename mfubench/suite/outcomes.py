@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 
 
 class CaseEnded(Exception):  # noqa: N818 - an ending, not always an error

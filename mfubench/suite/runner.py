@@ -17,8 +17,10 @@ from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, matmul_precision
 from mfubench.measure.warmup import WarmUp, rounds_for
 from mfubench.measure.workload import Workload
+from mfubench.results.answers import TriedShape
 from mfubench.results.case_id import CaseId
-from mfubench.results.record import CaseRecord, Outcome, TriedShape
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
 from mfubench.suite.outcomes import CaseResult
 from mfubench.suite.stages import CaseStages

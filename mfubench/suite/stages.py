@@ -21,8 +21,10 @@ from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.workload import StepCost, Workload
 from mfubench.pairs.side import SideError
+from mfubench.results.answers import GateLimits
 from mfubench.results.case_id import CaseId
-from mfubench.results.record import CaseRecord, Dtype, GateLimits, Outcome, Question
+from mfubench.results.outcomes import Dtype, Outcome, Question
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.session import BenchSession
 from mfubench.suite.timer import Run, Timer

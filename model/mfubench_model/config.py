@@ -22,7 +22,7 @@ def require_positive_int(name: str, value: object) -> int:
     >>> require_positive_int("batch_size", True)
     Traceback (most recent call last):
         ...
-    model.config.ConfigError: batch_size is True; it must be an integer of at least 1.
+    mfubench_model.config.ConfigError: batch_size is True; it must be an integer of at least 1.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{name} is {value!r}; it must be an integer of at least 1.")
@@ -38,7 +38,7 @@ class GPTConfig:
     >>> GPTConfig(n_embd=100, n_head=12)
     Traceback (most recent call last):
         ...
-    model.config.ConfigError: n_embd is 100 and n_head is 12; n_embd must be a multiple of n_head.
+    mfubench_model.config.ConfigError: n_embd is 100 and n_head is 12; n_embd must be a multiple of n_head.
     """
 
     block_size: int = 1024

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas  # noqa: F401
 import pytest
-import torch
-import torch._dynamo
 
-import mfubench.report.table
-import mfubench.report.write
-
-# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
-import mfubench.show.page
-import mfubench.suite.runner  # noqa: F401
-from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
-from mfubench.hardware.cpu import usable_cores
-from mfubench.hardware.fingerprint import fingerprint
+from tests.inner_runs import shorten, store_ceiling
 
 TINY_CASES = """
 import pytest
@@ -62,31 +50,16 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Calla
     return write
 
 
-def store_ceiling(results: Path, flops_per_s: float) -> None:
-    threads = max(1, min(torch.get_num_threads(), int(usable_cores().count)))
-    cache = CeilingCache(results / fingerprint().id / "ceilings.json")
-    for dtype in ("float32", "bfloat16", "float16"):
-        cache.put(
-            StoredCeiling(
-                kind="gemm",
-                device="cpu",
-                dtype=dtype,
-                threads=threads,
-                torch_version=torch.__version__,
-                rate_per_s=flops_per_s,
-                noise_ratio=0.01,
-                measured_at_s=time.time(),
-            ),
-            max_age_s=0,
-        )
-
-
 @pytest.fixture
-def bench(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
-    """Run `pytest benchmarks/ --sweep smoke …` in this process (torch is loaded already).
+def bench(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pytest.RunResult]:
+    """Run `pytest benchmarks/ --sweep smoke …` in this process (torch is loaded already), each case
+    for an instant: what comes of it is looked at, not how long it took.
 
     In float32 unless told otherwise: some CPUs have instructions for bfloat16, and would add cases.
     """
+    shorten(monkeypatch)
 
     def run(*arguments: str) -> pytest.RunResult:
         chosen = any(argument.startswith("--dtypes") for argument in arguments)

@@ -10,15 +10,15 @@ import pytest
 
 from mfubench.advise import search as advise
 from mfubench.advise.learning import Curve
-from mfubench.bodies import BODIES
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.knobs import bench as knob_bench
 from mfubench.pairs import pairing
+from mfubench.report.bodies import BODIES
 from mfubench.results import document
 from mfubench.results.schema import problems
 from tests.one_sentence import assert_refused
-from tests.unit.advise.test_advise import MadeUpBench, speed_of
+from tests.unit.advise.made_up_bench import MadeUpBench, speed_of
 
 
 @pytest.fixture

@@ -53,6 +53,12 @@ def test_an_unknown_sweep(project: Project, bench: Bench) -> None:
     assert "smoke" in refusal(bench("--sweep", "huge"))
 
 
+def test_measuring_in_parallel(project: Project, bench: Bench) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    project()
+    assert "each other's noise" in refusal(bench("-n", "2"))
+
+
 PRESET_CASE = """
 def test_step(measure_case, preset, device):
     raise AssertionError("never reached")

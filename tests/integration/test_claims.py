@@ -19,7 +19,7 @@ Saved = Callable[[], dict[str, Any]]
 PLANTED = """
 from mfubench.claims.rules.verdicts import DOES_NOT_HOLD, HOLDS, Answer, untestable
 from mfubench.pairs.side import SideError
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 from mfubench.claims.measure.ask import Claim, ask
 
 def judge(*, value):

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from mfubench.bodies import BODIES
 from mfubench.cli import main
 from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.pairs import PairBench
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.pairs import machine_lock
+from mfubench.report.bodies import BODIES
 from mfubench.results.schema import problems
-from tests.unit.gate.test_gate import measured, repository
+from tests.unit.gate.made_up_pairs import measured, repository
 from tests.unit.report.example_results import case, reference
 
 CASES = ["gate", "--cases", "b12-eager", "--results-dir", "kept"]

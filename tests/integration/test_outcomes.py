@@ -214,10 +214,10 @@ def test_a_full_disk_loses_nothing(
     project()
     from mfubench.plugin import storage
 
-    def full(path: Path, text: str) -> Path:
+    def full(folder: Path, name: str, text: str) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "write_whole", full)
+    monkeypatch.setattr(storage, "write_numbered", full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     result = bench()
     text = " ".join(result.outlines)

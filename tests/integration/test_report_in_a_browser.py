@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mfubench.report.build import build_report
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from mfubench.show.page import as_html
 from tests.unit.report.example_results import fill
 

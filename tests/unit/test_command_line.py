@@ -146,7 +146,8 @@ def test_another_schema_version_is_named(tmp_path: Path, capsys: Capture) -> Non
 
 
 def test_a_rate_in_a_case_that_failed_breaks_the_schema(tmp_path: Path) -> None:
-    from mfubench.results.record import CaseRecord, Outcome
+    from mfubench.results.outcomes import Outcome
+    from mfubench.results.record import CaseRecord
     from mfubench.results.schema import problems
 
     good = CaseRecord(

@@ -18,7 +18,9 @@ from mfubench.claims.rules import machines as machine_judges
 from mfubench.claims.rules import verdicts as judges
 from mfubench.claims.rules.verdicts import UNTESTABLE, Answer
 from mfubench.measure.failures import classify
-from mfubench.results.record import CaseRecord, ClaimResult, Outcome
+from mfubench.results.answers import ClaimResult
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.runner import CaseRunner
 

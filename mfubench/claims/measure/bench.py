@@ -19,8 +19,9 @@ from mfubench.knobs.catalogue import KNOBS_BY_NAME
 from mfubench.knobs.measure import knob_bench
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.pairing import ready
+from mfubench.results.outcomes import Outcome
 from mfubench.results.read import read_result
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession

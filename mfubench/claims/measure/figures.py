@@ -16,7 +16,7 @@ from mfubench.hardware.devices import Device
 from mfubench.hardware.pci import display_devices, listed_vendors
 from mfubench.hardware.peaks import DevicePeaks, lookup, rows
 from mfubench.results.bars import COMPUTE, DISPATCH_BOUND, INPUT, MEMORY, OUTSIDE, SYNC
-from mfubench.results.record import Outcome, known
+from mfubench.results.outcomes import Outcome, known
 from mfubench.suite.outcomes import CaseEnded
 
 Figures = dict[str, Any]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mfubench.results.outcomes import TRAINING, Outcome
 from mfubench.results.read import Result, ResultError, read_result
-from mfubench.results.record import TRAINING, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

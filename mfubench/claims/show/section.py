@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from mfubench.claims.show.text import claim_rank
+from mfubench.results.answers import ClaimResult
 from mfubench.results.collection import Collection
-from mfubench.results.record import ClaimResult
 from mfubench.show.blocks import Cell, Prose, Section, Table
 from mfubench.show.units import UNKNOWN, format_share
 

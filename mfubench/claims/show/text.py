@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from mfubench.results.record import CaseRecord, known
+from mfubench.results.outcomes import known
+from mfubench.results.record import CaseRecord
 from mfubench.show.console import plain_table
 from mfubench.show.units import format_duration, format_share, format_si
 
@@ -42,6 +43,7 @@ def claim_rank(claim_id: str) -> tuple[int, str]:
 def claim_line(record: CaseRecord) -> str:
     """One claim's verdict and number, short.
 
+    >>> from mfubench.results.answers import ClaimResult
     >>> claim_line(CaseRecord(case_id="claim/C8", question="claim", device="cpu", claim=ClaimResult(
     ...     id="C8", claim="…", test="", rule="", conditions="", figures={}, verdict="holds",
     ...     because="…", value=1.192, low=1.154, high=1.214, unit="× tokens/s")))

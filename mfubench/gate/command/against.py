@@ -10,7 +10,7 @@ from mfubench.arguments import UserError
 
 def run_against(arguments: argparse.Namespace) -> int:
     """Exit status as `mfubench gate`; 0 whatever it says with `--advisory`."""
-    from mfubench.gate.command.run import gate_settings
+    from mfubench.gate.command.setup import gate_settings
     from mfubench.gate.measure.stored import StoredRuns, read_run, verdicts
     from mfubench.gate.rules.policy import EXIT_STATUS, worst
     from mfubench.gate.show.stored import stored_text

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mfubench_model.presets import PRESETS
 
-from mfubench.arguments import (
-    UserError,
-    add_corpus_and_threads,
-    add_results_dir,
-    duration_s,
-    refuse_corpus,
-    refuse_device,
-    refuse_threads,
-)
-
-if TYPE_CHECKING:
-    from mfubench.gate.measure.pairs import PairBench
-    from mfubench.gate.measure.variants import Variant
-    from mfubench.pairs.journal import PairJournal
+from mfubench.arguments import UserError, add_corpus_and_threads, add_results_dir, duration_s
 
 COULD_NOT_RUN = 3
-MOST_PAIRS = 200
 
 
 def add_parser(commands: Any) -> None:
@@ -56,8 +39,20 @@ def add_parser(commands: Any) -> None:
     add("--device", default="cpu", metavar="NAME", help="cpu, cuda, … (default: %(default)s)")
     add("--cases", metavar="PATTERNS", help="only these, separated by commas (default: all eight)")
     add("--pairs", type=int, default=None, metavar="N", help="pairs of processes per batch")
-    add("--floor", type=float, default=None, metavar="X", help="0.01: what fails nobody")
-    add("--tolerance", type=float, default=None, metavar="X", help="0.05: what may pass")
+    add(
+        "--floor",
+        type=float,
+        default=None,
+        metavar="X",
+        help="slow-downs below this never fail (default 0.01)",
+    )
+    add(
+        "--tolerance",
+        type=float,
+        default=None,
+        metavar="X",
+        help="slow-downs certainly below this pass (default 0.05)",
+    )
     add_corpus_and_threads(parser)
     add("--resume", action="store_true", help="use the pairs that an interrupted gate kept")
     add("--wait", type=duration_s, default=0.0, metavar="TIME", help="for another gate to end")
@@ -110,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _gate(arguments: argparse.Namespace) -> int:
     import msgspec
 
+    from mfubench.gate.command.setup import gate_cases_of, gate_settings, open_journal, pair_bench
     from mfubench.gate.measure.history import newest_self_test
     from mfubench.gate.measure.verdict_run import Gate, comparison_key
     from mfubench.gate.rules.document import GateVerdict
@@ -142,158 +138,3 @@ def _gate(arguments: argparse.Namespace) -> int:
         print(gate_text(gate, color=sys.stdout.isatty()))
         print(f"\n{where}")
     return gate.exit_status
-
-
-def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
-    """The pairs of a comparison: those of an interrupted one with `resume`, else none.
-
-    Raises UserError where a kept one is not valid.
-    """
-    import msgspec
-
-    from mfubench.gate.rules.document import Pair
-    from mfubench.pairs.journal import PairJournal
-    from mfubench.results.read import in_words
-
-    path = folder / f".pairs-{key}.jsonl"
-    journal = PairJournal(path)
-    if resume:
-        journal.load()
-        try:
-            msgspec.convert(journal.pairs, list[Pair])
-        except msgspec.ValidationError as error:
-            words = f"{path} holds a pair that is not valid: {in_words(error)}"
-            raise UserError(f"{words}; without --resume all pairs are measured anew") from None
-        say(f"{len(journal.pairs)} pairs are kept from before")
-    else:
-        journal.finish()
-    return journal
-
-
-def say(text: str) -> None:
-    """Progress, on standard error."""
-    print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The table `tool.mfubench.gate` of pyproject.toml, the command line's limits over it.
-
-    Raises UserError for a limit that is none.
-    """
-    import tomllib
-
-    from mfubench.gate.rules.limits import Limits, gate_table, is_share
-    from mfubench.gate.rules.policy import LEAST_PAIRS
-
-    known = {*Limits.__struct_fields__, "cases", "pairs"}
-    try:
-        table = gate_table(Path("pyproject.toml"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"pyproject.toml cannot be read: {error}") from None
-    for name in ("floor", "tolerance"):
-        if getattr(arguments, name) is not None:
-            table[name] = getattr(arguments, name)
-    for where, values in (("", table), *table.get("cases", {}).items()):
-        for name, value in values.items():
-            place = f"tool.mfubench.gate{f'.cases.{where}' if where else ''}"
-            if name not in known:
-                raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
-            if name in Limits.__struct_fields__ and not is_share(value):
-                raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
-    pairs = table.get("pairs", LEAST_PAIRS)
-    if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:
-        raise UserError(f"pairs is {pairs!r} in tool.mfubench.gate; {_allowed_pairs()}")
-    floor = table.get("floor", Limits().floor)
-    tolerance = table.get("tolerance", Limits().tolerance)
-    if floor >= tolerance:
-        raise UserError(f"the floor ({floor:g}) must be below the tolerance ({tolerance:g})")
-    return table
-
-
-def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
-    """The chosen cases, refused where device, threads, pairs or patterns cannot be."""
-    from mfubench.gate.measure.cases import chosen, gate_cases
-    from mfubench.gate.rules.policy import LEAST_PAIRS
-
-    pairs = arguments.pairs
-    refuse_threads(arguments.threads)
-    if pairs is not None and not LEAST_PAIRS <= pairs <= MOST_PAIRS:
-        raise UserError(f"{pairs} pairs: {_allowed_pairs()}")
-    refuse_device(arguments.device)
-    cases = gate_cases(arguments.preset, arguments.device, threads=arguments.threads)
-    return chosen(cases, arguments.cases)
-
-
-def _allowed_pairs() -> str:
-    from mfubench.gate.rules.policy import LEAST_PAIRS
-
-    return f"fewer than {LEAST_PAIRS} say nothing; allowed: {LEAST_PAIRS} to {MOST_PAIRS}"
-
-
-@contextlib.contextmanager
-def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench]:
-    """Both sides ready to be measured; whatever was set up is taken away again."""
-    from mfubench.gate.measure import variants
-    from mfubench.gate.measure.pairs import PairBench
-
-    refuse_corpus(arguments.corpus)
-    under_test = tuple(name.strip() for name in arguments.under_test.split(",") if name.strip())
-    python = arguments.base_python
-    if python is not None and not python.exists():
-        raise UserError(f"There is no {python}; give the base environment's python")
-    base_settings, settings = _settings(arguments.set_base), _settings(arguments.set)
-    same_tree = bool(base_settings or settings or python) and arguments.base is None
-    same_tree = same_tree or arguments.self_test
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfubench-gate-")))
-        here = Path.cwd() if same_tree else variants.repository(Path.cwd())
-        tree, label = here, "this tree"
-        if not same_tree:
-            commit, label = variants.resolve_base(here, arguments.base)
-            tree = stack.enter_context(variants.worktree(here, commit))
-        base: dict[str, Any] = {"python": str(python.absolute())} if python else {}
-
-        def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Variant:
-            words = ", ".join(f"{k}={v}" for k, v in changes.items())
-            return variants.variant(
-                f"{name} with {words}" if words else name,
-                where,
-                folder / str(len(list(folder.iterdir()))),
-                under_test=under_test,
-                settings=changes,
-                **special,
-            )
-
-        cache = folder / "cache"
-        cache.mkdir()
-        yield PairBench(
-            base=make(label, tree, base_settings, **base),
-            candidate=make("the working tree" if not same_tree else "this tree", here, settings),
-            cache=cache,
-            corpus=arguments.corpus,
-            say=say,
-            **more,
-        )
-
-
-def _settings(words: list[str]) -> dict[str, Any]:
-    """Settings of a training loop from KEY=VALUE; a value is JSON, or a word as it is."""
-    import json
-
-    from mfubench.measure.loop_config import ConfigError, LoopConfig
-
-    changes: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or key not in LoopConfig.__dataclass_fields__:
-            allowed = ", ".join(LoopConfig.__dataclass_fields__)
-            raise UserError(f"{word!r} is no KEY=VALUE of a training loop; keys: {allowed}")
-        try:
-            changes[key] = json.loads(text)
-        except ValueError:
-            changes[key] = text
-    try:
-        LoopConfig().changed(changes)
-    except (ConfigError, TypeError, ValueError) as error:
-        raise UserError(str(error)) from None
-    return changes

@@ -16,7 +16,7 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     """Exit status 0 when it measured; its figures are a result, not a verdict."""
     import msgspec
 
-    from mfubench.gate.command.run import gate_cases_of, open_journal, pair_bench
+    from mfubench.gate.command.setup import gate_cases_of, open_journal, pair_bench
     from mfubench.gate.measure.self_test import ONE_SIDE, PLANTS, self_test
     from mfubench.gate.measure.verdict_run import comparison_key
     from mfubench.gate.rules.document import Pair, SelfTest

@@ -11,8 +11,8 @@ import msgspec
 
 from mfubench.gate.rules.stored_runs import StoredVerdict, judge_run
 from mfubench.results.folder import ANCHOR, saved_runs
+from mfubench.results.outcomes import TRAINING, Outcome
 from mfubench.results.read import ResultError, read_result
-from mfubench.results.record import TRAINING, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from mfubench.gate.measure.cases import BINDING, GateCase
 from mfubench.pairs.loop_program import LOAD_FIRST
 from mfubench.pairs.loop_side import PROGRAM, build_request
 from mfubench.pairs.side import START_TIMEOUT_S, Side, SideError
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 
 HARNESS = Path(mfubench.__file__).resolve().parent.parent
 MODEL = Path(mfubench_model.__file__).resolve().parent

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from mfubench.gate.rules.document import CaseVerdict, DatedSummary, GateVerdict
 from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED, Judged
 from mfubench.show.console import as_text, plain_table, wrapped
+from mfubench.show.markdown import text as escaped
 from mfubench.show.units import UNKNOWN, format_duration
 
 MARKS: Mapping[str, str] = {PASS: "✓", IMPROVED: "↑", REGRESSED: "✗", INCONCLUSIVE: "?"}
@@ -117,7 +118,7 @@ def gate_markdown(gate: GateVerdict) -> str:
     lines = [
         f"### {MARKS[gate.verdict]} mfubench gate: {gate.verdict}",
         "",
-        _escaped(verdict_sentence(gate)),
+        escaped(verdict_sentence(gate)),
         "",
         "| case | metric | change | 95 % interval | verdict |",
         "|---|---|---:|---:|---|",
@@ -125,17 +126,10 @@ def gate_markdown(gate: GateVerdict) -> str:
     for case in gate.cases:
         for name, metric, *cells, verdict in _rows(case):
             mark = f"{MARKS[verdict]} {verdict}"
-            lines.append("| " + " | ".join(map(_escaped, (name, metric, *cells, mark))) + " |")
+            lines.append("| " + " | ".join(map(escaped, (name, metric, *cells, mark))) + " |")
     notes = sentences(gate)
-    lines += ["", *(f"- {_escaped(note)}" for note in [*notes[:-2], notes[-1]])]
+    lines += ["", *(f"- {escaped(note)}" for note in [*notes[:-2], notes[-1]])]
     return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown and HTML show as it is."""
-    for character, shown in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(character, shown)
-    return text
 
 
 def gate_junit(gate: GateVerdict) -> str:

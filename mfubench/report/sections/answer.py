@@ -8,7 +8,7 @@ from mfubench.gate.show.text import gate_sentence
 from mfubench.knobs.text import taken_from
 from mfubench.report.answer import answers, compile_times
 from mfubench.results.collection import Collection
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 from mfubench.show.blocks import Block, Commands, Prose, Section
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from mfubench.analysis.roofline import Reach, reaches, roof_of, roof_points
 from mfubench.results.collection import Case, Collection
-from mfubench.results.record import known
+from mfubench.results.outcomes import known
 from mfubench.show.account import (
     LABELS,
     bar_label,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mfubench.report.case_line import case_line
 from mfubench.results.collection import Case, Collection
-from mfubench.results.record import TRAINING, Outcome, known
+from mfubench.results.outcomes import TRAINING, Outcome, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
 from mfubench.show.units import (
     UNKNOWN,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.results.collection import Case, Collection
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table, drawn_twice, words
 from mfubench.show.figures.heatmap import HeatCell, heatmap
 from mfubench.show.units import format_share, format_si

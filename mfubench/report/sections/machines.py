@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from mfubench.results.collection import Case, Collection
-from mfubench.results.record import TRAINING, known
+from mfubench.results.outcomes import TRAINING, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 

@@ -6,13 +6,13 @@ Numbers that are built by hand use a ceiling of 1 GFLOP/s and a bandwidth of 1 G
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mfubench.analysis.account import (
     MEMORY_BARS,

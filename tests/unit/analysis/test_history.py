@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mfubench.analysis.history import DRAWN, LEAST_RUNS, change_indices, history_of
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from tests.unit.report.example_results import MACHINE, nights
 
 STEP = "train-step/nanogpt-cpu/cpu-float32-b12-eager"

@@ -26,13 +26,14 @@ from mfubench.hardware.ceiling_cache import StoredCeiling
 from mfubench.hardware.devices import CpuDevice, CudaDevice, Device, MpsDevice, XpuDevice
 from mfubench.hardware.pci import PciDevice
 from mfubench.measure.loop_config import LoopConfig
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded
 from mfubench.suite.progress import Progress
 from mfubench.suite.session import BenchSession
 from mfubench.suite.single import StreamScreen
 from mfubench.suite.sweep import SweepOptions
-from tests.unit.hardware.test_accelerators import FakeCuda, cuda
+from tests.unit.hardware.fake_cuda import FakeCuda, cuda
 
 EFFECT: dict[str, Any] = {
     "ratio": 1.05,
@@ -134,11 +135,8 @@ class FakeBench(ClaimBench):
 
     def breakdown(self, device: str, dtype: str, *, loop: bool) -> CaseRecord:
         record = CaseRecord(case_id="x", question="breakdown", device=device)
-        record.extra = {
-            "breakdown_groups": GROUPS,
-            "breakdown_step_s": 0.0404,
-            "breakdown_unexplained": 0.0,
-        }
+        record.breakdown_groups = dict(GROUPS)
+        record.breakdown_step_s, record.breakdown_unexplained = 0.0404, 0.0
         return record
 
     def given_loops(self) -> list[OtherLoop]:

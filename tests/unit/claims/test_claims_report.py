@@ -8,11 +8,17 @@ import pytest
 
 from mfubench.report.case_line import case_line
 from mfubench.report.table import render
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.answers import ClaimResult
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 
 
-def info(claim_id: str, outcome: Outcome = Outcome.OK, **claim: Any) -> dict[str, Any]:
-    said = {
+def record(claim_id: str, outcome: Outcome = Outcome.OK, **claim: Any) -> CaseRecord:
+    said: dict[str, Any] = {
+        "test": "a test",
+        "rule": "a rule",
+        "conditions": "here",
+        "figures": {},
         "id": claim_id,
         "claim": f"The claim number {claim_id}, in enough words to be folded into several lines.",
         "verdict": "holds",
@@ -23,24 +29,27 @@ def info(claim_id: str, outcome: Outcome = Outcome.OK, **claim: Any) -> dict[str
         "high": 1.214,
         **claim,
     }
-    record = CaseRecord(case_id=f"claim/{claim_id}", question="claim", device="cpu")
-    record.outcome = outcome
-    record.outcome_reason = None if outcome is Outcome.OK else said["because"]
-    record.extra["claim"] = said
-    return record.as_extra_info()
+    return CaseRecord(
+        case_id=f"claim/{claim_id}",
+        question="claim",
+        device="cpu",
+        outcome=outcome,
+        outcome_reason=None if outcome is Outcome.OK else said["because"],
+        claim=ClaimResult(**said),
+    )
 
 
 UNTESTABLE = {"verdict": "untestable here", "value": None, "unit": None, "low": None, "high": None}
 
 
 def test_every_claim_stands_in_the_table_once_whatever_its_outcome() -> None:
-    infos = [
-        info("C10", Outcome.UNSUPPORTED, because="one kind of core", **UNTESTABLE),
-        info("C2"),
-        info("C1", verdict="does not hold"),
-        info("C3", Outcome.ERROR, because="ValueError: planted", **UNTESTABLE),
+    records = [
+        record("C10", Outcome.UNSUPPORTED, because="one kind of core", **UNTESTABLE),
+        record("C2"),
+        record("C1", verdict="does not hold"),
+        record("C3", Outcome.ERROR, because="ValueError: planted", **UNTESTABLE),
     ]
-    text = render(infos)
+    text = render(records)
     starts = [line.split()[0] for line in text.splitlines() if line.startswith("C")]
     assert starts == ["C1", "C2", "C3", "C10"]
     assert "not measured" not in text
@@ -71,9 +80,9 @@ def test_a_table_without_claims_has_no_part_for_them() -> None:
     ],
 )
 def test_a_claim_in_one_line(claim: dict[str, Any], line: str) -> None:
-    assert line in case_line(info("C1", **claim))
+    assert line in case_line(record("C1", **claim))
 
 
 def test_a_claim_that_failed_is_told_with_its_outcome() -> None:
-    failed = info("C1", Outcome.ERROR, because="ValueError: planted", **UNTESTABLE)
+    failed = record("C1", Outcome.ERROR, because="ValueError: planted", **UNTESTABLE)
     assert case_line(failed) == "claim/C1  error: ValueError: planted"

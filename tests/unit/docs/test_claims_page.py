@@ -12,7 +12,7 @@ from mfubench.claims.measure.ask import CLAIMS, Claim
 from mfubench.claims.rules import machines as claims_of_machines
 from mfubench.claims.rules import verdicts as claims
 from mfubench.claims.rules.verdicts import VERDICTS
-from mfubench.results.record import ClaimResult
+from mfubench.results.answers import ClaimResult
 from tests.unit.docs.pages import first_codes, page, rows, section
 
 CLAIMS_PAGE = page("docs/claims.md")

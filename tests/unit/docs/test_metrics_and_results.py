@@ -11,14 +11,8 @@ from mfubench_model.config import GPTConfig
 from mfubench_model.conventions import CONVENTIONS
 
 from mfubench.results.frame import STATS
-from mfubench.results.record import (
-    ALWAYS,
-    RATES,
-    SCHEMA_VERSION,
-    SOMETIMES,
-    Outcome,
-    Question,
-)
+from mfubench.results.outcomes import SCHEMA_VERSION, Outcome, Question
+from mfubench.results.record import ALWAYS, RATES, SOMETIMES
 from mfubench.results.run import RunHeader
 from mfubench.results.schema import run_schema
 from tests.unit.docs.pages import first_codes, page, rows, section

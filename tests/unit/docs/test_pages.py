@@ -38,14 +38,6 @@ def test_the_readme_opens_with_the_two_commands() -> None:
     assert [block.strip() for block in fenced(page("README.md"))[:2]] == [MEASURE, TEST]
 
 
-def test_ci_finds_exactly_the_test_command() -> None:
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    (expression,) = re.findall(r"sed -n 's/(.*)/\\1/p' README\.md", ci)
-    pattern = expression.replace(r"\(", "(").replace(r"\)", ")")
-    matches = re.findall(pattern, page("README.md"), re.MULTILINE)
-    assert matches == [TEST]
-
-
 @pytest.mark.parametrize(
     ("path", "link"), relative_links(), ids=lambda x: x.name if isinstance(x, Path) else x
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mfubench.report.build import build_report
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from mfubench.show.pictures import standalone_svg
 from tests.unit.docs.pages import ROOT, page
 from tests.unit.report.example_results import REFERENCE

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
-from pathlib import Path
 from typing import Any
 
-import pandas  # noqa: F401
 import pytest
 import torch
-import torch._dynamo
 from mfubench_model.dispatch_count import count_dispatched_flops
 
-# pytester forgets what a run imports, and numpy cannot be imported twice: import it all now.
-import mfubench.report.table
-import mfubench.suite.runner  # noqa: F401
 from mfubench.analysis.account import PROFILED_BARS
-from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
-from mfubench.hardware.cpu import usable_cores
-from mfubench.hardware.fingerprint import fingerprint
 from mfubench.results.schema import problems
+from tests.inner_runs import shorten, store_ceiling
 from tests.unit.docs.pages import fenced, first_codes, page, section
 
 EXTENDING = page("docs/extending.md")
@@ -30,15 +21,16 @@ PLUGIN = next(block for block in fenced(EXTENDING, "python") if "pytest_plugins"
 
 
 @pytest.fixture
-def saved(pytester: pytest.Pytester) -> dict[str, Any]:
+def saved(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The result of running the example in a project of its own, as the page says."""
+    shorten(monkeypatch)
     pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = ['tests']\n")
     pytester.makeconftest(PLUGIN)
     file = pytester.path / EXAMPLE.partition("\n")[0].removeprefix("# ")
     file.parent.mkdir()
     file.write_text(EXAMPLE, encoding="utf-8")
     results = pytester.path / "results"
-    _store_a_ceiling(results / fingerprint().id / "ceilings.json")
+    store_ceiling(results)
     run = pytester.runpytest_inprocess(
         "benchmarks/",
         "--sweep=smoke",
@@ -51,21 +43,6 @@ def saved(pytester: pytest.Pytester) -> dict[str, Any]:
     (path,) = results.rglob("0001_*.json")
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
-
-
-def _store_a_ceiling(path: Path) -> None:
-    """Measuring one takes longer than the example."""
-    ceiling = StoredCeiling(
-        kind="gemm",
-        device="cpu",
-        dtype="float32",
-        threads=max(1, min(torch.get_num_threads(), int(usable_cores().count))),
-        torch_version=torch.__version__,
-        rate_per_s=1e15,
-        noise_ratio=0.01,
-        measured_at_s=time.time(),
-    )
-    CeilingCache(path).put(ceiling, max_age_s=0)
 
 
 def test_it_runs_and_its_result_is_valid_and_documented(saved: dict[str, Any]) -> None:

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from mfubench.arguments import UserError
-from mfubench.gate.command.run import open_journal
+from mfubench.gate.command.setup import open_journal
 from mfubench.gate.measure import variants
 from mfubench.gate.measure.cases import CaseChoiceError, GateCase, chosen, gate_cases
 from mfubench.gate.measure.pairs import BASE, CANDIDATE, PairBench
-from mfubench.gate.measure.variants import MODEL_UNDER_TEST, VariantError
+from mfubench.gate.measure.variants import VariantError
 from mfubench.gate.measure.verdict_run import CONFIRMATION, CouldNotRunError, Gate, comparison_key
 from mfubench.gate.rules import policy
 from mfubench.gate.rules.document import GateVerdict
@@ -25,26 +25,10 @@ from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
 from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
 from mfubench.pairs.journal import PairJournal
 from mfubench.pairs.machine_lock import BusyError, machine_lock
+from tests.unit.gate.made_up_pairs import CODE, measured, repository
 
 CASES = gate_cases("nanogpt-cpu", "cpu")
 Answer = Callable[[GateCase, int], dict[str, Any]]
-
-
-def measured(slower: float = 0.0, **counts: float) -> dict[str, Any]:
-    """A case of a pair: the candidate takes `slower` more, and holds or loses what is counted."""
-    step = {BASE: [0.040] * 6, CANDIDATE: [0.040 * (1 + slower)] * 6}
-    count = {"peak_bytes": 1000, "graphs": 0}
-    return {
-        "times": {
-            "step": step,
-            "control": {BASE: [0.01] * 6, CANDIDATE: [0.01] * 6},
-            "planted": {},
-        },
-        "start": {n: {"start_up_s": 1.0, "loss": 3.6} for n in (BASE, CANDIDATE)},
-        "is_cold": False,
-        "counts": {BASE: count, CANDIDATE: count | counts},
-        "compiled": False,
-    }
 
 
 class MadeUpPairs(PairBench):
@@ -217,24 +201,6 @@ def test_eight_cases_and_a_choice_of_them() -> None:
     assert len(chosen(CASES, "train-loop/*, evaluation")) == 4
     with pytest.raises(CaseChoiceError, match="'gpt9' fits no case; there are: train-step/"):
         chosen(CASES, "b12,gpt9")
-
-
-CODE = f"{MODEL_UNDER_TEST}.py"
-
-
-def repository(folder: Path) -> Path:
-    def git(*arguments: str) -> None:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
-
-    (folder / "model").mkdir(parents=True)
-    git("init", "-q", "-b", "main")
-    (folder / CODE).write_text("speed = 1\n", encoding="utf-8")
-    git("add", "-A")
-    git("commit", "-q", "-m", "one")
-    (folder / CODE).write_text("speed = 2\n", encoding="utf-8")
-    git("commit", "-q", "-a", "-m", "two")
-    return folder
 
 
 def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> None:

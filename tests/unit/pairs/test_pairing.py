@@ -13,7 +13,7 @@ from mfubench.pairs import pairing
 from mfubench.pairs.loop_side import LoopSide, profiled_changes
 from mfubench.pairs.pairing import Pairing, TurnTaker
 from mfubench.pairs.side import SideError
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 
 
 class MadeUp(LoopSide):

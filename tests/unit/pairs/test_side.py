@@ -16,7 +16,7 @@ from mfubench.pairs import side as side_module
 from mfubench.pairs.child import ADDRESS, Parent
 from mfubench.pairs.loop_side import PROGRAM, LoopSide
 from mfubench.pairs.side import Side, SideError
-from mfubench.results.record import Outcome
+from mfubench.results.outcomes import Outcome
 
 Start = Callable[..., Side]
 SERVES = "from mfubench.pairs.child import Parent\nparent = Parent()\n"

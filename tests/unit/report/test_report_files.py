@@ -14,7 +14,7 @@ import pytest
 import mfubench
 from mfubench.cli import main
 from mfubench.report.build import build_report
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from mfubench.show.markdown import MOST_BYTES, as_markdown
 from mfubench.show.pictures import standalone_svg
 from tests.unit.report.example_results import case, fill, nights, reference, save
@@ -74,7 +74,7 @@ def test_nothing_but_broken_files_says_the_first_reason(tmp_path: Path, capsys: 
     (tmp_path / "0001_x.json").write_text("[]", encoding="utf-8")
     told = refused(capsys, tmp_path, "-o", tmp_path / "r.html")
     assert "none of the 1 file in" in told
-    assert "not an object" in told
+    assert "expected object, got array" in told
 
 
 def test_a_page_that_cannot_be_written_says_so(tmp_path: Path, capsys: Capture) -> None:

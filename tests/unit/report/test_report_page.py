@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfubench.bodies import BODIES
 from mfubench.report.answer import answers
+from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
+from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_sentences
 from mfubench.show.blocks import Figure, Prose, Report, Table
 from mfubench.show.page import as_html
@@ -76,7 +77,7 @@ def test_every_section_is_there_in_order_and_none_apologises(report: Report, pag
 
 def test_the_answer_is_the_terminals(tmp_path: Path) -> None:
     data = reference()
-    (sentence,) = answers([b["extra_info"] for b in data["benchmarks"]])
+    (sentence,) = answers([CaseRecord.from_data(b["extra_info"]) for b in data["benchmarks"]])
     assert sentence in section_text(built(tmp_path, data), "answer")
 
 
@@ -107,7 +108,7 @@ def test_machines_stand_side_by_side_with_their_ratio(report: Report) -> None:
 
 def test_the_waterfall_adds_up_and_reaches_the_step(report: Report) -> None:
     info = case(reference(), "breakdown/nanogpt-cpu/cpu-float32-b12-eager")["extra_info"]
-    assert breakdown_sentences(info) in section_text(report, "breakdown")
+    assert breakdown_sentences(CaseRecord.from_data(info)) in section_text(report, "breakdown")
     figure = next(f for f in report.figures if f.key == "waterfall-0")
     assert figure.table is not None
     seconds = [row[1].value for row in figure.table.rows]
@@ -277,14 +278,16 @@ def test_what_is_pasted_into_a_shell_is_quoted(tmp_path: Path) -> None:
     assert html.escape("--corpus 'a; rm -rf ~ $(x).txt'", quote=False) in html.unescape(page)
 
 
-def test_one_odd_field_costs_its_section_alone(tmp_path: Path) -> None:
+def test_one_odd_field_costs_its_file_alone_and_is_named(tmp_path: Path) -> None:
     data = reference()
-    for benchmark in data["benchmarks"]:
-        if "breakdown_groups" in benchmark["extra_info"]:
-            benchmark["extra_info"]["breakdown_groups"] = 3  # the schema does not look into it
-    report = built(tmp_path, data)
-    assert "This part cannot be shown" in section_text(report, "where-the-time-goes")
-    assert {"answer", "machines", "heat", "cases", "provenance"} <= {s.key for s in report.sections}
+    data["datetime"] = "2026-11-26T00:00:00+00:00"
+    info = case(data, "breakdown/nanogpt-cpu/cpu-float32-b12-eager")["extra_info"]
+    info["breakdown_groups"] = 3
+    save(tmp_path, "0002_x.json", data)
+    report = built(tmp_path, reference())
+    (left_out,) = table(report, "Skipped files").rows
+    assert "extra_info/breakdown_groups: expected object | null, got int" in left_out[1].text
+    assert {"answer", "machines", "breakdown", "cases"} <= {s.key for s in report.sections}
 
 
 ODD = st.one_of(

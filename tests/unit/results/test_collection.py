@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mfubench.results import read as results
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from tests.unit.report.example_results import (
     OTHER_MACHINE,
     advice,

@@ -12,8 +12,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from mfubench.bodies import BODIES
 from mfubench.cli import main
+from mfubench.report.bodies import BODIES
 from mfubench.results.folder import DOCUMENTS
 from mfubench.results.read import ResultError, document_in, read_document
 from mfubench.results.schema import document_schema, problems, run_schema

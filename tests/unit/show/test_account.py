@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -13,10 +12,12 @@ from rich.table import Table
 from mfubench.analysis.account import (
     PROFILED_BARS,
     ComponentCost,
-    Operator,
     build_account,
     with_ablations,
 )
+from mfubench.results.bars import Bar, Operator
+from mfubench.results.outcomes import Outcome, known
+from mfubench.results.record import CaseRecord
 from mfubench.show.account import (
     LABELS,
     breakdown_sentences,
@@ -53,8 +54,8 @@ def info(
     savings: dict[str, float] | None = None,
     seconds: dict[str, float] | None = None,
     **changes: Any,
-) -> dict[str, Any]:
-    """The extra fields of a case whose account was built by hand."""
+) -> CaseRecord:
+    """A case whose account was built by hand."""
     rows = [operator(name, s) for name, s in (seconds or SECONDS).items()]
     account = build_account(
         rows,
@@ -73,20 +74,25 @@ def info(
         bandwidth=lambda _: 1e10,
     )
     account = with_ablations(account, savings or {})
-    return {
+    fields: dict[str, Any] = {
         "case_id": "breakdown/cpu/float32/tiny-b4/eager",
         "question": "breakdown",
-        "outcome": "ok",
-        "outcome_reason": None,
+        "device": "cpu",
+        "outcome": Outcome.OK,
         "compile": False,
-        "breakdown": account.as_data(),
+        "breakdown": account.bars,
         "breakdown_step_s": account.step_s,
         "breakdown_binds": account.binds,
         "breakdown_groups": account.groups,
         "breakdown_unexplained": account.unexplained_ratio,
-        "breakdown_operators": [asdict(row) for row in rows],
+        "breakdown_operators": rows,
         "profile_by_module": True,
-    } | changes
+    }
+    return CaseRecord(**(fields | changes))
+
+
+def bars_of(record: CaseRecord) -> list[Bar]:
+    return known(record.breakdown)
 
 
 def printed(table: Table, width: int = 100) -> list[str]:
@@ -102,11 +108,11 @@ def cells(lines: list[str], label: str) -> list[str]:
 
 def test_the_table_has_a_row_per_bar_and_adds_up_to_the_step() -> None:
     data = info()
-    lines = printed(breakdown_table(data["breakdown"], "tiny, batch 4"))
-    for bar in data["breakdown"]:
-        milliseconds, points = cells(lines, LABELS.get(bar["name"], bar["name"]))[:2]
-        assert milliseconds == f"{bar['seconds'] * 1e3:.2f}"
-        assert points == f"{bar['points'] * 100:.1f}"
+    lines = printed(breakdown_table(bars_of(data), "tiny, batch 4"))
+    for bar in bars_of(data):
+        milliseconds, points = cells(lines, LABELS.get(bar.name, bar.name))[:2]
+        assert milliseconds == f"{bar.seconds * 1e3:.2f}"
+        assert points == f"{bar.points * 100:.1f}"
     assert cells(lines, "the step") == ["40.00", "100.0"]
     assert cells(lines, "activation") == ["8.00", "20.0", "2.00", "6.00"]
     assert cells(lines, "unexplained")[2:] == ["–", "–"]
@@ -117,7 +123,7 @@ def test_the_table_and_its_text_fit_in_100_columns_whatever_the_numbers() -> Non
     savings = {"attention": 12345.678, "activation": 1.0, "optimizer": 99999.999}
     data = info(savings, many, peak=None)
     title = "cpu/bfloat16/shakespeare-char-with-a-long-name-b64/compiled, 128 threads, loop"
-    lines = printed(breakdown_table(data["breakdown"], title), width=100)
+    lines = printed(breakdown_table(bars_of(data), title), width=100)
     assert max(map(len, lines)) <= 100
     assert not any("…" in line for line in lines)
     text = breakdown_text(data, operators=True).splitlines()
@@ -125,7 +131,7 @@ def test_the_table_and_its_text_fit_in_100_columns_whatever_the_numbers() -> Non
 
 
 def test_an_unknown_peak_is_named_in_the_table() -> None:
-    lines = printed(breakdown_table(info(peak=None)["breakdown"], "tiny"))
+    lines = printed(breakdown_table(bars_of(info(peak=None)), "tiny"))
     assert any("peak unknown" in line for line in lines)
 
 
@@ -162,7 +168,7 @@ def test_what_is_unexplained_is_said_with_its_sign(ratio: float, words: str) -> 
 
 def test_bars_that_ablation_contradicts_are_named_and_marked() -> None:
     data = info({"attention": 0.0031, "activation": 0.001, "optimizer": 0.02})
-    lines = printed(breakdown_table(data["breakdown"], "tiny"))
+    lines = printed(breakdown_table(bars_of(data), "tiny"))
     assert cells(lines, "attention, above the ceiling")[-3:] == ["3.10", "of", "3.00"]
     assert cells(lines, "activation")[-4:] == ["1.00", "of", "8.00", "(!)"]
     text = breakdown_sentences(data)
@@ -183,17 +189,16 @@ def test_a_part_that_could_not_be_taken_is_said_in_a_sentence() -> None:
 
 
 def test_a_case_without_an_account_says_why() -> None:
-    failed = info(outcome="error", outcome_reason="ValueError: no")
-    assert breakdown_text(failed) == f"{failed['case_id']}: error: ValueError: no"
-    refused = info(breakdown_problem="the profiler recorded no step")
-    del refused["breakdown"]
+    failed = info(outcome=Outcome.ERROR, outcome_reason="ValueError: no")
+    assert breakdown_text(failed) == f"{failed.case_id}: error: ValueError: no"
+    refused = info(breakdown_problem="the profiler recorded no step", breakdown=None)
     assert breakdown_text(refused).endswith("no account: the profiler recorded no step")
 
 
 def test_operators_stand_behind_the_bars_when_they_are_asked_for() -> None:
     rows = [
-        asdict(operator("gemm", 0.01, "aten::mm")),
-        asdict(operator(FUSED, 0.002, "graph_0_cpp_fused_" + "native_layer_norm_" * 5 + "2")),
+        operator("gemm", 0.01, "aten::mm"),
+        operator(FUSED, 0.002, "graph_0_cpp_fused_" + "native_layer_norm_" * 5 + "2"),
     ]
     lines = printed(operator_table(rows), width=100)
     assert lines[0].split() == ["operator", "bar", "phase", "calls", "ms"]
@@ -211,13 +216,5 @@ def test_operators_stand_behind_the_bars_when_they_are_asked_for() -> None:
 def test_an_account_that_does_not_close_says_so(
     unexplained: float, compiled: bool, warned: bool
 ) -> None:
-    info = {
-        "breakdown": [],
-        "breakdown_step_s": 0.04,
-        "breakdown_groups": {"compute-bound": 0.03},
-        "breakdown_binds": "compute-bound",
-        "breakdown_unexplained": unexplained,
-        "compile": compiled,
-        "profile_by_module": True,
-    }
-    assert ("profiled steps did not run as plain ones" in breakdown_sentences(info)) is warned
+    record = info(breakdown_unexplained=unexplained, compile=compiled)
+    assert ("profiled steps did not run as plain ones" in breakdown_sentences(record)) is warned

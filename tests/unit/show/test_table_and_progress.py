@@ -8,13 +8,14 @@ import pytest
 
 from mfubench.report.answer import answers
 from mfubench.report.table import render
-from mfubench.results.record import CaseRecord, Outcome
+from mfubench.results.outcomes import Outcome
+from mfubench.results.record import CaseRecord
 from mfubench.suite import progress as progress_module
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import PLANS
 
 
-def info(**fields: Any) -> dict[str, Any]:
+def record(**fields: Any) -> CaseRecord:
     base: dict[str, Any] = {
         "case_id": "train-step/nanogpt-cpu/cpu-float32-b12-eager",
         "question": "train-step",
@@ -36,35 +37,37 @@ def info(**fields: Any) -> dict[str, Any]:
         "mfu_a100": 95e9 / 312e12,
         "peak_memory_bytes": 50 * 2**20,
     }
-    return CaseRecord(**{**base, **fields}).as_extra_info()
+    return CaseRecord(**{**base, **fields})
 
 
 def test_nothing_is_wider_than_100_columns() -> None:
     long = "a reason that goes on and on, " * 20
-    infos = [
-        info(
+    records = [
+        record(
             preset="p" * 60, case_id="train-step/" + "p" * 60 + "/cuda:1-bfloat16-b100000-compiled"
         ),
-        info(outcome=Outcome.OUT_OF_MEMORY, outcome_reason=long),
+        record(outcome=Outcome.OUT_OF_MEMORY, outcome_reason=long),
     ]
-    text = render(infos, notes=["a note that is long enough to be wrapped somewhere " * 5])
+    text = render(records, notes=["a note that is long enough to be wrapped somewhere " * 5])
     assert max(map(len, text.splitlines())) <= 100
 
 
 def test_a_path_in_a_note_stays_whole() -> None:
     path = "/a/" + "long/" * 40 + "0001_x.json"
-    assert path in render([info()], notes=[f"saved in {path}"])
+    assert path in render([record()], notes=[f"saved in {path}"])
 
 
 def test_unknown_values_are_dashes_and_not_zeros() -> None:
-    text = render([info(mfu=None, peak_flops_per_s=None, peak_memory_bytes=None)])
+    text = render([record(mfu=None, peak_flops_per_s=None, peak_memory_bytes=None)])
     row = next(line for line in text.splitlines() if "b12-eager" in line)
     assert row.count("–") == 2
     assert "Its peak is not known" in text
 
 
 def test_what_did_not_end_well_is_listed_with_its_reason_and_no_number() -> None:
-    text = render([info(outcome=Outcome.INVALID, outcome_reason="a zero time")])
+    refused = record(outcome=Outcome.INVALID, outcome_reason="a zero time")
+    refused.withhold()
+    text = render([refused])
     assert "invalid" in text
     assert "a zero time" in text
     assert "19,200" not in text
@@ -72,12 +75,14 @@ def test_what_did_not_end_well_is_listed_with_its_reason_and_no_number() -> None
 
 def test_markup_in_a_reason_is_shown_and_not_obeyed() -> None:
     assert "[red]x[/red] :smile:" in render(
-        [info(outcome=Outcome.ERROR, outcome_reason="[red]x[/red] :smile:")]
+        [record(outcome=Outcome.ERROR, outcome_reason="[red]x[/red] :smile:")]
     )
 
 
 def test_the_answer_is_about_the_case_nanogpt_ran() -> None:
-    (text,) = answers([info(batch_size=48, mfu_a100=0.5), info(), info(compile=True, mfu_a100=0.7)])
+    (text,) = answers(
+        [record(batch_size=48, mfu_a100=0.5), record(), record(compile=True, mfu_a100=0.7)]
+    )
     assert "batch 12, eager" in text
     assert "mfu 0.03 %" in text
     assert "50.5 % of what the best float32" in text

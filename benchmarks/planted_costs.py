@@ -1,25 +1,38 @@
 """A small GPT step, and the same step with one cost planted in it.
 
 Nothing sleeps: a planted cost is work, as a user's mistake is, and so is its wait for a device.
+`python planted_costs.py NAME` looks for one of them, in a process of its own, and prints what it
+found as JSON.
 """
 
 from __future__ import annotations
 
+import json
+import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mfubench_model.config import GPTConfig
+from mfubench_model.corpus import Corpus, open_corpus
 from mfubench_model.gpt import GPT, MLP, Block
 from mfubench_model.presets import Preset
 from torch import Tensor, nn
 
+from mfubench.hardware.devices import CpuDevice
 from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.measure.loop_bars import touch_memory
+from mfubench.measure.profiler_events import event_cost
+from mfubench.measure.profiling import StepProfiler, operators, phased
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch
+from mfubench.timing import time_s
 
 PRESET = Preset(
     name="planted",
@@ -32,7 +45,7 @@ PRESET = Preset(
     learning_rate=1e-3,
     beta1=0.9,
     beta2=0.99,
-    description="for tests",
+    description="a GPT so small that what is planted is much of its step",
     nanogpt_config="",
 )
 
@@ -186,7 +199,7 @@ class PlantedWorkload(GPTWorkload):
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """One cost: what is planted, and the bar that must grow."""
+    """One cost: what is planted, and the bar that must grow by it."""
 
     bar: str
     settings: dict[str, Any]
@@ -223,3 +236,98 @@ PLANTS = {
         "optimizer", {"optimizer": _one_by_one}, {"optimizer": _fused}, batch_size=1
     ),
 }
+
+
+# ------------------------------------------------------------------------------- the look for it
+
+LOOKS = 12
+"""Turns of the plain and the planted step."""
+QUIET = 0.2
+PLAIN_STEPS = 4
+STEP = "the plain step"
+
+
+class QuietBars:
+    """The plain duration of a step and its bars, in seconds.
+
+    Other programs only ever add time, and a machine may be slow for seconds, so of each the
+    duration counts that a fifth of the turns stays below. A bar is the operators of a component and
+    its Python together.
+    """
+
+    def __init__(self, step: TrainStep, cost_s: float) -> None:
+        self._step = step
+        self._profiler = StepProfiler(step, phased(step), event_cost_s=cost_s)
+        self._turns: list[Counter[str]] = []
+
+    def turn(self) -> None:
+        """A few plain steps, and a profiled one."""
+        found = Counter({STEP: min(time_s(self._step) for _ in range(PLAIN_STEPS))})
+        self._profiler.block(plain=1, profiled=1)
+        for row in operators(self._profiler.taken(), on_host=True):
+            found[row.component] += row.seconds
+        self._turns.append(found)
+
+    def bars_s(self) -> Counter[str]:
+        """Seconds of the step and of each bar."""
+        names = {name for turn in self._turns for name in turn}
+        return Counter(
+            {name: np.quantile([turn[name] for turn in self._turns], QUIET) for name in names}
+        )
+
+
+def built(plant: Plant, corpus: Corpus, *, planted: bool) -> TrainStep:
+    """The step with or without the cost, warm."""
+    settings = plant.settings if planted else plant.plain
+    workload = PlantedWorkload(PRESET, plant.batch_size, corpus, **settings)
+    step = plant.step_type(workload, CpuDevice(), dtype="float32", compile=False)
+    for _ in range(5):
+        step()
+    return step
+
+
+def look_for(name: str) -> dict[str, Any]:
+    """What was planted and what was found of it, after a fixed number of looks.
+
+    `planted_s` is what the step takes longer, `found_s` what its bar does; `elsewhere` is the bar
+    among the others that changed most, by `elsewhere_s`. All come from two steps that take turns.
+    """
+    plant = PLANTS[name]
+    config = PRESET.config
+    with tempfile.TemporaryDirectory(prefix="mfubench-") as folder:
+        corpus = open_corpus(
+            None,
+            vocab_size=config.vocab_size,
+            block_size=config.block_size,
+            cache_dir=Path(folder),
+        )
+        touch_memory()
+        cost_s = event_cost(CpuDevice())  # one for both: what differs between them is the plant
+        steps = [built(plant, corpus, planted=planted) for planted in (False, True)]
+        sides = [QuietBars(step, cost_s) for step in steps]
+        for _ in range(LOOKS):
+            for side in sides:
+                side.turn()
+        for step in steps:
+            if isinstance(step, TrainLoop):
+                step.close()
+    plain_s, planted_s = (side.bars_s() for side in sides)
+    grown_s = {bar: planted_s[bar] - plain_s[bar] for bar in plain_s.keys() | planted_s.keys()}
+    total_s, found_s = grown_s.pop(STEP), grown_s.pop(plant.bar)
+    elsewhere = max(grown_s, key=lambda bar: abs(grown_s[bar]))
+    return {
+        "name": name,
+        "bar": plant.bar,
+        "looks": LOOKS,
+        "step_s": plain_s[STEP],
+        "planted_s": total_s,
+        "found_s": found_s,
+        "found_ratio": found_s / total_s,
+        "elsewhere": elsewhere,
+        "elsewhere_s": grown_s[elsewhere],
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # a step this small gains nothing from a second one
+    print(json.dumps(look_for(sys.argv[1])))
