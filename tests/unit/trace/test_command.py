@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from mfubench.bodies import BODIES
 from mfubench.cli import main
+from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
-from mfubench.results.collection import collect
+from mfubench.results.collect import collect
 from mfubench.results.schema import problems
 from mfubench.show.blocks import Figure
 from tests.trace_builder import TraceBuilder
