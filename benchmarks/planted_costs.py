@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +129,7 @@ def _with_activation(kind: type[nn.Module]) -> Callable[[GPT], None]:
     def change(model: GPT) -> None:
         for block in model.modules():
             if isinstance(block, MLP):
-                block.gelu = kind()
+                block.gelu = kind()  # type: ignore[assignment]
 
     return change
 
@@ -265,7 +265,7 @@ class QuietBars:
 
     def turn(self) -> None:
         """A few plain steps, and a profiled one."""
-        found = Counter({STEP: min(time_s(self._step) for _ in range(PLAIN_STEPS))})
+        found: dict[str, float] = defaultdict(float, {STEP: min(time_s(self._step) for _ in range(PLAIN_STEPS))})
         self._profiler.block(plain=1, profiled=1)
         for row in operators(self._profiler.taken(), on_host=True):
             found[row.component] += row.seconds
@@ -274,12 +274,8 @@ class QuietBars:
     def bars_s(self) -> dict[str, float]:
         """Seconds of the step and of each bar."""
         names = {name for turn in self._turns for name in turn}
-        return Counter(
-            {
-                name: float(np.quantile([turn[name] for turn in self._turns], QUIET))
-                for name in names
-            }
-        )
+        quiet = {n: [turn.get(n, 0.0) for turn in self._turns] for n in names}
+        return {name: float(np.quantile(seconds, QUIET)) for name, seconds in quiet.items()}
 
 
 def built(plant: Plant, corpus: Corpus, *, planted: bool) -> TrainStep:
@@ -318,7 +314,8 @@ def look_for(name: str) -> dict[str, Any]:
             if isinstance(step, TrainLoop):
                 step.close()
     plain_s, planted_s = (side.bars_s() for side in sides)
-    grown_s = {bar: planted_s[bar] - plain_s[bar] for bar in plain_s.keys() | planted_s.keys()}
+    bars = plain_s.keys() | planted_s.keys()
+    grown_s = {bar: planted_s.get(bar, 0.0) - plain_s.get(bar, 0.0) for bar in bars}
     total_s, found_s = grown_s.pop(STEP), grown_s.pop(plant.bar)
     elsewhere = max(grown_s, key=lambda bar: abs(grown_s[bar]))
     return {

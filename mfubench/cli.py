@@ -20,11 +20,15 @@ from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.script import command as script
+from mfubench.trace import command as trace
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (script, flops, explain, breakdown, advise, gate, report, device, show, validate)
+COMMANDS = (
+    *(script, flops, explain, trace, breakdown, advise, gate),
+    *(report, device, show, validate),
+)
 """In the order in which `mfubench --help` lists them."""
 
 

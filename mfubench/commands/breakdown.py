@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from mfubench.arguments import (
@@ -30,6 +31,13 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--loop", action="store_true", help="an iteration of the training loop")
     parser.add_argument("--operators", action="store_true", help="the operators behind the bars")
+    parser.add_argument(
+        "--save-trace",
+        type=Path,
+        metavar="FILE",
+        help="write the profiler's trace of three steps, too, for `mfubench trace`: to FILE, "
+        "which ends in .json or .json.gz",
+    )
     add_corpus_and_threads(parser)
     add_results_dir(parser, "where measured ceilings are kept")
     add_json(parser)
@@ -50,8 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.suite.sweep import SweepOptions
 
     refuse_threads(arguments.threads)
+    if arguments.save_trace is not None:
+        refuse_trace_file(arguments.save_trace)
     options = SweepOptions(
-        corpus=arguments.corpus, threads=arguments.threads, results_dir=arguments.results_dir
+        corpus=arguments.corpus,
+        threads=arguments.threads,
+        results_dir=arguments.results_dir,
+        save_trace=arguments.save_trace,
     )
     try:
         record = breakdown_of(named_case(arguments.case), options, loop=arguments.loop)
@@ -61,4 +74,16 @@ def run(arguments: argparse.Namespace) -> int:
         print(json_text(record.as_extra_info()))
     else:
         print(breakdown_text(record, operators=arguments.operators, color=sys.stdout.isatty()))
+    if arguments.save_trace is not None and arguments.save_trace.exists():
+        print(f"wrote {arguments.save_trace}", file=sys.stderr)
     return 0 if record.breakdown and record.outcome is Outcome.OK else 1
+
+
+def refuse_trace_file(path: Path) -> None:
+    """Raise UserError for a trace that could not be written where it is asked for."""
+    if not path.name.endswith((".json", ".json.gz")):
+        raise UserError(f"--save-trace {path}: the name must end in .json or .json.gz")
+    if path.exists():
+        raise UserError(f"--save-trace {path} exists, and nothing is overwritten; give a new name")
+    if not path.parent.is_dir():
+        raise UserError(f"--save-trace {path}: there is no folder {path.parent}; make it first")

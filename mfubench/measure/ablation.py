@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import parse_device
-from mfubench.measure import components
 from mfubench.measure.gpt_workload import GPTWorkload, loop_settings
 from mfubench.measure.loaders import Loader, draws, make_loader
 from mfubench.measure.loop_bars import LoopBars

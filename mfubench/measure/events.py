@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfubench.measure import components
+from mfubench.analysis import components
+from mfubench.analysis.intervals import clipped, total, union
+from mfubench.analysis.kernels import by_kernel_name
 
 STEP = "mfubench::step"
 PHASE = "mfubench::phase::"
@@ -27,12 +29,17 @@ class Op:
     phase: str
     self_s: float
     """Host seconds in it and in nothing below it, the profiler's cost taken out."""
-    device_s: float
-    """Seconds of the kernels that it launched itself; 0 on a CPU."""
+    kernels: list[tuple[str, float]]
+    """Name and seconds of each kernel that it launched itself; empty on a CPU."""
     start_us: float
     module: str | None = None
     """Component of the module that it ran in, where that was seen."""
     children: list[Op] = field(default_factory=list)
+
+    @property
+    def device_s(self) -> float:
+        """Seconds of the kernels that it launched itself; 0 on a CPU."""
+        return sum(seconds for _, seconds in self.kernels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,10 @@ class StepTree:
     python_s: dict[str, float]
     """Per phase: host seconds in no operator."""
     events: int
+    device_busy_s: float = 0.0
+    """At least one kernel ran: the union of their intervals. 0 on a CPU."""
+    device_sum_s: float = 0.0
+    """The sum of their intervals, those of no operator included."""
 
 
 def walk(ops: Iterable[Op]) -> Iterator[Op]:
@@ -61,14 +72,21 @@ def step_trees(events: Sequence[Any], *, event_cost_s: float = 0.0) -> list[Step
         for e in events
         if e.cpu_parent is None and on_host(e) and not e.name.startswith("mfubench::")
     ]
-    return [_tree(step, elsewhere, event_cost_s) for step in steps]
+    on_device = [e for e in events if not on_host(e) and not _is_annotation(e)]
+    return [_tree(step, elsewhere, on_device, event_cost_s) for step in steps]
 
 
 def on_host(event: Any) -> bool:
     return bool(event.device_type.name == "CPU")
 
 
-def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
+def _is_annotation(event: Any) -> bool:
+    """A named range (the optimizer's, say) may carry its own shadow on the device, which spans
+    kernels that are counted where they were launched."""
+    return bool(getattr(event, "is_user_annotation", False))
+
+
+def _tree(step: Any, elsewhere: Sequence[Any], on_device: Sequence[Any], cost_s: float) -> StepTree:
     python_s: dict[str, float] = {}
     roots: list[Op] = []
     count = [0]
@@ -90,7 +108,7 @@ def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
             name=event.name,
             phase=phase,
             self_s=host_self_s(event),
-            device_s=_kernels_s(event),
+            kernels=_kernels(event),
             start_us=event.time_range.start,
             module=module,
         )
@@ -112,11 +130,17 @@ def _tree(step: Any, elsewhere: Sequence[Any], cost_s: float) -> StepTree:
     for event in elsewhere:
         if _within(event, step) and event.thread != step.thread:
             roots.extend(convert(event, components.BACKWARD, None))
+    kernels = union(
+        (round(e.time_range.start * 1e3), round(e.time_range.end * 1e3)) for e in on_device
+    )
+    start, end = round(step.time_range.start * 1e3), round(step.time_range.end * 1e3)
     return StepTree(
         wall_s=step.time_range.elapsed_us() * 1e-6 - cost_s * count[0],
         roots=roots,
         python_s=python_s,
         events=count[0],
+        device_busy_s=total(clipped(kernels, start, end)) * 1e-9,
+        device_sum_s=sum(e.time_range.elapsed_us() for e in on_device if _within(e, step)) * 1e-6,
     )
 
 
@@ -136,15 +160,10 @@ def is_runtime(name: str) -> bool:
     return bool(_RUNTIME.fullmatch(name)) and not name.endswith("Synchronize")
 
 
-def _kernels_s(event: Any) -> float:
-    """Seconds of the kernels that an operator launched itself.
-
-    A named range (the optimizer's, say) may carry its own shadow on the device, which spans kernels
-    that are counted where they were launched.
-    """
-    if getattr(event, "is_user_annotation", False):
-        return 0.0
-    return float(sum(kernel.duration for kernel in event.kernels) * 1e-6)
+def _kernels(event: Any) -> list[tuple[str, float]]:
+    if _is_annotation(event):
+        return []
+    return [(str(kernel.name), kernel.duration * 1e-6) for kernel in event.kernels]
 
 
 def _within(event: Any, step: Any) -> bool:
@@ -169,7 +188,14 @@ def component_times(tree: StepTree, modules: Sequence[str | None]) -> list[OpTim
         component = decided or components.component_of(op.name, module, op.phase)
         settles = component != components.DISPATCH
         outermost = decided is None and settles
-        times.append(OpTime(op.name, component, op.phase, op.self_s, op.device_s, outermost))
+        device_s = op.device_s
+        if op.kernels and not settles:
+            # A replayed graph, or code that a compiler made: the kernels are what their names say.
+            for kernel, seconds in op.kernels:
+                named = by_kernel_name(kernel) or components.RESIDUAL
+                times.append(OpTime(kernel, named, op.phase, 0.0, seconds, True))
+            device_s = 0.0
+        times.append(OpTime(op.name, component, op.phase, op.self_s, device_s, outermost))
         for child in op.children:
             visit(child, component if settles else None)
 

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import Device
-from mfubench.measure import components, events
+from mfubench.measure import events
 from mfubench.timing import time_s
 
 
@@ -35,19 +36,20 @@ class Profilable(Protocol):
     def __call__(self) -> None: ...
 
 
-def _activities(device: Device) -> list[ProfilerActivity]:
-    activities = [ProfilerActivity.CPU]
+def activities(device: Device) -> list[ProfilerActivity]:
+    """What the profiler records: the host always, and the device where torch can."""
+    found = [ProfilerActivity.CPU]
     if device.kind == "cuda":
-        activities.append(ProfilerActivity.CUDA)
+        found.append(ProfilerActivity.CUDA)
     elif device.kind == "xpu":
-        activities.append(ProfilerActivity.XPU)
-    return activities
+        found.append(ProfilerActivity.XPU)
+    return found
 
 
 def events_of(run: Callable[[], object], device: Device) -> list[Any]:
     """The profiler's events of a run. Raises ProfileError where it cannot run."""
     try:
-        with profile(activities=_activities(device), acc_events=False) as profiler:
+        with profile(activities=activities(device), acc_events=False) as profiler:
             run()
         found = profiler.events()
     except RuntimeError as error:

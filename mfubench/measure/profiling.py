@@ -6,14 +6,18 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from torch.profiler import record_function
+from torch.profiler import profile as torch_profile
+from torch.profiler import record_function, schedule
 
-from mfubench.measure import components, events
+from mfubench.analysis import components
+from mfubench.measure import events
 from mfubench.measure.events import OpTime, StepTree, walk
 from mfubench.measure.profiler_events import (
     Profilable,
     ProfileError,
+    activities,
     event_cost,
     events_of,
     learn_modules,
@@ -50,6 +54,10 @@ class Profile:
     events_per_step: float
     by_module: bool
     """Whether operators were assigned to modules, or by their names alone."""
+    device_busy_s: float = 0.0
+    """At least one kernel ran. What is left of the step is idle time. 0 on a CPU."""
+    device_sum_s: float = 0.0
+    """The sum of all kernels, those included that link to no operator."""
 
 
 class StepProfiler:
@@ -106,6 +114,25 @@ def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profi
     return profiler.taken()
 
 
+def save_trace(step: TrainStep, path: Path) -> None:
+    """Write the profiler's trace of a few steps that are warm, with shapes, for `mfubench trace`;
+    compressed where the name ends in `.gz`. The first step, which pays for the profiler's start,
+    is not in it. Raises ProfileError when the profiler cannot run."""
+    run = phased(step)
+    try:
+        with torch_profile(
+            activities=activities(step.device),
+            schedule=schedule(wait=0, warmup=1, active=PROFILED_STEPS, repeat=1),
+            on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(path)),
+            record_shapes=True,
+        ) as profiler:
+            for _ in range(1 + PROFILED_STEPS):
+                run()
+                profiler.step()
+    except RuntimeError as error:
+        raise ProfileError(f"torch's profiler cannot run here: {error}") from error
+
+
 def operators(profile: Profile, *, on_host: bool) -> list[Operator]:
     """A profile as the rows of an account: host times on a CPU, kernel times on an accelerator.
 
@@ -129,8 +156,20 @@ def operators(profile: Profile, *, on_host: bool) -> list[Operator]:
         idle = profile.python_s
     else:
         # Of the unprofiled step: the profiler's cost on the host hides behind the kernels.
-        busy_s = sum(row.seconds for row in rows)
-        idle = {"": max(0.0, profile.step_s - busy_s)}
+        idle = {"": max(0.0, profile.step_s - profile.device_busy_s)}
+        linked_s = sum(row.seconds for row in rows)
+        if profile.device_sum_s > linked_s:
+            # No component: it stays in the unexplained bar, and it is not idle time.
+            rows.append(
+                Operator(
+                    name="kernels that link to no operator",
+                    component=components.UNKNOWN,
+                    phase="",
+                    seconds=profile.device_sum_s - linked_s,
+                    calls=1,
+                    is_dispatch=False,
+                )
+            )
     for phase, seconds in idle.items():
         component = phase if phase in BARS_OF_PHASES else components.DISPATCH
         name = "Python, in no operator" if on_host else "device idle"
@@ -214,4 +253,6 @@ def _summary(
         event_cost_s=cost_s,
         events_per_step=sum(tree.events for tree in trees) / n,
         by_module=by_module,
+        device_busy_s=sum(tree.device_busy_s for tree in trees) / n,
+        device_sum_s=sum(tree.device_sum_s for tree in trees) / n,
     )

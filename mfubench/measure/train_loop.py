@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import Device
-from mfubench.measure import components
 from mfubench.measure.train_step import Phase, TrainStep
 from mfubench.measure.workload import Batch, LoopSettings, Workload
 from mfubench.timing import time_s

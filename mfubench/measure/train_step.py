@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import Device
-from mfubench.measure import components
 from mfubench.measure.workload import Batch, Workload, fixed_batches
 
 SEED = 1337

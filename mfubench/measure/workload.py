@@ -73,7 +73,7 @@ class Workload(Protocol):
     def component_costs(self, dtype: str) -> dict[str, ComponentCost]:
         """Per step and component what must be done at the least; empty where nobody has counted.
 
-        Keys are the names of `measure.components`: gemm, attention, activation, optimizer, …
+        Keys are the names of `analysis.components`: gemm, attention, activation, optimizer, …
         """
 
     def make_model(self) -> nn.Module:

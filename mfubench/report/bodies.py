@@ -6,5 +6,11 @@ from collections.abc import Mapping
 
 from mfubench.advise.advice import Advice
 from mfubench.gate.rules.document import GateVerdict, SelfTest
+from mfubench.trace.document import TraceAccount
 
-BODIES: Mapping[str, type] = {"advice": Advice, "gate": GateVerdict, "self-test": SelfTest}
+BODIES: Mapping[str, type] = {
+    "advice": Advice,
+    "gate": GateVerdict,
+    "self-test": SelfTest,
+    "trace": TraceAccount,
+}

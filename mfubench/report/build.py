@@ -17,6 +17,7 @@ from mfubench.report.sections.machines import machines_section
 from mfubench.report.sections.provenance import provenance_section, skipped_section
 from mfubench.results.collection import Collection
 from mfubench.show.blocks import Prose, Report, Section
+from mfubench.trace.section import trace_section
 
 Builder = Callable[[Collection], Section | None]
 SECTIONS: tuple[tuple[str, Builder], ...] = (
@@ -24,6 +25,7 @@ SECTIONS: tuple[tuple[str, Builder], ...] = (
     ("Machines", machines_section),
     ("Where the time goes", breakdown_section),
     ("Roofline", roofline_section),
+    ("Traces", trace_section),
     ("Batch, dtype, compile", heat_section),
     ("Knobs", knobs_section),
     ("When compiling pays", compile_section),
@@ -53,7 +55,8 @@ def build_report(collection: Collection) -> Report:
         section for title, build in SECTIONS if (section := _safely(title, build, collection))
     ]
     machines = collection.machines
-    title = "mfubench: " + (", ".join(machines[:3]) if machines else "plain timings")
+    traces = "traces" if collection.documents.get("trace") else "plain timings"
+    title = "mfubench: " + (", ".join(machines[:3]) if machines else traces)
     if len(machines) > 3:
         title += f" and {len(machines) - 3} more"
     return Report(title=title, subtitle=_subtitle(collection), sections=sections)
@@ -74,6 +77,8 @@ def _safely(title: str, build: Builder, collection: Collection) -> Section | Non
 
 def _subtitle(collection: Collection) -> str:
     runs = collection.runs
+    if not runs and (traces := collection.documents.get("trace")):
+        return f"{len(traces)} trace{'s' if len(traces) > 1 else ''}"
     if not runs:
         return f"{len(collection.foreign)} timings"
     days = sorted({run.datetime[:10] for run in runs})

@@ -13,7 +13,7 @@ from mfubench.measure.bandwidth import measure_curve
 from mfubench.measure.failures import classify
 from mfubench.measure.gemms import capture_gemms, time_alone
 from mfubench.measure.profiler_events import ProfileError
-from mfubench.measure.profiling import Profile, operators, profile_step
+from mfubench.measure.profiling import Profile, operators, profile_step, save_trace
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import rounds_for
@@ -53,6 +53,8 @@ def take_account(
     except ProfileError as error:
         record.breakdown_problem = str(error)
         return
+    if (trace := session.options.save_trace) is not None:
+        _attempt(record, "trace", lambda: save_trace(step, trace))
     session.progress.phase(f"timing the matrix products of {record.case_id} alone")
     alone_s = _attempt(record, "matrix products alone", lambda: _alone_s(step))
     curve = _attempt(record, "bandwidth by working set", lambda: measure_curve(device))

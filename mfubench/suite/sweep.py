@@ -76,6 +76,8 @@ class SweepOptions:
     ceiling_max_age_s: float = 7 * 86400.0
     claims_against: Path | None = None
     """A saved run of another machine."""
+    save_trace: Path | None = None
+    """Where a breakdown writes the profiler's trace of a few steps."""
 
     @property
     def plan(self) -> SweepPlan:

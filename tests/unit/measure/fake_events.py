@@ -16,6 +16,7 @@ class FakeEvent:
     end: float
     below: list[FakeEvent] = field(default_factory=list)
     kernels_us: tuple[float, ...] = ()
+    kernel_name: str = "a kernel"
     thread: int = 1
     device: str = "CPU"
     cpu_parent: FakeEvent | None = None
@@ -42,7 +43,7 @@ class FakeEvent:
 
     @property
     def kernels(self) -> list[Any]:
-        return [SimpleNamespace(duration=us) for us in self.kernels_us]
+        return [SimpleNamespace(name=self.kernel_name, duration=us) for us in self.kernels_us]
 
     @property
     def device_type(self) -> Any:

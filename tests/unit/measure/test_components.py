@@ -7,7 +7,7 @@ from mfubench_model.config import GPTConfig
 from mfubench_model.gpt import GPT
 from torch import nn
 
-from mfubench.measure.components import by_name, component_of, of_fused_kernel, of_module
+from mfubench.analysis.components import by_name, component_of, of_fused_kernel, of_module
 
 
 @pytest.mark.parametrize(

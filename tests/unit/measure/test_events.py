@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mfubench.measure import components
+from mfubench.analysis import components
 from mfubench.measure.events import MODULE, PHASE, STEP, StepTree, component_times, step_trees, walk
 from tests.unit.measure.fake_events import FakeEvent, all_of
 
@@ -187,3 +187,26 @@ def test_unknown_operators_fall_to_their_module_or_to_the_residual_stream() -> N
     assert bars(found) == pytest.approx(
         {"normalisation": 20, "residual": 15, components.UNKNOWN: 1}
     )
+
+
+def device_event(start: float, end: float) -> FakeEvent:
+    return FakeEvent("a kernel", start, end, device="CUDA")
+
+
+def test_the_device_is_busy_for_the_union_of_its_kernels() -> None:
+    """Two streams overlap, and one kernel links to no operator: all of them count, once."""
+    step = FakeEvent(STEP, 0, 100, [op("aten::mm", 5, 10)])
+    kernels = [device_event(10, 60), device_event(40, 70), device_event(80, 90)]
+    (found,) = step_trees([*all_of(step), *kernels])
+    assert found.device_busy_s / US == pytest.approx(70)
+    assert found.device_sum_s / US == pytest.approx(90)
+
+
+def test_kernels_of_a_replayed_graph_are_what_their_names_say() -> None:
+    replay = FakeEvent("CompiledFunction", 10, 20, kernels_us=(30.0,))
+    replay.kernel_name = "ampere_sgemm_128x64_nn"
+    found = tree(phase("forward", 5, 30, replay))
+    times = component_times(found, [None for _ in walk(found.roots)])
+    assert {t.component: t.device_s / US for t in times if t.device_s} == {
+        components.GEMM: pytest.approx(30)
+    }

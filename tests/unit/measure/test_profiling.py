@@ -226,17 +226,35 @@ def test_an_event_costs_something_and_less_than_a_step() -> None:
     assert 0 <= event_cost(CpuDevice(), rounds=3) < 1e-2
 
 
-def test_idle_time_of_an_accelerator_is_what_its_kernels_leave(step: TrainStep) -> None:
+def on_accelerator(step: TrainStep, linked: float, busy: float, total: float) -> dict[str, float]:
+    """Rows of a step whose kernels take these shares of it, by their names."""
     profile = profile_step(step, event_cost_s=0.0)
     on_device = [replace(op, device_s=0.0) for op in profile.op_times]
-    on_device[0] = replace(on_device[0], device_s=0.25 * profile.step_s)
-    rows = operators(replace(profile, op_times=on_device), on_host=False)
-    (idle,) = [row for row in rows if row.name == "device idle"]
-    assert idle.component == "dispatch"
-    assert idle.seconds == pytest.approx(0.75 * profile.step_s)
-    busy = [replace(op, device_s=profile.step_s) for op in profile.op_times]
-    rows = operators(replace(profile, op_times=busy), on_host=False)
-    assert rows[-1].seconds == 0
+    on_device[0] = replace(on_device[0], device_s=linked * profile.step_s)
+    profile = replace(
+        profile,
+        op_times=on_device,
+        device_busy_s=busy * profile.step_s,
+        device_sum_s=total * profile.step_s,
+    )
+    rows = operators(profile, on_host=False)
+    return {row.name: row.seconds / profile.step_s for row in rows if row.seconds}
+
+
+def test_idle_time_of_an_accelerator_is_what_its_kernels_leave(step: TrainStep) -> None:
+    assert on_accelerator(step, 0.25, 0.25, 0.25)["device idle"] == pytest.approx(0.75)
+    assert "device idle" not in on_accelerator(step, 1.0, 1.0, 1.0)
+
+
+def test_streams_that_overlap_leave_idle_time_as_it_is(step: TrainStep) -> None:
+    """Two streams of 60 % each over 80 % of the step: a sum would say that nothing is idle."""
+    assert on_accelerator(step, 1.2, 0.8, 1.2)["device idle"] == pytest.approx(0.2)
+
+
+def test_kernels_that_link_to_no_operator_are_not_idle_time(step: TrainStep) -> None:
+    rows = on_accelerator(step, 0.25, 0.75, 0.75)
+    assert rows["device idle"] == pytest.approx(0.25)
+    assert rows["kernels that link to no operator"] == pytest.approx(0.5)
 
 
 def test_typical_steps_are_the_middle_half() -> None:

@@ -86,6 +86,9 @@ def test_every_field_of_a_document_is_documented(kind: str) -> None:
 
 # --- what is wrong with a document ---------------------------------------------------------------
 
+A_LIST = {"advice": "tries", "gate": "measured", "self-test": "measured", "trace": "steps"}
+NEEDED = {"advice": "spent_s", "gate": "spent_s", "self-test": "spent_s", "trace": "marked"}
+
 
 def without_a_body(data: dict[str, Any], kind: str) -> None:
     del data[kind]
@@ -96,11 +99,11 @@ def with_another_kind(data: dict[str, Any], kind: str) -> None:
 
 
 def with_text_for_a_list(data: dict[str, Any], kind: str) -> None:
-    data[kind]["tries" if kind == "advice" else "measured"] = "many"
+    data[kind][A_LIST[kind]] = "many"
 
 
-def without_its_time(data: dict[str, Any], kind: str) -> None:
-    del data[kind]["spent_s"]
+def without_a_needed_field(data: dict[str, Any], kind: str) -> None:
+    del data[kind][NEEDED[kind]]
 
 
 def of_a_newer_version(data: dict[str, Any], kind: str) -> None:
@@ -114,7 +117,7 @@ def of_a_newer_version(data: dict[str, Any], kind: str) -> None:
         (without_a_body, "{kind}: expected object, got null"),
         (with_another_kind, "mfubench/kind: 'diary' is not one of advice, gate, self-test"),
         (with_text_for_a_list, "{kind}/{list}: expected array, got str"),
-        (without_its_time, "{kind}: object missing required field spent_s"),
+        (without_a_needed_field, "{kind}: object missing required field {needed}"),
         (of_a_newer_version, "has schema version 2; this mfubench reads version 1"),
     ],
 )
@@ -122,8 +125,7 @@ def test_a_spoilt_document_is_told_by_its_field(kind: str, spoil: Spoil, words: 
     data = as_json(newest(kind))
     spoil(data, kind)
     (problem,) = problems(data, BODIES)
-    where = "tries" if kind == "advice" else "measured"
-    assert words.format(kind=kind, list=where) in problem
+    assert words.format(kind=kind, list=A_LIST[kind], needed=NEEDED[kind]) in problem
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(data, SCHEMAS[kind])
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from torch import nn
-
 GEMM = "gemm"
 ATTENTION = "attention"
 NORM = "normalisation"
@@ -83,32 +81,49 @@ def by_name(name: str) -> str | None:
     return None
 
 
-def of_module(module: nn.Module) -> str | None:  # noqa: PLR0911 - one per component
-    """The component that a module is, by its class; None for a container, which is what its parent
-    is.
+def of_module(module: object) -> str | None:
+    """The component that a module of torch is, by its class; None for a container, which is what
+    its parent is.
 
+    >>> from torch import nn
     >>> of_module(nn.GELU()), of_module(nn.LayerNorm(4)), of_module(nn.Sequential())
     ('activation', 'normalisation', None)
     """
-    name = type(module).__name__
-    if "Attention" in name:
-        return ATTENTION
-    if type(module).__module__ == "torch.nn.modules.activation":
-        return ACTIVATION
-    if name.endswith("Norm") or "Norm" in name:
-        return NORM
-    if isinstance(module, nn.Linear):
-        return GEMM
-    if isinstance(module, nn.Embedding):
-        return EMBEDDING
-    if "Loss" in name:
-        return LOSS
-    if name.upper() in ("MLP", "FEEDFORWARD", "FFN"):
-        return ACTIVATION  # between the linear layers of an MLP stands its activation
+    for kind in type(module).__mro__:
+        if kind.__module__ == "torch.nn.modules.activation" and "Attention" not in kind.__name__:
+            return ACTIVATION
+        if (found := of_module_name(kind.__name__)) is not None:
+            return found
     return None
 
 
-_FUSED_KERNEL = re.compile(r"(?:graph_\d+_)?(?:cpp|triton_\w{3})_fused_(?P<parts>\w*?)(?:_\d+)?")
+_ACTIVATION_MODULE = re.compile(r"(?i)\w*(GELU|ReLU6?|SiLU|Mish|Hardswish|Softplus|Tanh|Sigmoid)")
+
+
+def of_module_name(name: str) -> str | None:
+    """The component of a module whose class has this name, None where it says nothing.
+
+    >>> of_module_name("CausalSelfAttention"), of_module_name("NewGELU"), of_module_name("Block")
+    ('attention', 'activation', None)
+    """
+    patterns = (
+        ("Attention" in name, ATTENTION),
+        (_ACTIVATION_MODULE.fullmatch(name) is not None, ACTIVATION),
+        ("Norm" in name, NORM),
+        (name == "Linear", GEMM),
+        (name == "Embedding", EMBEDDING),
+        ("Loss" in name, LOSS),
+        # between the linear layers of an MLP stands its activation
+        (name.upper() in ("MLP", "FEEDFORWARD", "FFN"), ACTIVATION),
+    )
+    return next((component for fits, component in patterns if fits), None)
+
+
+_FUSED_KERNEL = re.compile(
+    r"(?:graph_\d+_)?(?:cpp|triton_(?P<kind>\w{3}))_fused_(?P<parts>\w*?)(?:_\d+)?"
+    r"|triton__(?:\d+\w*)?"  # of torch 2.0, without a description
+)
+_TEMPLATE_PRODUCTS = re.compile(r"(?<![a-z])(add|b|_scaled_|_int_)?mm(?![a-z])|convolution")
 _FUSED_PARTS = (
     (ACTIVATION, re.compile(r"gelu|silu|relu|erf|tanh")),
     (NORM, re.compile(r"native_layer_norm|rms_norm|rsqrt|batch_norm")),
@@ -137,11 +152,17 @@ def of_fused_kernel(name: str) -> str | None:
     ('copies', None)
     >>> of_fused_kernel("triton_poi_fused_scatter_3")  # "cat" inside another word is no copy
     'fused: unknown'
+    >>> of_fused_kernel("triton_tem_fused_mm_3"), of_fused_kernel("triton_tem_fused_addmm_gelu_1")
+    ('gemm', 'gemm')
     """
     match = _FUSED_KERNEL.fullmatch(name)
     if match is None:
         return None
-    parts = match["parts"]
+    parts = match["parts"] or ""
+    if match["kind"] == "tem":  # a template of max-autotune, with what was fused behind it
+        if _TEMPLATE_PRODUCTS.search(parts):
+            return GEMM
+        return ATTENTION if re.search("attention|scaled_dot", parts) else FUSED + "unknown"
     found = [component for component, pattern in _FUSED_PARTS if pattern.search(parts)]
     if len(found) > 1 and (LOSS in found or EMBEDDING in found):
         # Their kernels add and sum as part of what they are.

@@ -1,0 +1,1 @@
+"""What a profiler's trace says about a step: reading, accounting, showing. Without torch."""
