@@ -265,7 +265,9 @@ class QuietBars:
 
     def turn(self) -> None:
         """A few plain steps, and a profiled one."""
-        found: dict[str, float] = defaultdict(float, {STEP: min(time_s(self._step) for _ in range(PLAIN_STEPS))})
+        found: dict[str, float] = defaultdict(
+            float, {STEP: min(time_s(self._step) for _ in range(PLAIN_STEPS))}
+        )
         self._profiler.block(plain=1, profiled=1)
         for row in operators(self._profiler.taken(), on_host=True):
             found[row.component] += row.seconds
