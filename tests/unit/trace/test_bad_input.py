@@ -64,7 +64,7 @@ def _tar() -> bytes:
     ("content", "words"),
     [
         (b"", "is empty"),
-        (gzip.compress(b""), "is empty"),
+        (gzip.compress(b"", mtime=0), "is empty"),
         (_zip(), "an archive (zip)"),
         (_tar(), "an archive (tar)"),
         (pickle.dumps({"a": 1}), "a pickle, which is never opened"),
@@ -75,7 +75,7 @@ def _tar() -> bytes:
         (b'{"traceEvents": []}', "no operator and no kernel"),
         (b'{"traceEvents": [{"ph": "X", "cat": 5}]}', "is no trace of torch.profiler"),
         (b'{"traceEvents": [] nonsense', "is broken JSON"),
-        (gzip.compress(b'{"traceEvents": []}')[:-6], "is cut off"),
+        (gzip.compress(b'{"traceEvents": []}', mtime=0)[:-6], "is cut off"),
         (b"\x1f\x8b\x08broken", "broken gzip"),
         (b'{"a":' + b"[" * 100_000, "is no trace"),
         (b'{"traceEvents":[{"args":' + b'{"a":' * 100_000, "is nested too deeply"),
@@ -226,7 +226,7 @@ def test_pieces_are_cut_between_events_wherever_they_end(
         path = tmp_path / f"{indent}.json"
         path.write_text(json.dumps(trace.data(), indent=indent))
         packed = tmp_path / f"{indent}.json.gz"
-        packed.write_bytes(gzip.compress(path.read_bytes()))
+        packed.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
         for file in (path, packed):
             reader = TraceReader(file)
             pieces = list(reader.pieces())
