@@ -77,7 +77,7 @@ def test_nothing_is_asked_of_a_network_and_nothing_complains(browser: Any, page:
             asked.append(message["params"]["request"]["url"])
     assert page.as_uri() in asked, "the log saw the page itself"
     # The browser's own new tab may still be loading its icons.
-    local = ("file:", "data:", "chrome:")
+    local = ("file:", "data:", "chrome:", "chrome-untrusted:")
     assert [url for url in asked if not url.startswith(local)] == []
     assert browser.get_log("browser") == []
 
