@@ -40,6 +40,7 @@ from mfubench.results.bars import (
     Binds,
     Operator,
 )
+from mfubench.results.record import CaseRecord
 
 MEMORY_BARS = (
     *("normalisation", "activation", "residual", "embedding"),
@@ -72,6 +73,14 @@ class Account:
     def unexplained_ratio(self) -> float:
         """The unexplained bar over the step; negative where the profile accounts for more."""
         return next(b.seconds for b in self.bars if b.name == UNEXPLAINED) / self.step_s
+
+    def fill(self, record: CaseRecord) -> None:
+        """Put the account into a record."""
+        record.breakdown = self.bars
+        record.breakdown_step_s = self.step_s
+        record.breakdown_binds = self.binds
+        record.breakdown_groups = self.groups
+        record.breakdown_unexplained = self.unexplained_ratio
 
     def bar(self, name: str) -> Bar:
         return next(bar for bar in self.bars if bar.name == name)
@@ -135,9 +144,14 @@ def build_account(
     rest_s = step_s - sum(bar.seconds for bar in bars)
     source = "the unprofiled step less all of the above"
     bars.append(Bar(UNEXPLAINED, rest_s, None, source=source))
+    return closed(step_s, bars, _groups(bars, operators, scale, outside))
+
+
+def closed(step_s: float, bars: list[Bar], groups: dict[str, float]) -> Account:
+    """The account of bars that add up to a step of `step_s` seconds: each bar's points are its
+    share of the step, and what binds is the largest group."""
     for bar in bars:
         bar.points = bar.seconds / step_s
-    groups = _groups(bars, operators, scale, outside)
     binds = max(BINDS, key=lambda name: groups[name])
     return Account(step_s=step_s, bars=bars, binds=binds, groups=groups)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from mfubench.analysis.account import Account
+from mfubench.analysis.account import Account, closed
 from mfubench.results.bars import (
-    BINDS,
     COMPUTE,
     DISPATCH_BOUND,
     INPUT,
@@ -17,6 +16,7 @@ from mfubench.results.bars import (
     UNEXPLAINED,
     Bar,
 )
+from mfubench.results.outcomes import known
 from mfubench.script import phases
 
 if TYPE_CHECKING:
@@ -44,17 +44,14 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
         return
     parts_s = clock.typical_s() if clock is not None else {}
     if not parts_s or not found.beside_phases_s:
-        record.extra["breakdown_problem"] = (
+        record.breakdown_problem = (
             "no breakdown: the script ended before the steps that it is taken from; it needs about "
             f"{10 + 2 * phases.PROFILED_STEPS} steps"
         )
         return
-    seen = record.extra["steps_seen"]
-    outside = {
-        name: record.extra[f"{name}_total_s"] / seen
-        for name in ("evaluation", "checkpoint")
-        if record.extra[f"{name}_total_s"]
-    }
+    pauses_s = {"evaluation": record.evaluation_total_s, "checkpoint": record.checkpoint_total_s}
+    seen = known(record.steps_seen)
+    outside = {name: seconds / seen for name, seconds in pauses_s.items() if seconds}
     # The machine may have been faster or slower then: the plain steps between them tell.
     scale = record.step_s / statistics.median(found.beside_phases_s)
     account = close_account(
@@ -67,11 +64,7 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
         },
         ceiling_flops_per_s=record.ceiling_flops_per_s,
     )
-    record.breakdown = account.bars
-    record.breakdown_step_s = account.step_s
-    record.breakdown_binds = account.binds
-    record.breakdown_groups = account.groups
-    record.breakdown_unexplained = account.unexplained_ratio
+    account.fill(record)
     record.breakdown_operators = []
     record.profile_by_module = True
 
@@ -133,7 +126,4 @@ def close_account(
         SYNC: together(phases.LOGGING, phases.COMMUNICATION),
         OUTSIDE: sum(outside_s.values()),
     }
-    for bar in bars:
-        bar.points = bar.seconds / step_s
-    binds = max(BINDS, key=lambda name: groups[name])
-    return Account(step_s=step_s, bars=bars, binds=binds, groups=groups)
+    return closed(step_s, bars, groups)

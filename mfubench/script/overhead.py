@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-
-from mfubench.analysis import rates
-from mfubench.analysis.paired import paired_ratio
 from mfubench.measure.bare import bare_step
 from mfubench.measure.train_step import TrainStep, matmul_precision
-from mfubench.measure.warmup import rounds_for
 from mfubench.measure.workload import Workload
 from mfubench.script.run import TrainingRun
 from mfubench.suite.outcomes import CaseResult
@@ -39,20 +34,13 @@ def measure_overhead(runner: CaseRunner, workload: Workload, *, device: str) -> 
             run._set_alarm()
             watching.append(run)
 
-        pairs = rounds_for(2 * warm.steady_s, 3 * runner.session.options.plan.rounds_budget_s)
         try:
-            rounds_s = runner.time_rounds(record, bare, pairs, before=without_then_with)
+            paired = runner.pair_with_bare(
+                record, step, warm, bare, bare_s, before=without_then_with
+            )
         finally:
             while watching:
                 watching.pop().stop()
-        runner.refuse(rates.refuse_times(rounds_s))
-        record.step_s = statistics.median(rounds_s)
-        record.step_spread_ratio = rates.spread_ratio(rounds_s)
-        runner.account(record, step, workload.cost("float32", step.device.kind))
-        paired = paired_ratio(rounds_s, bare_s)
-        record.harness_ratio, record.harness_pairs = paired.ratio, paired.pairs
-        record.harness_ratio_low, record.harness_ratio_high = paired.low, paired.high
-        record.bare_rounds_s = bare_s
         if paired.low > 1 + ALLOWED_OVERHEAD:
             runner.refuse(
                 f"the hooks slow the step by {paired.ratio - 1:.2%} "

@@ -149,11 +149,7 @@ def _savings_s(session: BenchSession, record: CaseRecord, step: TrainStep) -> di
 def keep(record: CaseRecord, account: Account, profile: Profile, *, scale: float) -> None:
     """Put an account into a record; operators are scaled as the bars are."""
     largest = sorted(operators(profile, on_host=record.device == "cpu"), key=lambda op: -op.seconds)
-    record.breakdown = account.bars
-    record.breakdown_step_s = account.step_s
-    record.breakdown_binds = account.binds
-    record.breakdown_groups = account.groups
-    record.breakdown_unexplained = account.unexplained_ratio
+    account.fill(record)
     record.breakdown_operators = [
         replace(op, seconds=op.seconds * scale) for op in largest[:KEPT_OPERATORS]
     ]

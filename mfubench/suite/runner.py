@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mfubench.analysis import rates
-from mfubench.analysis.paired import paired_ratio
+from mfubench.analysis.paired import PairedRatio, paired_ratio
 from mfubench.hardware.devices import Device
 from mfubench.measure.bare import bare_step
 from mfubench.measure.train_loop import TrainLoop
@@ -24,6 +24,7 @@ from mfubench.results.record import CaseRecord
 from mfubench.suite.breakdown import COMPILE_OPTIONS, take_account
 from mfubench.suite.outcomes import CaseResult
 from mfubench.suite.stages import CaseStages
+from mfubench.suite.timer import Run
 from mfubench.timing import time_s
 
 HARNESS_TOLERANCE = 0.01
@@ -171,21 +172,38 @@ class CaseRunner(CaseStages):
             warm = self.warm(record, step)
             bare = bare_step(step)
             bare_s: list[float] = []
-            pairs = rounds_for(2 * warm.steady_s, 3 * self.session.options.plan.rounds_budget_s)
-            rounds_s = self.time_rounds(
-                record, step, pairs, before=lambda: bare_s.append(time_s(bare))
+            paired = self.pair_with_bare(
+                record, step, warm, step, bare_s, before=lambda: bare_s.append(time_s(bare))
             )
-            self.refuse(rates.refuse_times(rounds_s))
-            record.step_s = statistics.median(rounds_s)
-            record.step_spread_ratio = rates.spread_ratio(rounds_s)
-            self.account(record, step, workload.cost("float32", step.device.kind))
-            paired = paired_ratio(rounds_s, bare_s)
-            record.harness_ratio, record.harness_pairs = paired.ratio, paired.pairs
-            record.harness_ratio_low, record.harness_ratio_high = paired.low, paired.high
-            record.bare_rounds_s = bare_s
             if paired.low > 1 + HARNESS_TOLERANCE:
                 self.refuse(
                     f"the harness slows the step by {paired.ratio - 1:.1%} "
                     f"(95 % interval from {paired.low - 1:.1%}; allowed: {HARNESS_TOLERANCE:.0%})"
                 )
         return result
+
+    def pair_with_bare(
+        self,
+        record: CaseRecord,
+        step: TrainStep,
+        warm: WarmUp,
+        run: Run,
+        bare_s: list[float],
+        *,
+        before: Run,
+    ) -> PairedRatio:
+        """Time `run` in turn with a bare step, and fill the record of the comparison.
+
+        `before` times the bare step, untimed itself, and adds its seconds to `bare_s`.
+        """
+        pairs = rounds_for(2 * warm.steady_s, 3 * self.session.options.plan.rounds_budget_s)
+        rounds_s = self.time_rounds(record, run, pairs, before=before)
+        self.refuse(rates.refuse_times(rounds_s))
+        record.step_s = statistics.median(rounds_s)
+        record.step_spread_ratio = rates.spread_ratio(rounds_s)
+        self.account(record, step, step.workload.cost("float32", step.device.kind))
+        paired = paired_ratio(rounds_s, bare_s)
+        record.harness_ratio, record.harness_pairs = paired.ratio, paired.pairs
+        record.harness_ratio_low, record.harness_ratio_high = paired.low, paired.high
+        record.bare_rounds_s = bare_s
+        return paired

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mfubench_model.operator_flops import causal_pairs
+
 from mfubench.trace.events import Shapes
 
 _TYPES = {
@@ -131,8 +133,7 @@ def _attention(base: str, shapes: Shapes) -> tuple[int, str] | None:
         batch, heads, queries, width = query
         keys = key[2]
     causal = _is_causal(base, shapes.values)
-    square = min(queries, keys)
-    pairs = square * (square + 1) // 2 + (queries - square) * keys if causal else queries * keys
+    pairs = causal_pairs(queries, keys) if causal else queries * keys
     flops = 2 * batch * heads * pairs * (width + value[-1])
     sizes = f"{batch}×{heads}×{queries}×{width}" + (", causal" if causal else "")
     return flops * (2 if backward else 1), sizes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,40 @@ def test_a_kept_tally_is_read_as_it_was_written() -> None:
     again = Tally.from_json(json.loads(json.dumps(tally.as_json())))
     assert again.as_json() == tally.as_json()
     assert (again.model_flops, again.tokens, again.dtype) == (48, 7, "float32")
+
+
+TRAINS = """
+import torch
+model = torch.nn.Linear(64, 64)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range({steps}):
+    x = torch.ones(32, 64)
+    model(x).pow(2).mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+
+@pytest.mark.parametrize("steps", [80, 6])
+def test_a_breakdown_is_saved_or_says_why_there_is_none(tmp_path: Path, steps: int) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(TRAINS.format(steps=steps), encoding="utf-8")
+    command = [sys.executable, "-m", "mfubench", "run", "--breakdown", "--no-ceilings"]
+    done = subprocess.run(
+        [*command, "--results-dir", str(tmp_path / "results"), str(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "not all could be said" not in done.stderr
+    (path,) = (tmp_path / "results").rglob("0001_*.json")
+    ((record, _),) = read_result(path).records
+    if steps == 6:
+        assert record.breakdown is None
+        assert "ended before the steps" in str(record.breakdown_problem)
+        assert "ended before the steps" in " ".join(done.stderr.split())
+        return
+    assert record.breakdown is not None
+    assert sum(bar.seconds for bar in record.breakdown) == pytest.approx(record.breakdown_step_s)
+    assert sum(bar.points for bar in record.breakdown) == pytest.approx(1.0)
+    assert {"forward", "backward", "optimizer"} <= {bar.name for bar in record.breakdown}
