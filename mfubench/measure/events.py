@@ -172,13 +172,14 @@ _RUNTIME = re.compile(
 
 
 def is_runtime(name: str) -> bool:
-    """Whether an event is a call into the GPU's runtime. Their number differs from step to step, so
-    that they are no part of a step's tree; waiting for the device is, and stays.
+    """Whether an event is a call into the GPU's runtime. Their number differs from step to step and
+    from profile to profile (the first wait after NVIDIA's tracing is attached anew is not
+    recorded), so that they are no part of a step's tree. They launch, or wait: no kernel is theirs.
 
     >>> is_runtime("cudaEventRecord"), is_runtime("cudaDeviceSynchronize"), is_runtime("aten::mm")
-    (True, False, False)
+    (True, True, False)
     """
-    return bool(_RUNTIME.fullmatch(name)) and not name.endswith("Synchronize")
+    return bool(_RUNTIME.fullmatch(name))
 
 
 def _kernels(event: Any) -> list[tuple[str, float]]:
