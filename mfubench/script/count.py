@@ -104,7 +104,7 @@ class StepCounter(DispatchCounter):
         if self._recorder.in_optimizer and not torch.is_grad_enabled():
             return OPTIMIZER
         # A frozen backbone is in eval mode too, and its forward is part of training.
-        is_evaluation = self._recorder.is_evaluating and not torch.is_grad_enabled()
+        is_evaluation = self._recorder.pauses.is_evaluating and not torch.is_grad_enabled()
         return EVALUATION if is_evaluation else FORWARD
 
     def _graph_called(self, tally: Tally | None, call: Any) -> Any:

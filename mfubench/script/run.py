@@ -214,7 +214,8 @@ class TrainingRun:
     def _look(self) -> Found:
         steps = find_steps(self.recorder.rows)
         found = Found(steps=steps)
-        rows = {(step.first_row, step.last_row) for step in steps.steps}
+        # Forward passes of evaluation that nobody announced were counted as training.
+        rows = {(s.first_row, s.last_row) for s in steps.steps if not s.has_quiet_evaluation}
         found.counts = [c for c in self._counts if (c.first_row, c.last_row) in rows]
         counted = {(c.first_row, c.last_row) for c in self._counts}
         plain = [
