@@ -1,4 +1,4 @@
-"""Times on the device's own clock: CUDA events, put into the queue and read once they have happened.
+"""Times on the device's own clock: CUDA events, queued, and read once they have happened.
 Nothing here makes a step wait for the device, until the run is over."""
 
 from __future__ import annotations

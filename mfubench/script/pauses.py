@@ -1,9 +1,9 @@
 """What is no training within a training run: evaluation and checkpoints.
 
-Evaluation is announced by `model.eval()`, and over with `model.train()`. Where nobody announces it, or
-nobody ends it (Lightning sets each module's mode by itself), a block without gradients tells: what
-runs a module under `no_grad`, `inference_mode` or `set_grad_enabled(False)`, and only now and then.
-A block that runs a module in most steps is part of the step: a teacher, or recomputation.
+Evaluation is announced by `model.eval()`, and over with `model.train()`. Where nobody announces it,
+or nobody ends it (Lightning sets each module's mode by itself), a block without gradients tells:
+what runs a module under `no_grad`, `inference_mode` or `set_grad_enabled(False)`, and only now and
+then. A block that runs a module in most steps is part of the step: a teacher, or recomputation.
 """
 
 from __future__ import annotations
@@ -162,10 +162,10 @@ class Pauses:
         if site.last_row != block.row:
             site.rows, site.last_row = site.rows + 1, block.row
         before = self.all[-1] if self.all else None
-        if (
-            before is not None
-            and (before.site, before.row, before.backward)
-            == (block.site, block.row, block.backward)
+        if before is not None and (before.site, before.row, before.backward) == (
+            block.site,
+            block.row,
+            block.backward,
         ):  # of one loop over batches
             before.until_s, before.end = clock_s(), self.event()
         else:

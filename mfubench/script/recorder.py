@@ -213,11 +213,7 @@ class Recorder:
 
     def _is_busy(self) -> bool:
         """Whether a block without gradients is part of something that is known already."""
-        return (
-            self.in_optimizer
-            or self.backward_depth > 0
-            or threading.get_ident() != self.thread
-        )
+        return self.in_optimizer or self.backward_depth > 0 or threading.get_ident() != self.thread
 
     def _was(self, pause: Pause | None) -> None:
         if pause is not None and self.phases is not None:

@@ -16,7 +16,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from mfubench.script.recorder import Recorder, clock_s
+from mfubench.script.pauses import clock_s
+from mfubench.script.recorder import Recorder
 
 
 class Signals:

@@ -317,3 +317,6 @@ def test_a_library_is_measured_as_a_script_is(name: str, tmp_path: Path) -> None
         assert info["accumulation"] == backwards
         assert info["model_flops_per_step"] == backwards * MLP_STEP
         assert info["steps_seen"] == {"accelerate_loop": 11, "lightning_module": 13}[name]
+    if name == "lightning_module":
+        assert info["evaluations"] == 1
+        assert info["evaluation_total_s"] >= 0.05
