@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from mfubench.script import graphs
-from mfubench.script.recorder import Recorder, clock_s
+from mfubench.script.pauses import clock_s
+from mfubench.script.recorder import Recorder
 from mfubench.script.stretches import (
     BACKWARD,
     CLIP,

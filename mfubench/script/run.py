@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mfubench.script.journal import next_after_s
+from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import NEVER, Recorder
 from mfubench.script.signals import Signals, after_import
-from mfubench.script.steps import Steps, boundary_optimizer, find_steps, warmup_length
+from mfubench.script.steps import Rows, Steps, boundary_optimizer, find_steps, warmup_length
 
 if TYPE_CHECKING:
     from mfubench.script.count import StepCounter
@@ -44,6 +46,8 @@ class Found:
     """What is left when the run is over."""
 
     steps: Steps
+    is_over: bool = True
+    """False for a look into a run that goes on."""
     rounds_s: list[float] = field(default_factory=list)
     """The measured steps: without warm-up, and without those in which FLOPs were counted."""
     warmup_s: list[float] = field(default_factory=list)
@@ -64,7 +68,9 @@ class TrainingRun:
         steps: int | None = None,
         breakdown: bool = False,
         say: Callable[[str], None] = lambda text: None,
+        keep: Callable[[TrainingRun, Found], None] | None = None,
     ) -> None:
+        """`keep` writes down what is found so far; it is called now and then."""
         self.recorder = Recorder()
         self.steps_wanted = steps
         self.memory_before_bytes: int | None = None
@@ -82,6 +88,9 @@ class TrainingRun:
         self._phased_from: list[int] = []
         self._check_end_at = NEVER if steps is None else steps
         self._found: Found | None = None
+        self._keep = keep
+        self._kept_at: list[int] = []
+        """The rows after which the run was kept: that is part of no step."""
 
     def start(self) -> None:
         """Watch, from torch's import on where it is not imported yet."""
@@ -92,6 +101,8 @@ class TrainingRun:
         self.memory_before_bytes = _memory_bytes("VmRSS")
         self.recorder.on_alarm = self._alarm
         self._set_alarm()
+        if self._keep is not None:
+            self.recorder.alarm_at_s = clock_s() + next_after_s(0)
 
     def _count_graphs(self) -> None:
         from mfubench.script.graphs import count_at_compile_time
@@ -113,11 +124,27 @@ class TrainingRun:
 
     def _alarm(self, which: int) -> None:
         """At the end of a step, when something is due. Trouble of ours is never the script's."""
+        recorder = self.recorder
         try:
-            self._due(which)
+            if recorder.steps >= recorder.alarm:
+                self._due(which)
+            if clock_s() >= recorder.alarm_at_s and not self._is_looking:
+                self._keep_now()
         except Exception as error:
-            self.recorder.failed(error)
-            self.recorder.alarm = NEVER
+            recorder.failed(error)
+            recorder.alarm = recorder.alarm_at_s = NEVER
+
+    @property
+    def _is_looking(self) -> bool:
+        """Whether a step is being counted or timed part by part."""
+        return self._counter is not None or (self._phases is not None and self._phases.is_running)
+
+    def _keep_now(self) -> None:
+        assert self._keep is not None
+        self._kept_at.append(len(self.recorder.rows) - 1)
+        self._keep(self, self.look())
+        lasted_s = clock_s() - self.recorder.started_s
+        self.recorder.alarm_at_s = clock_s() + next_after_s(lasted_s)
 
     def _due(self, which: int) -> None:
         recorder = self.recorder
@@ -188,7 +215,7 @@ class TrainingRun:
 
     def _end_if_enough(self) -> None:
         assert self.steps_wanted is not None
-        missing = self.steps_wanted - len(self._look().rounds_s)
+        missing = self.steps_wanted - len(self.look().rounds_s)
         if missing <= 0:
             raise EnoughSteps
         self._check_end_at = self.recorder.steps + missing
@@ -208,19 +235,28 @@ class TrainingRun:
                 undo()
             self.recorder.rows.backwards_without_step = self.recorder.backwards
             self.recorder.finished()
-            self._found = self._look()
+            self._found = self._look(self.recorder.rows)
         return self._found
 
-    def _look(self) -> Found:
-        steps = find_steps(self.recorder.rows)
+    def look(self) -> Found:
+        """What is found so far, in a run that goes on: no device is waited for."""
+        found = self._look(self.recorder.so_far())
+        found.is_over = False
+        return found
+
+    def _look(self, noted: Rows) -> Found:
+        steps = find_steps(noted)
         found = Found(steps=steps)
-        rows = {(step.first_row, step.last_row) for step in steps.steps}
+        # Forward passes of evaluation that nobody announced were counted as training.
+        rows = {(s.first_row, s.last_row) for s in steps.steps if not s.has_quiet_evaluation}
         found.counts = [c for c in self._counts if (c.first_row, c.last_row) in rows]
         counted = {(c.first_row, c.last_row) for c in self._counts}
         plain = [
             s
             for s in steps.steps
-            if (s.first_row, s.last_row) not in counted and s.first_row not in self._phased_from
+            if (s.first_row, s.last_row) not in counted
+            and s.first_row not in self._phased_from
+            and not any(s.first_row <= row < s.last_row for row in self._kept_at)
         ]
         found.phases, found.wants_phases = self._phases, self._asked_for_phases
         if self._phased_from:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mfubench.script import phases, recorder, run, signals, stretches
+from mfubench.script import pauses, phases, recorder, run, signals, stretches
 from mfubench.script.run import TrainingRun
 
 
@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (phases, recorder, signals, stretches):
+    for module in (pauses, phases, recorder, signals, stretches):
         monkeypatch.setattr(module, "clock_s", clock)
     return clock
 
