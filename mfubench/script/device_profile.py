@@ -51,6 +51,7 @@ class DeviceProfile:
             path = Path(self._folder.name, "steps.json")
         self.path = path
         self._profiler: Any = None
+        self._step: Step | None = None
 
     def step_ended(self, row: int) -> bool:
         """At the end of a step: start, go on, or end. True once the steps are recorded."""
@@ -79,6 +80,10 @@ class DeviceProfile:
         self._profiler.start()
         self.is_running = True
 
+    def interrupt(self) -> None:
+        """The script is over."""
+        self.stop()
+
     def stop(self) -> None:
         """Profile no more. May be called twice."""
         if self.is_running:
@@ -87,12 +92,16 @@ class DeviceProfile:
 
     def typical_step(self) -> Step | None:
         """The account of the median step; None where the script ended before all were recorded.
-        Raises TraceError where the trace cannot be accounted for."""
+        Raises TraceError where the trace cannot be accounted for. The trace is read once, and
+        removed unless the user asked for it."""
         if self.is_running or len(self.rows) <= WARM_UP_STEPS + STEPS:
             return None
-        account = trace_account([self.path])
-        (rank,) = account.ranks
-        return next(step for step in account.steps if step.name == rank.median_step)
+        if self._step is None:
+            account = trace_account([self.path])
+            (rank,) = account.ranks
+            self._step = next(step for step in account.steps if step.name == rank.median_step)
+            self.close()
+        return self._step
 
     def close(self) -> None:
         """Remove the trace, unless the user asked for it."""

@@ -80,7 +80,7 @@ def made(
     with part(record, "rates and shares"):
         fill_shares(record, typical_count(found), device, stored)
     if record.outcome is Outcome.OK:
-        if found.wants_phases:
+        if found.wants_breakdown:
             with part(record, "the breakdown"):
                 fill_breakdown(record, found, typical_count(found))
         if variables is not None:

@@ -17,6 +17,7 @@ from mfubench.script.steps import Rows, Steps, boundary_optimizer, find_steps, w
 
 if TYPE_CHECKING:
     from mfubench.script.count import StepCounter
+    from mfubench.script.device_profile import DeviceProfile
     from mfubench.script.phases import PhaseClock
     from mfubench.script.tally import Tally
 
@@ -52,10 +53,10 @@ class Found:
     """The measured steps: without warm-up, and without those in which FLOPs were counted."""
     warmup_s: list[float] = field(default_factory=list)
     counts: list[Count] = field(default_factory=list)
-    wants_phases: bool = False
-    phases: PhaseClock | None = None
-    """The clock of the profiled steps, where a breakdown was asked for."""
-    beside_phases_s: list[float] = field(default_factory=list)
+    wants_breakdown: bool = False
+    clock: PhaseClock | DeviceProfile | None = None
+    """What timed the parts of some steps, where a breakdown was asked for."""
+    beside_clock_s: list[float] = field(default_factory=list)
     """The plain steps between those."""
 
 
@@ -83,9 +84,8 @@ class TrainingRun:
         self._counting_from = 0
         self._counts: list[Count] = []
         self._to_count = list(COUNT_FROM)
-        self._asked_for_phases = self._wants_phases = breakdown
-        self._phases: PhaseClock | None = None
-        self._phased_from: list[int] = []
+        self._asked_for_breakdown = self._wants_breakdown = breakdown
+        self._clock: PhaseClock | DeviceProfile | None = None
         self._check_end_at = NEVER if steps is None else steps
         self._found: Found | None = None
         self._keep = keep
@@ -118,7 +118,7 @@ class TrainingRun:
 
     def _set_alarm(self) -> None:
         next_count = self._to_count[0] if self._to_count else NEVER
-        if not self._to_count and self._wants_phases:
+        if not self._to_count and self._wants_breakdown:
             next_count = 0
         self.recorder.alarm = min(next_count, self._check_end_at)
 
@@ -137,7 +137,7 @@ class TrainingRun:
     @property
     def _is_looking(self) -> bool:
         """Whether a step is being counted or timed part by part."""
-        return self._counter is not None or (self._phases is not None and self._phases.is_running)
+        return self._counter is not None or (self._clock is not None and self._clock.is_running)
 
     def _keep_now(self) -> None:
         assert self._keep is not None
@@ -152,9 +152,9 @@ class TrainingRun:
             if which == self._counting_which:
                 self._end_count()
             return
-        if self._wants_phases and not self._to_count:
+        if self._wants_breakdown and not self._to_count:
             if which == self._counting_which:
-                self._phase_alarm()
+                self._clock_alarm()
             return
         if self._to_count and recorder.steps >= self._to_count[0]:
             chosen = boundary_optimizer(recorder.rows.column("which"))
@@ -197,20 +197,15 @@ class TrainingRun:
             self._end_if_enough()
         self._set_alarm()
 
-    def _phase_alarm(self) -> None:
-        """Every other step is timed part by part, until there are enough: the plain ones between
-        them say how fast the machine was then."""
-        from mfubench.script.phases import PROFILED_STEPS, PhaseClock
+    def _clock_alarm(self) -> None:
+        """A breakdown wants the ends of some steps."""
+        from mfubench.script.phases import clock_for
 
         row = len(self.recorder.rows) - 1
-        if self._phases is None or not self._phases.is_running:
-            self._phases = self._phases or PhaseClock(self.recorder)
-            self._phases.start()
-            self._phased_from.append(row)
-            return
-        self._phases.stop()
-        if len(self._phases.steps_s) >= PROFILED_STEPS:
-            self._wants_phases = False
+        if self._clock is None:
+            self._clock = clock_for(self.recorder)
+        if self._clock.step_ended(row):
+            self._wants_breakdown = False
             self._set_alarm()
 
     def _end_if_enough(self) -> None:
@@ -227,9 +222,8 @@ class TrainingRun:
         if self._found is None:
             if self._counter is not None:
                 self._counter.stop()
-            if self._phases is not None and self._phases.is_running:
-                self._phases.stop()
-                self._phases.steps_s.pop()  # it was not a whole step
+            if self._clock is not None:
+                self._clock.interrupt()
             self._signals.detach()
             for undo in self._undo:
                 undo()
@@ -251,17 +245,18 @@ class TrainingRun:
         rows = {(s.first_row, s.last_row) for s in steps.steps if not s.has_quiet_evaluation}
         found.counts = [c for c in self._counts if (c.first_row, c.last_row) in rows]
         counted = {(c.first_row, c.last_row) for c in self._counts}
+        timed_from = self._clock.rows if self._clock is not None else []
         plain = [
             s
             for s in steps.steps
             if (s.first_row, s.last_row) not in counted
-            and s.first_row not in self._phased_from
+            and s.first_row not in timed_from
             and not any(s.first_row <= row < s.last_row for row in self._kept_at)
         ]
-        found.phases, found.wants_phases = self._phases, self._asked_for_phases
-        if self._phased_from:
-            first, last = self._phased_from[0], self._phased_from[-1]
-            found.beside_phases_s = [s.seconds for s in plain if first <= s.first_row <= last + 1]
+        found.clock, found.wants_breakdown = self._clock, self._asked_for_breakdown
+        if timed_from:
+            first, last = timed_from[0], timed_from[-1]
+            found.beside_clock_s = [s.seconds for s in plain if first <= s.first_row <= last + 1]
         times_s = [s.seconds for s in plain]
         warm = warmup_length(times_s)
         found.warmup_s, found.rounds_s = times_s[:warm], times_s[warm:]

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from mfubench.results.record import CaseRecord
+from mfubench.script import phases, run
+from mfubench.script.account import fill_breakdown
 from mfubench.script.device_profile import DeviceProfile, account_of
+from mfubench.script.run import TrainingRun
 from mfubench.trace.build import trace_account
 from mfubench.trace.document import Step
 from mfubench.trace.read import TraceError
@@ -74,8 +79,6 @@ def test_floors_are_the_flops_at_the_ceiling(tmp_path: Path) -> None:
 
 def test_a_profile_without_device_events_is_refused_in_a_sentence() -> None:
     """On a CPU the profiler gives a trace, and no kernels in it."""
-    import torch
-
     profile = DeviceProfile("cpu")
     rows = 0
     while not profile.step_ended(rows):
@@ -94,3 +97,32 @@ def test_a_profile_that_the_scripts_end_cut_off_has_no_step() -> None:
     profile.stop()
     assert profile.typical_step() is None
     profile.close()
+
+
+def test_a_script_on_a_gpu_is_profiled_and_its_steps_are_not_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The profiler runs on this CPU, in place of a GPU: it finds no kernels, which is said; the
+    profiled steps and the one after them are not among the measured ones."""
+    monkeypatch.setattr(run, "COUNT_FROM", (1, 2))
+    monkeypatch.setattr(phases, "clock_for", lambda recorder: DeviceProfile("cpu"))
+    watched = TrainingRun(breakdown=True)
+    watched.start()
+    try:
+        model = torch.nn.Linear(8, 8)
+        optimizer = torch.optim.SGD(model.parameters())
+        for _ in range(30):
+            model(torch.ones(4, 8)).sum().backward()
+            optimizer.step()
+    finally:
+        found = watched.stop()
+    assert isinstance(found.clock, DeviceProfile)
+    assert len(found.clock.rows) == 7
+    counted = {count.first_row for count in found.counts}
+    assert len(found.rounds_s) + len(found.warmup_s) <= 29 - 7 - len(counted)
+    record = CaseRecord(
+        case_id="script/x/cpu", question="script", device="cpu", step_s=1.0, steps_seen=30
+    )
+    fill_breakdown(record, found, None)
+    assert "no device events" in str(record.breakdown_problem)
+    found.clock.close()
