@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,6 +25,8 @@ def as_html(report: Report) -> str:
     )
     environment.filters["clean"] = clean
     environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["glued"] = glued
+    environment.filters["brief"] = lambda value: f"{value:.6g}"
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html.j2").render(
@@ -32,6 +35,18 @@ def as_html(report: Report) -> str:
         script=Markup(script),
         script_digest=digest,
     )
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|µs|s|min|h|[KMGT]iB|[kMGTP]?(?:FLOP|B|tok|op)/s)(?![\w]))")
+
+
+def glued(text: str) -> str:
+    """A text whose numbers keep their unit on their line.
+
+    >>> glued("takes 13 % of 40 ms").replace("\\u00a0", "_")
+    'takes 13_% of 40_ms'
+    """
+    return _UNIT.sub("\u00a0", text)
 
 
 def style() -> str:
