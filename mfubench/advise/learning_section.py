@@ -35,7 +35,7 @@ def _difference(learning: Learning, key: str, whose: str) -> list[Block]:
     each = [[b.losses[i] - a.losses[i] for a, b in pairs] for i in range(points)]
     means = [statistics.mean(values) for values in each]
     line = Curve(
-        name=f"advised settings less nanoGPT's, mean of {len(pairs)} seeds; band: all seeds",
+        name=f"mean of {len(pairs)} seeds; band: every seed",
         xs=tokens,
         ys=means,
         lows=[min(values) for values in each],
@@ -47,7 +47,7 @@ def _difference(learning: Learning, key: str, whose: str) -> list[Block]:
         title="Difference of the training loss over tokens",
         description=sentence,
         x_name="tokens trained",
-        y_name="difference of the training loss",
+        y_name="training loss above that of nanoGPT's settings",
         show_x=lambda n: format_si(n, "", digits=3).strip(),
         show_y=_signed,
         zero="the same loss",

@@ -184,7 +184,7 @@ def _paid_back(case: Case, key: str) -> Figure:
     draw = partial(
         curves,
         lines,
-        title=f"Break-even of {name}",
+        title=f"Time saved by {name}",
         description=f"{format_duration(start_up_s)} of start-up, {told}.",
         x_name="iterations",
         y_name="time saved, start-up included (derived)",
@@ -193,7 +193,7 @@ def _paid_back(case: Case, key: str) -> Figure:
         zero="as fast as without",
         mark_x=(even, told) if even else None,
     )
-    return drawn_twice(key, f"When {name} pays: {told}", draw)
+    return drawn_twice(key, f"Time saved by {name}: it {told}", draw)
 
 
 def _signed_duration(seconds: float) -> str:

@@ -41,11 +41,12 @@ class Workload:
     def predicate(self) -> str:
         """What it uses, of the peak; of the measured limit where no peak is known."""
         base = self.base
+        kind = "CPU" if base.device == "cpu" else "GPU"
         if base.mfu is not None:
-            return f"uses {format_share(base.mfu, digits=2)} of its {base.device}'s peak"
+            return f"uses {format_share(base.mfu, digits=2)} of this {kind}'s peak"
         if base.ceiling_utilisation is not None:
             share = format_share(base.ceiling_utilisation, digits=2)
-            return f"reaches {share} of its {base.device}'s measured limit"
+            return f"reaches {share} of this {kind}'s measured limit"
         return "has no MFU, because its FLOPs were not counted"
 
     @property
@@ -123,7 +124,7 @@ def headline(collection: Collection) -> str:
         return _one(collection, *shares[0])
     if len(shares) == 2 and shares[0][1].subject == shares[1][1].subject:
         told = " and ".join(
-            f"{format_share(w.base.mfu, digits=2)} of {collection.name(m)}" for m, w in shares
+            f"{format_share(w.base.mfu, digits=2)} of {_this(collection, m)}" for m, w in shares
         )
         return f"{shares[0][1].subject} uses {told}"
     if shares:
@@ -133,6 +134,11 @@ def headline(collection: Collection) -> str:
     if leading:
         return _one(collection, *leading[0])
     return _without_steps(collection)
+
+
+def _this(collection: Collection, machine: str) -> str:
+    label = collection.label(machine)
+    return label if label.startswith("machine ") else f"this {label}"
 
 
 def _one(collection: Collection, machine: str, workload: Workload) -> str:

@@ -72,6 +72,8 @@ def trace_section(collection: Collection) -> Section | None:
             blocks += _rank(account, rank, f"trace-{index}-{number}")
     if not blocks:
         return None
+    if not any(isinstance(block, Figure) for block in blocks):
+        return Section(key="trace", title="Traces", blocks=blocks)
     note = (
         "A row per stream of the device; a mark's height is the share of its stretch in which the "
         "stream was busy. The last row says why nothing ran. Bars add up to the step, and what ran "

@@ -92,7 +92,7 @@ def _described(collection: Collection, machine: str) -> str:
         for kind, described in header.devices.items():
             memory = described.get("total_memory_bytes")
             if kind != "cpu" and isinstance(memory, int):
-                told.append(f"{kind}, {format_bytes(memory)}")
+                told.append(f"{format_bytes(memory)} on the GPU")
         if (torch := header.software.torch) and torch.version:
             told.append(f"torch {torch.version}")
     if isinstance(cores := parts.get("usable_cores"), int | float):
@@ -109,7 +109,7 @@ def _trust(base: CaseRecord) -> list[Verdict]:
     if not doubt:
         return []
     text = f"{doubt[0].upper()}{doubt[1:]}. Measure again on a quiet machine."
-    return [Verdict(text=text, look="hurts")]
+    return [Verdict(text=text, look="warns")]
 
 
 def _limit(main: Workload) -> Verdict:
@@ -221,4 +221,6 @@ def _folded(
     rows.append([Cell(text="fingerprint"), Cell(text=machine)])
     name = f"Limits of {collection.name(machine)}"
     blocks.append(Table(name=name, columns=("what", "value"), rows=rows, is_facts=True))
-    return [Fold(summary="In words, with limits and peaks", blocks=blocks)]
+    is_short = len(rows) == 1 and len(blocks) == 1
+    summary = "Fingerprint" if is_short else "In words, with limits and peaks"
+    return [Fold(summary=summary, blocks=blocks)]

@@ -47,8 +47,8 @@ def breakdown_section(collection: Collection) -> Section | None:
         blocks.append(Fold(summary=f"{count} more {what}: loops and further cases", blocks=folded))
     note = (
         "Bars add up to the step; each starts where the one before ends. Orange: time that could "
-        "be saved. Grey: minimum at this machine's measured limits. Black: minimum at the peak, "
-        "which is the MFU."
+        "be saved. Grey: minimum at this machine's measured limits. The first bar is the "
+        "minimum at the peak; its share is the MFU."
     )
     blocks.insert(0, Prose(text=note, kind="note"))
     return Section(key="breakdown", title="Where the time goes", blocks=blocks)

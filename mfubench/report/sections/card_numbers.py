@@ -61,7 +61,7 @@ def tiles_of(main: Workload, advice: Advice | None) -> list[Tile]:
     )
     shown = ""
     if base.mfu_a100 is not None:
-        shown = f"nanoGPT shows {format_share(base.mfu_a100, digits=2)}, of an A100"
+        shown = f"nanoGPT shows {format_share(base.mfu_a100, digits=2)} (of an A100)"
     if base.mfu is not None:
         first = Tile(name="MFU", value=format_share(base.mfu), note=shown)
     elif base.ceiling_utilisation is not None:

@@ -14,30 +14,34 @@ from mfubench.show.units import (
     format_share,
 )
 
+MOST_OPEN = 8
+"""A longer table is folded."""
+
 
 def cases_section(collection: Collection) -> Section | None:
     """The terminal's table, with every case that has rates; the others as lines."""
     blocks: list[Block] = []
     training = collection.ok(*STEPS)
     if training:
-        blocks.append(
-            Table(
-                name="Training cases",
-                columns=(
-                    "case",
-                    "#ms/step",
-                    "#tokens/s",
-                    "#GFLOP/s",
-                    "#of limit",
-                    "#MFU",
-                    "#nanoGPT shows",
-                    "#memory",
-                ),
-                rows=[_row(collection, case) for case in training],
-                can_filter=True,
-                is_cards=True,
-            )
+        table = Table(
+            name="Training cases",
+            columns=(
+                "case",
+                "#ms/step",
+                "#tokens/s",
+                "#GFLOP/s",
+                "#of limit",
+                "#MFU",
+                "#nanoGPT shows",
+                "#memory",
+            ),
+            rows=[_row(collection, case) for case in training],
+            can_filter=True,
+            is_cards=True,
         )
+        is_short = len(training) <= MOST_OPEN
+        folded = Fold(summary=f"{len(training)} training cases", blocks=[table])
+        blocks.append(table if is_short else folded)
     others = [c for c in collection.cases if c not in training and not _is_elsewhere(c)]
     if others:
         table = Table(

@@ -13,7 +13,6 @@ from mfubench.show.units import UNKNOWN, format_duration, format_share, format_s
 COLUMNS = (
     "device",
     "model",
-    "#peak",
     "#measured limit",
     "#achieved",
     "#MFU",
@@ -51,20 +50,24 @@ def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
     if loops and not doubt_of(record):
         loop = min(loops, key=lambda case: case.record.distance).record
         seconds, iterations = loop.predicted_training_s, loop.max_iters
+    peak = "an unknown peak"
+    if record.peak_flops_per_s is not None:
+        peak = format_si(record.peak_flops_per_s, "FLOP/s")
     return [
         Cell(
             text=collection.device_name(base),
             note=f"{collection.label(base.run.machine)} · {record.device}",
         ),
         Cell(text=str(record.preset), note=f"{record.dtype}, batch {record.batch_size}"),
-        _rate(record.peak_flops_per_s, "unknown"),
-        _rate(record.ceiling_flops_per_s, UNKNOWN),
+        Cell(
+            text=format_si(record.ceiling_flops_per_s, "FLOP/s"), value=record.ceiling_flops_per_s
+        ),
         Cell(
             text=format_si(record.achieved_flops_per_s, "FLOP/s"),
             value=record.achieved_flops_per_s,
             note=f"{format_share(record.ceiling_utilisation)} of the limit",
         ),
-        Cell(text=format_share(record.mfu), value=record.mfu),
+        Cell(text=format_share(record.mfu), value=record.mfu, note=f"of {peak}"),
         Cell(
             text=format_duration(seconds),
             value=seconds,
@@ -72,10 +75,6 @@ def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
         ),
         Cell(text=_binds(collection, base)),
     ]
-
-
-def _rate(value: float | None, unknown: str) -> Cell:
-    return Cell(text=unknown if value is None else format_si(value, "FLOP/s"), value=value)
 
 
 def _binds(collection: Collection, base: Case) -> str:

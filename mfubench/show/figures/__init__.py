@@ -6,12 +6,13 @@ from typing import Final, Literal
 
 WIDE_PX, NARROW_PX = 760.0, 320.0
 
-Look = Literal["helps", "hurts", "same", "unclear", "plain"]
+Look = Literal["helps", "hurts", "same", "unclear", "warns", "plain"]
 MARKS: Final[dict[Look, str]] = {
     "helps": "▲",
     "hurts": "▼",
     "same": "●",
     "unclear": "○",
+    "warns": "!",
     "plain": "–",
 }
 """Verdicts differ by their shape too, for whoever cannot tell the colours apart."""

@@ -79,9 +79,10 @@ def forest(
     if bands:
         names = ", ".join(f"{b.name} {_spread(b)}" for b in bands)
         parts.append(label(0, 12, fit("shaded: " + names, width), cls="tick"))
+    halo = "halo on-band" if bands else "halo"
     for index, row in enumerate(rows):
         y = top + index * row_px
-        parts.append(_row(row, y, scale, width, narrow=narrow))
+        parts.append(_row(row, y, scale, width, narrow=narrow, halo=halo))
     return picture(key, (width, bottom + 24), parts, title=title, description=description)
 
 
@@ -121,7 +122,9 @@ def _told(row: ForestRow) -> str:
     return f"{change(row.ratio)} {row.said}".rstrip()
 
 
-def _row(row: ForestRow, y: float, scale: Scale, width: float, *, narrow: bool) -> Markup:
+def _row(
+    row: ForestRow, y: float, scale: Scale, width: float, *, narrow: bool, halo: str
+) -> Markup:
     middle = y + (30.0 if narrow else 13.0)
     text_y = y + (14.0 if narrow else 17.0)
     low, high = (min(max(scale(e), scale.start_px), scale.end_px) for e in (row.low, row.high))
@@ -139,8 +142,8 @@ def _row(row: ForestRow, y: float, scale: Scale, width: float, *, narrow: bool) 
         x, anchor, room = max(high, at + 6) + 10, None, scale.start_px - 16
         if row.ratio < 1 and low - 10 - width_px(told) > scale.start_px:
             x, anchor = min(low, at - 6) - 10, "end"
-    drawn.append(label(0, text_y, fit(row.name, room), cls="name halo"))
-    drawn.append(label(x, text_y, told, anchor=anchor, cls="value halo"))
+    drawn.append(label(0, text_y, fit(row.name, room), cls=f"name {halo}"))
+    drawn.append(label(x, text_y, told, anchor=anchor, cls=f"value {halo}"))
     interval = f"{change(row.low)} to {change(row.high)}"
     return mark(drawn, f"{row.name}: {change(row.ratio)}, 95 % interval {interval}; {row.verdict}")
 

@@ -16,6 +16,16 @@ ROW_PX, NARROW_ROW_PX, BAR_PX = 26.0, 42.0, 14.0
 HEAD_PX = 18.0
 TIME_PX, SHARE_PX = 62.0, 66.0
 """Room for the two columns of numbers at the right."""
+NAMES = {
+    "peak": "time at the peak",
+    "ceiling": "limit below the peak",
+    "gemm shapes": "shapes of the products",
+    "gemm in place": "products in place",
+    "attention": "attention",
+    "dispatch": "launches and Python",
+    "copies": "casts and copies",
+}
+"""Short names for the margin; the tip and the table have the long ones."""
 SMALL_RATIO = 0.025
 """Bars below this share of the step are drawn as one, where there are three or more."""
 _NEVER_GROUPED = (PEAK, CEILING, UNEXPLAINED)
@@ -28,7 +38,7 @@ def waterfall(
     bars = grouped(bars)
     narrow = is_narrow(width)
     total_s = sum(bar.seconds for bar in bars)
-    left = 16.0 if narrow else 250.0
+    left = 16.0 if narrow else 200.0
     right = width - (16.0 if narrow else TIME_PX + SHARE_PX + 14.0)
     row_px = NARROW_ROW_PX if narrow else ROW_PX
     ends = _ends_s(bars)
@@ -117,7 +127,8 @@ def _row(
         drawn.append(rect(low, top, max(1.0, high - low), BAR_PX, "gives-back"))
     name_room = (width - SHARE_PX - TIME_PX - 8) if narrow else scale.start_px - 12
     doubt = " (!)" if bar.reliable is False else ""
-    drawn.append(label(2 if narrow else 0, text_y, fit(name + doubt, name_room), cls="name halo"))
+    short = name if "peak unknown" in name else NAMES.get(bar.name, name)
+    drawn.append(label(2 if narrow else 0, text_y, fit(short + doubt, name_room), cls="name halo"))
     drawn += _values(seconds, total_s, text_y, width, "value halo")
     return mark(drawn, _tip(bar, name, total_s))
 

@@ -8,7 +8,7 @@ import re
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mfubench.show.blocks import Report
 from mfubench.show.svg import clean
@@ -25,7 +25,7 @@ def as_html(report: Report) -> str:
     )
     environment.filters["clean"] = clean
     environment.filters["kind"] = lambda block: type(block).__name__
-    environment.filters["glued"] = glued
+    environment.filters["prose"] = prose
     environment.filters["brief"] = lambda value: f"{value:.6g}"
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -38,6 +38,18 @@ def as_html(report: Report) -> str:
 
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|µs|s|min|h|[KMGT]iB|[kMGTP]?(?:FLOP|B|tok|op)/s)(?![\w]))")
+
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def prose(text: str) -> Markup:
+    """A sentence as HTML: escaped, numbers with their units, and what is to be typed as code.
+
+    >>> prose("run `mfubench run` <now>")
+    Markup('run <code>mfubench run</code> &lt;now&gt;')
+    """
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(glued(clean(text))))))
 
 
 def glued(text: str) -> str:

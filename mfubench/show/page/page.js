@@ -109,8 +109,8 @@
   document.addEventListener("pointerdown", show);
   document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
-  // Paper has no clicks: folded tables are printed open.
-  const folded = () => all("details:not([open])");
+  // Paper has no clicks: what is folded is printed open, but for the numbers of a picture.
+  const folded = () => all("details:not([open]):not(.numbers)");
   let opened = [];
   addEventListener("beforeprint", () => { opened = folded(); opened.forEach((d) => { d.open = true; }); });
   addEventListener("afterprint", () => { opened.forEach((d) => { d.open = false; }); });
