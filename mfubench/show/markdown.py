@@ -77,14 +77,16 @@ def _section(section: Section) -> str:
     return f"<details><summary><b>{text(section.title)}</b></summary>\n\n{body}\n</details>\n"
 
 
-def _block(block: Block, section: Section) -> str:
+def _block(block: Block, section: Section) -> str:  # noqa: PLR0911 - one per kind
     if isinstance(block, Prose):
         written = _name(block.text)
         return f"<sub>{written}</sub>\n" if block.kind == "note" else f"{written}\n"
     if isinstance(block, Heading):
         return f"**{_name(block.text)}**\n"
     if isinstance(block, Verdicts):
-        return "".join(f"- {line.mark} {_name(line.text)}\n" for line in block.lines)
+        marks = ["" if line.look == "plain" else f"{line.mark} " for line in block.lines]
+        marked = zip(marks, block.lines, strict=True)
+        return "".join(f"- {mark}{_name(line.text)}\n" for mark, line in marked)
     if isinstance(block, Fold):
         return _fold(block, section)
     if isinstance(block, Card):

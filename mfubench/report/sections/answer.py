@@ -64,21 +64,22 @@ def _card(collection: Collection, machine: str, index: int) -> Card | None:
     if main is not None:
         lines += _trust(main.base)
         lines.append(_limit(main))
+    if advice is not None:
+        lines.append(_advised(advice))
+    if main is not None:
         lines += _better(main)
     lines += [_other(workload) for workload in workloads[1:]]
     if not workloads:
         lines += [Verdict(text="No training step was measured here. Type: pytest benchmarks/")]
     lines += _settings(records)
-    blocks: list[Block] = []
-    if advice is not None:
-        blocks += _advice(advice)
+    typed = _to_type(advice) if advice is not None else []
     folded = _folded(collection, machine, records, advised)
     return Card(
         name=collection.name(machine),
         note=_described(collection, machine),
         tiles=tiles_of(main, advice) if main else (),
         gauge=gauge_of(main.base, f"gauge-{index}") if main else None,
-        blocks=[Verdicts(lines=lines), *blocks, *folded],
+        blocks=[Verdicts(lines=lines), *typed, *folded],
     )
 
 
@@ -161,15 +162,13 @@ def _settings(records: list[CaseRecord]) -> list[Verdict]:
     return [Verdict(text=counts + ".")]
 
 
-def _advice(advice: Advice) -> list[Block]:
-    """What was found, in one line, and what to type."""
+def _advised(advice: Advice) -> Verdict:
+    """What the search found, in one line."""
     where = f"{advice.preset} on {advice.device}"
     found = advice.verified
     if found is None or not advice.knobs:
         why = advice.refusal or "nothing that was tried is faster and learns the same"
-        return [
-            Verdicts(lines=[Verdict(text=f"Keep the settings of {where}: {why}.", look="same")])
-        ]
+        return Verdict(text=f"Keep the settings of {where}: {why}.", look="same")
     low, high = (f"{(edge - 1) * 100:.0f}" for edge in (found.low, found.high))
     text = (
         f"{speed(found.ratio)} ({low} to {high} %) with {', '.join(advice.knobs)}: verified "
@@ -182,11 +181,17 @@ def _advice(advice: Advice) -> list[Block]:
         else:
             text += " It does not learn the same per token: see the loss below."
             look = "unclear"
-    blocks: list[Block] = [Verdicts(lines=[Verdict(text=text, look=look)])]
+    return Verdict(text=text[0].upper() + text[1:], look=look)
+
+
+def _to_type(advice: Advice) -> list[Block]:
+    """The command line and the changes of what was found, folded."""
+    if not advice.knobs or advice.verified is None:
+        return []
     inside: list[Block] = [Commands(lines=[advice.command, *advice.changes])]
     if sources := _sources(advice):
         inside.append(Prose(text=sources, kind="note"))
-    return [*blocks, Fold(summary="What to type for it", blocks=inside)]
+    return [Fold(summary="What to type for it", blocks=inside)]
 
 
 def _sources(advice: Advice) -> str:
