@@ -130,7 +130,8 @@ def headline(collection: Collection) -> str:
     if shares:
         found = sorted(known(w.base.mfu) for _, w in shares)
         low, high = (format_share(share, digits=2) for share in (found[0], found[-1]))
-        return f"Training uses {low} to {high} of {len(shares)} machines"
+        span = low if low == high else f"{low.removesuffix(' %')} to {high}"
+        return f"Training uses {span} of {len(shares)} machines"
     if leading:
         return _one(collection, *leading[0])
     return _without_steps(collection)

@@ -153,9 +153,10 @@ def _settings(records: list[CaseRecord]) -> list[Verdict]:
     helping = [knob for knob in knobs if knob.verdict == "helps"]
     hurting = [knob for knob in knobs if knob.verdict == "hurts"]
     rest = len(knobs) - len(helping) - len(hurting)
-    counts = f"{len(knobs)} settings tried: {len(helping)} help, {len(hurting)} hurt"
+    plural = "" if len(knobs) == 1 else "s"
+    counts = f"{len(knobs)} setting{plural} tried: {len(helping)} help, {len(hurting)} hurt"
     if rest:
-        counts += f", {rest} make no clear difference"
+        counts += f", {rest} without a clear difference"
     if helping:
         best = max(helping, key=lambda knob: knob.ratio or 0.0)
         counts += f". The best one alone, {best.name}: {speed(known(best.ratio))}"
