@@ -118,7 +118,8 @@ def _limit(main: Workload) -> Verdict:
     if broken is None or broken.breakdown_binds is None:
         return Verdict(text=f"What limits it is not known yet: {BREAKDOWN}.")
     step_s = known(broken.breakdown_step_s)
-    text = f"The step is {broken.breakdown_binds}."
+    which = f"{broken.how} step" if broken.how != main.base.how else "step"
+    text = f"The {which} is {broken.breakdown_binds}."
     if to_win := worth_winning(known(broken.breakdown), step_s):
         said = could_save(to_win[0], step_s)
         text += f" {said[0].upper()}{said[1:]}."
