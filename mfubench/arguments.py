@@ -1,11 +1,15 @@
-"""What the commands share: bad input as one sentence, and the words for amounts of time."""
+"""What the commands share: the parser, bad input as one sentence, the words for amounts of time."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
+
+from mfubench.show.terminal import COLOR_CHOICES
+from mfubench.words import did_you_mean
 
 UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -23,6 +27,70 @@ ACCUMULATION = {"gradient_accumulation_steps": "batches per optimizer step, over
 
 class UserError(Exception):
     """Bad input: the message is the whole answer."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses in one sentence, and says what was probably meant."""
+
+    passes_on = False
+    """Whether words that it does not know belong to another program, which refuses them itself."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the options are listed; the exit status is 2."""
+        text = message[:1].lower() + message[1:]
+        self.exit(2, f"{self.prog}: {text} (`{self.prog} --help` lists what can be typed)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            allowed = [str(choice) for choice in action.choices]
+            hint = did_you_mean(str(value), allowed)
+            # A command is no argument to the user, so that it is not called one.
+            named = None if isinstance(action, argparse._SubParsersAction) else action
+            what = "unknown command" if named is None else "unknown value"
+            raise argparse.ArgumentError(
+                named, f"{what} {value!r}; allowed: {', '.join(allowed)}{hint}"
+            )
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, with a hint where an option is not known."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.refuse_unknown(found, unknown)
+        return found
+
+    def refuse_unknown(self, found: argparse.Namespace, unknown: Sequence[str]) -> None:
+        """End for words that neither we nor the program behind a command can know."""
+        parser = self.parser_of(getattr(found, "command", None))
+        own = [name for name in parser._option_string_actions if name.startswith("--")]
+        for word in unknown:
+            name = word.partition("=")[0]
+            like = 0.8 if parser.passes_on else 0.6  # another program's option may be like ours
+            hint = did_you_mean(name, own, like=like) if name.startswith("--") else ""
+            if hint or not parser.passes_on:
+                what = "option" if name.startswith("-") else "word"
+                parser.error(f"unknown {what} {name!r}{hint}")
+
+    def parser_of(self, command: str | None) -> Parser:
+        """The parser of a command, or this one."""
+        return self.commands().get(command or "", self)
+
+    def commands(self) -> dict[str, Parser]:
+        """The parsers of the commands, by name."""
+        found: dict[str, Parser] = {}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found.update(action.choices)
+        return found
+
+
+def add_color(parser: argparse.ArgumentParser, default: str = argparse.SUPPRESS) -> None:
+    """`--color`, which every command takes."""
+    parser.add_argument(
+        "--color",
+        choices=COLOR_CHOICES,
+        default=default,
+        help="colours: auto is on a terminal, and not where NO_COLOR is set (default: auto)",
+    )
 
 
 def duration_s(text: str) -> float:

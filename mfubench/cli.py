@@ -1,33 +1,44 @@
-"""The command line: every command that is not a pytest run adds itself here.
+"""The command line: every command adds itself here.
 
 Nothing heavy is imported before a command needs it; `mfubench --help` answers at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mfubench_model.config import ConfigError
 
 from mfubench import __version__
 from mfubench.advise import command as advise
-from mfubench.arguments import UserError
-from mfubench.commands import breakdown, device, flops, report, show, validate
+from mfubench.arguments import Parser, UserError, add_color
+from mfubench.commands import (
+    bench,
+    breakdown,
+    completion,
+    device,
+    flops,
+    report,
+    show,
+    validate,
+)
+from mfubench.defaults import Defaults, told
 from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.script import command as script
+from mfubench.show.terminal import choose_color
 from mfubench.trace import command as trace
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = (
-    *(script, flops, explain, trace, breakdown, advise, gate),
-    *(report, device, show, validate),
+    *(bench, script, flops, explain, trace, breakdown, advise, gate),
+    *(report, device, show, validate, completion),
 )
 """In the order in which `mfubench --help` lists them."""
 
@@ -38,12 +49,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A terminal or pipe may not be UTF-8, and a file's name no text at all.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
-    arguments = parser.parse_args(argv)
+    try:
+        used = take_defaults(parser, words)
+    except UserError as error:
+        print(f"mfubench: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    arguments = parser.parse_args(words)
     if arguments.command is None:
         parser.print_help()
         return 0
+    choose_color(arguments.color)
+    arguments.words = words[words.index(arguments.command) + 1 :]
     try:
+        if used:
+            print(f"mfubench {arguments.command}: {used}", file=sys.stderr)
         if arguments.command == "run":  # the script's signals and its end are its own
             return script.run(arguments)
         with terminated_as_interrupted():
@@ -60,15 +81,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def build_parser() -> argparse.ArgumentParser:
+def take_defaults(parser: Parser, words: Sequence[str]) -> str:
+    """Give the command that is typed the defaults of the user's pyproject.toml; what was given.
+
+    Raises UserError for a table that has something else in it.
+    """
+    command = next((word for word in words if not word.startswith("-")), None)
+    own = parser.parser_of(command)
+    if command is None or own is parser or not (defaults := Defaults.near(Path.cwd())).table:
+        return ""
+    defaults.check(parser.commands())
+    given = defaults.give(command, own)
+    return told(given, defaults.path) if given else ""
+
+
+def build_parser() -> Parser:
     """The command line. docs/commands.md describes it; a test holds the two together."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mfubench",
         description="What share of this machine does GPT training use? To measure, type: "
-        "pytest benchmarks/",
+        "mfubench bench",
     )
     parser.add_argument("--version", action="version", version=f"mfubench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
+    add_color(parser, default="auto")
+    for own in parser.commands().values():
+        add_color(own)
     return parser

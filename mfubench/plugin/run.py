@@ -22,25 +22,13 @@ from mfubench.results.document import machine_info
 from mfubench.results.journal import left_behind
 from mfubench.results.outcomes import Outcome
 from mfubench.show.units import format_duration
+from mfubench.suite.options import QUESTIONS
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import SWEEPS
 
 if TYPE_CHECKING:
     from mfubench.plugin.fixture import MeasureCase
     from mfubench.suite.session import BenchSession
-
-QUESTION_FILES = (
-    "test_ceilings",
-    "test_train_step",
-    "test_train_loop",
-    "test_harness",
-    "test_breakdown",
-    "test_knobs",
-    "test_claims",
-    "test_planted_costs",
-    "test_script",
-)
-"""The order in which questions are asked; files of the user's own come last."""
 
 TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
 
@@ -141,8 +129,9 @@ class SuiteRun:
             (kept if asked else dropped).append(item)
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
-        # Ceilings first: they take seconds, and every share is held against them.
-        order = {stem: place for place, stem in enumerate(QUESTION_FILES)}
+        # Ceilings first: they take seconds, and every share is held against them. Files of the
+        # user's own come last.
+        order = {stem: place for place, stem in enumerate(QUESTIONS.values())}
         items[:] = sorted(kept, key=lambda item: order.get(item.path.stem, len(order)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -166,7 +155,7 @@ class SuiteRun:
         if cases:
             left = format_duration(self.session.progress.time_left_s())
             self.screen.line(
-                f"mfubench {__version__}: {len(cases)} cases on {self.fingerprint.id}, "
+                f"mfubench {__version__}: {len(cases)} {'case' if len(cases) == 1 else 'cases'} on {self.fingerprint.id}, "
                 f"{self.session.threads} threads; about {left}"
             )
 

@@ -157,5 +157,6 @@ def _report(
             notes.append(f"{arguments.json} could not be written: {error.strerror or error}")
     if os.environ.get("RANK", "0") == "0":
         from mfubench.script.text import run_text
+        from mfubench.show.terminal import has_color
 
-        print("\n" + run_text(record, color=sys.stderr.isatty(), notes=notes), file=sys.stderr)
+        print("\n" + run_text(record, color=has_color(sys.stderr), notes=notes), file=sys.stderr)

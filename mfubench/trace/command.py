@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit status 0, or 2 for a file that is no trace and for one without device events, whose
     host side is printed all the same."""
     from mfubench.results import document
+    from mfubench.show.terminal import has_color
     from mfubench.trace.build import NoDeviceError, trace_account
     from mfubench.trace.read import TraceError
     from mfubench.trace.text import trace_text
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(document.body_text(account))
     else:
-        text = trace_text(account, kernels=arguments.kernels, color=sys.stdout.isatty())
+        text = trace_text(account, kernels=arguments.kernels, color=has_color(sys.stdout))
         print(f"{text}\n{where}")
     if problem is None:
         return 0

@@ -34,7 +34,7 @@ def run_against(arguments: argparse.Namespace) -> int:
             "never fails"
         )
     found = verdicts(run, reference, stored, settings=gate_settings(arguments))
-    print(stored_text(found, run=run.path.name, color=sys.stdout.isatty()))
+    print(stored_text(found, run=run.path.name, color=has_color(sys.stdout)))
     if arguments.advisory:
         print("\nadvisory: this never fails")
         return 0

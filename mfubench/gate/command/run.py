@@ -112,6 +112,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     from mfubench.gate.rules.policy import PAIRS
     from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
     from mfubench.results import document
+    from mfubench.show.terminal import has_color
 
     settings = gate_settings(arguments)
     cases = gate_cases_of(arguments)
@@ -135,6 +136,6 @@ def _gate(arguments: argparse.Namespace) -> int:
     elif arguments.markdown:
         print(gate_markdown(gate), end="")
     else:
-        print(gate_text(gate, color=sys.stdout.isatty()))
+        print(gate_text(gate, color=has_color(sys.stdout)))
         print(f"\n{where}")
     return gate.exit_status

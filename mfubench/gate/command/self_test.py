@@ -48,6 +48,6 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(document.body_text(found, without="measured"))
     else:
-        print(self_test_text(found, color=sys.stdout.isatty()))
+        print(self_test_text(found, color=has_color(sys.stdout)))
         print(f"\n{where}")
     return 0
