@@ -171,6 +171,19 @@ def refuse_device(name: str) -> None:
         raise UserError(f"{name} cannot be used: {reason}")
 
 
+def this_device(logged: str) -> str:
+    """The device of this machine that a log's `device` means, as its driver names it.
+
+    Raises UserError where it cannot be used here.
+    """
+    if logged.partition(":")[0] == "cpu":
+        return "cpu"
+    from mfubench.hardware.devices import parse_device
+
+    refuse_device(logged)
+    return parse_device(logged).name
+
+
 def add_results_dir(parser: argparse.ArgumentParser, what: str) -> None:
     """`--results-dir`, with what is kept there."""
     parser.add_argument(

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it; `mfubench --help` answers a
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     try:
-        used = take_defaults(parser, words)
+        if used := take_defaults(parser, words):
+            print(f"mfubench: {used}", file=sys.stderr)
     except UserError as error:
         print(f"mfubench: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -61,10 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     choose_color(arguments.color)
+    arguments.parser = parser  # for the completion of a shell
     arguments.words = words[words.index(arguments.command) + 1 :]
+    return run_command(arguments)
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """Run a command that is parsed; what goes wrong is one sentence and an exit status."""
     try:
-        if used:
-            print(f"mfubench {arguments.command}: {used}", file=sys.stderr)
         if arguments.command == "run":  # the script's signals and its end are its own
             return script.run(arguments)
         with terminated_as_interrupted():
@@ -86,12 +92,12 @@ def take_defaults(parser: Parser, words: Sequence[str]) -> str:
 
     Raises UserError for a table that has something else in it.
     """
-    command = next((word for word in words if not word.startswith("-")), None)
-    own = parser.parser_of(command)
-    if command is None or own is parser or not (defaults := Defaults.near(Path.cwd())).table:
+    commands = parser.commands()
+    command = next((word for word in words if word in commands), None)
+    if command is None or not (defaults := Defaults.near(Path.cwd())).table:
         return ""
-    defaults.check(parser.commands())
-    given = defaults.give(command, own)
+    defaults.check(commands)
+    given = defaults.give(command, commands[command])
     return told(given, defaults.path) if given else ""
 
 

@@ -29,7 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the completion."""
     import shtab
 
-    from mfubench.cli import build_parser
-
-    print(shtab.complete(build_parser(), shell=arguments.shell))
+    print(shtab.complete(arguments.parser, shell=arguments.shell))
     return 0

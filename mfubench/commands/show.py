@@ -7,20 +7,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError
+from mfubench.arguments import UserError, add_json
 
 
 def add_parser(commands: Any) -> None:
     """Add `show` to the command line."""
     parser = commands.add_parser("show", help="print the table of a saved run again")
     parser.add_argument("result", type=Path, help="a result file")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; raises UserError for a file that is not a valid result of this suite."""
-    from mfubench.report.table import render
+    from mfubench.report.table import as_data, render
     from mfubench.results.read import ResultError, read_result
+    from mfubench.results.write import json_text
+    from mfubench.show.terminal import has_color, width_of
 
     try:
         result = read_result(arguments.result)
@@ -28,5 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(str(error)) from None
     if result.run.header is None:
         raise UserError(f"{result.path} has no case of this suite; pytest-benchmark reads it")
-    print(render([record for record, _ in result.records], color=sys.stdout.isatty()), end="")
+    records = [record for record, _ in result.records]
+    if arguments.json:
+        print(json_text(as_data(records, str(result.path))))
+    else:
+        text = render(records, color=has_color(sys.stdout), width=width_of(sys.stdout))
+        print(text, end="")
     return 0

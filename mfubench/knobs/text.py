@@ -11,18 +11,19 @@ from mfubench.results.answers import KnobResult
 from mfubench.results.bars import BarChange
 from mfubench.results.outcomes import known
 from mfubench.results.record import CaseRecord
-from mfubench.show.console import plain_table
+from mfubench.show.console import plain_table, verdict_text
 from mfubench.show.units import format_duration
+
+BAR_NAMES = {"gemm": "matrix products", "dispatch": "dispatch and Python"}
 
 
 def knob_table(records: Sequence[CaseRecord]) -> Table:
     """Measured knobs, largest gain first: the ratio of tokens per second, and a verdict."""
     table = plain_table()
-    table.add_column("knob", no_wrap=True)
-    table.add_column("speed", justify="right", no_wrap=True)
+    table.add_column("knob", overflow="fold")
+    table.add_column("speed-up", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("what to type or change", overflow="fold")
+    table.add_column("verdict", overflow="fold")
     for record in sorted(records, key=lambda i: -known(i.knob).effect[0]):
         knob = known(record.knob)
         ratio, low, high = knob.effect
@@ -30,10 +31,15 @@ def knob_table(records: Sequence[CaseRecord]) -> Table:
             knob.name,
             f"×{ratio:.3f}",
             f"{low:.3f}–{high:.3f}",
-            verdict(knob),
-            knob.nanogpt,
+            verdict_text(verdict(knob)),
         )
     return table
+
+
+def what_to_type(records: Sequence[CaseRecord]) -> list[str]:
+    """A line per knob that helps, the largest gain first."""
+    knobs = sorted((known(record.knob) for record in records), key=lambda knob: -knob.effect[0])
+    return [f"  {knob.name}: {knob.nanogpt}" for knob in knobs if knob.verdict == "helps"]
 
 
 def verdict(knob: KnobResult) -> str:
@@ -54,24 +60,18 @@ def verdict(knob: KnobResult) -> str:
 
 
 def taken_from(bars: Sequence[BarChange] | None) -> str:
-    """The bars that a knob took its time from, of what each held, and those it gave some to; empty
-    where none was measured.
+    """The bars that a knob changed, before → after; empty where none was measured.
 
     >>> taken_from([BarChange("optimizer", 0.0019, 0.0007)])
-    '1.2 of 1.9 ms from optimizer'
+    'optimizer: 1.9 → 0.7 ms'
     >>> taken_from([BarChange("gemm", 0.028, 0.014), BarChange("copies", 0.001, 0.009)])
-    '14 of 28 ms from gemm, giving 8 ms to copies'
+    'matrix products: 28 → 14 ms, copies: 1 → 9 ms'
     """
-    changes = worth_naming(bars or ())
-    taken = [
-        f"{c.saved_s * 1e3:.3g} of {c.before_s * 1e3:.3g} ms from {c.name}"
-        for c in changes
-        if c.saved_s > 0
-    ]
-    given = [f"{-c.saved_s * 1e3:.3g} ms to {c.name}" for c in changes if c.saved_s < 0]
-    if given:
-        taken.append("giving " + " and ".join(given))
-    return ", ".join(taken)
+    return ", ".join(
+        f"{BAR_NAMES.get(c.name, c.name)}: {c.before_s * 1e3:.3g} → "
+        f"{(c.before_s - c.saved_s) * 1e3:.3g} ms"
+        for c in worth_naming(bars or ())
+    )
 
 
 def knob_line(record: CaseRecord) -> str:
@@ -85,7 +85,7 @@ def time_sources(records: Sequence[CaseRecord]) -> list[str]:
     """Where the knobs that help took their time from, a line per knob, in the table's order."""
     knobs = sorted((known(record.knob) for record in records), key=lambda knob: -knob.effect[0])
     told = [(knob.name, taken_from(knob.bars)) for knob in knobs]
-    return [f"{name} took {text}" for name, text in told if text]
+    return [f"  {name}: {text}" for name, text in told if text]
 
 
 def compile_charges(records: Sequence[CaseRecord]) -> list[str]:
@@ -96,11 +96,15 @@ def compile_charges(records: Sequence[CaseRecord]) -> list[str]:
         if knob.start_up_s is None:
             continue
         if knob.break_even_iters is None:
-            won = "which no number of iterations wins back here"
-        else:
+            won = "never won back here"
+        elif knob.verdict == "helps":
             won = f"won back after {knob.break_even_iters:,.0f} iterations"
+        else:
+            won = "and whether it is ever won back is unclear"
+        net = known(knob.net_ratio)
         sentences.append(
-            f"{knob.name}: {format_duration(knob.start_up_s)} of start-up, {won}; over "
-            f"{knob.horizon_iters} iterations ×{knob.net_ratio:.3f} tokens/s in all."
+            f"{knob.name}: {abs(net - 1) * 100:.0f} % {'faster' if net >= 1 else 'slower'} over "
+            f"{known(knob.horizon_iters):,} iterations, start-up included "
+            f"({format_duration(knob.start_up_s)}, {won})."
         )
     return sentences

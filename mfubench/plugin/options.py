@@ -1,4 +1,4 @@
-"""The suite's options on the pytest command line: declared, read, and refused where they cannot be."""
+"""The suite's options on the pytest command line: declared, read, and refused before timing."""
 
 from __future__ import annotations
 

@@ -154,9 +154,11 @@ class SuiteRun:
         self.session.progress.plan(cases, self.options.plan)
         if cases:
             left = format_duration(self.session.progress.time_left_s())
+            many, threads = len(cases), self.session.threads
             self.screen.line(
-                f"mfubench {__version__}: {len(cases)} {'case' if len(cases) == 1 else 'cases'} on {self.fingerprint.id}, "
-                f"{self.session.threads} threads; about {left}"
+                f"mfubench {__version__}: {many} {'case' if many == 1 else 'cases'} on "
+                f"{self.fingerprint.id}, {threads} {'thread' if threads == 1 else 'threads'}; "
+                f"about {left}"
             )
 
     # --- while it runs -------------------------------------------------------------------------
@@ -238,7 +240,9 @@ class SuiteRun:
             notes.append(self._write_report(saved, self.report_path))
         if self.session.interrupted:
             notes.append("interrupted: what was measured until then is above, and saved")
-        self.screen.summary(self.session.records, notes)
+        self.screen.summary(self.session.records, notes, self._storage.earlier)
+        if self.config.option.json:
+            self.screen.print_json(self.session.records, saved)
         if self._gate is not None:
             self.screen.verdicts(self._gate.verdicts, saved.name if saved else "this run")
 

@@ -60,12 +60,16 @@ class RunStorage:
             commit = get_commit_info(config.getoption("benchmark_project_name", None))
             option.benchmark_autosave = f"{commit['id'][:12]}_{get_current_time()}"
         option.benchmark_save_data = True
-        self.baseline_note = self._note_missing_baseline()
-        if not (option.benchmark_compare or option.benchmark_verbose or option.benchmark_columns):
-            option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
+        self.earlier: Path | None = None
+        """The run to show this one beside, for --benchmark-compare."""
+        self.baseline_note = self._look_for_baseline()
+        elsewhere = option.benchmark_compare and self.earlier is None
+        if not (elsewhere or option.benchmark_verbose or option.benchmark_columns):
+            option.benchmark_quiet = True  # our tables stand in for pytest-benchmark's
 
-    def _note_missing_baseline(self) -> str | None:
-        """Say before the first timing, not after the last, that there is nothing to compare with.
+    def _look_for_baseline(self) -> str | None:
+        """Find the run to compare with; say before the first timing, not after the last, that there
+        is none.
 
         pytest-benchmark would only warn, and fail after the whole run if told to fail.
         """
@@ -75,7 +79,8 @@ class RunStorage:
         asked = option.benchmark_compare
         wanted = "[0-9][0-9][0-9][0-9]_" if asked is True else asked
         storage = FileStorage(self._folder, None, default_machine_id=get_machine_id())
-        if storage.query(wanted):
+        if found := storage.query(wanted):
+            self.earlier = Path(found[-1])
             return None
         which = "" if asked is True else f" that matches {asked!r}"
         missing = (

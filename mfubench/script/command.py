@@ -157,6 +157,8 @@ def _report(
             notes.append(f"{arguments.json} could not be written: {error.strerror or error}")
     if os.environ.get("RANK", "0") == "0":
         from mfubench.script.text import run_text
-        from mfubench.show.terminal import has_color
+        from mfubench.show.terminal import has_color, width_of
 
-        print("\n" + run_text(record, color=has_color(sys.stderr), notes=notes), file=sys.stderr)
+        width = width_of(sys.stderr)
+        text = run_text(record, color=has_color(sys.stderr), notes=notes, width=width)
+        print("\n" + text, file=sys.stderr)

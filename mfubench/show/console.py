@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mfubench.show.terminal import WIDEST as WIDTH
-from mfubench.show.terminal import width_of
+from mfubench.show.terminal import WIDEST, width_of
 
-__all__ = ["WIDTH", "Column", "as_text", "fitted", "plain_console", "plain_table", "wrapped"]
+WIDTH = WIDEST
 
 GOOD, BAD, DOUBTFUL = "green", "red", "yellow"
 VERDICT_STYLES = {
@@ -134,11 +134,13 @@ def _cells(row: Row, kept: Sequence[int]) -> Row:
 
 def _table(columns: Sequence[Column], rows: Sequence[Row], title: str | None) -> Table:
     table = plain_table(title=title, title_justify="left")
-    for column in columns:
+    for number, column in enumerate(columns):
         if column.is_text:
             table.add_column(column.name, overflow="fold", min_width=column.min_width)
-        else:
-            table.add_column(column.name, justify="right", no_wrap=True)
+        else:  # without a width of its own rich would cut "saved without" to its longest word
+            cells = [str(row[number]) for row in rows if len(row) > 1]
+            widest = max(map(cell_len, [column.name, *cells]))
+            table.add_column(column.name, justify="right", no_wrap=True, min_width=widest)
     for row in rows:
         table.add_row(*row)
     return table

@@ -1,4 +1,4 @@
-"""The options of a sweep, for `pytest benchmarks/` and `mfubench bench` alike: declared and parsed here.
+"""The options of a sweep, of `pytest benchmarks/` and `mfubench bench` alike: declared, parsed.
 
 Parsing needs neither torch nor pytest, so that a wrong value is refused at once.
 """

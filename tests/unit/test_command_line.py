@@ -122,9 +122,9 @@ def test_device_names_the_machine_and_the_source_of_its_peak(
     ("content", "words"),
     [
         (None, "cannot be read"),
-        (b"", "not whole JSON"),
-        (b'{"benchmarks": [{"na', "not whole JSON"),
-        (b"\xff\xfe\x00", "not whole JSON"),
+        (b"", "expected JSON"),
+        (b'{"benchmarks": [{"na', "expected JSON"),
+        (b"\xff\xfe\x00", "expected JSON"),
         (b"[1, 2]", "not an object"),
     ],
 )

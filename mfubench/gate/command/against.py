@@ -16,6 +16,7 @@ def run_against(arguments: argparse.Namespace) -> int:
     from mfubench.gate.show.stored import stored_text
     from mfubench.results import document
     from mfubench.results.read import ResultError
+    from mfubench.show.terminal import has_color
 
     try:
         reference = read_run(arguments.against)

@@ -24,6 +24,7 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     from mfubench.gate.rules.trials import summary
     from mfubench.gate.show.self_test import self_test_text
     from mfubench.results import document
+    from mfubench.show.terminal import has_color
 
     pairs = DEFAULT_PAIRS if arguments.pairs is None else arguments.pairs
     if pairs < LEAST_PAIRS:
