@@ -35,6 +35,7 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
     "test": ("bench",),
     "profile": ("breakdown", "trace"),
     "tune": ("advise",),
+    "advice": ("advise",),
     "optimize": ("advise",),
     "print": ("show",),
     "info": ("device",),

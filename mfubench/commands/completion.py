@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh")
 WHERE = {
     "bash": "~/.local/share/bash-completion/completions/mfubench",
     "zsh": "a folder of your $fpath, as _mfubench",
-    "tcsh": "~/.mfubench.completion.csh, and source it in ~/.tcshrc",
 }
 
 

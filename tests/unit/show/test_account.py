@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from mfubench.analysis.account import (
     PROFILED_BARS,
@@ -20,6 +20,7 @@ from mfubench.results.outcomes import Outcome, known
 from mfubench.results.record import CaseRecord
 from mfubench.show.account import (
     LABELS,
+    breakdown_parts,
     breakdown_sentences,
     breakdown_text,
     operator_table,
@@ -100,7 +101,7 @@ def bars_of(record: CaseRecord) -> list[Bar]:
     return known(record.breakdown)
 
 
-def printed(table: Table, width: int = 100) -> list[str]:
+def printed(table: RenderableType, width: int = 100) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=width, no_color=True, highlight=False).print(table)
     return [line.rstrip() for line in out.getvalue().splitlines()]
