@@ -8,12 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from mfubench.arguments import UserError, add_json
+from mfubench.suite.options import QUESTIONS, known, listed
+
+QUESTION_OF = {
+    "ceilings": "ceiling",
+    "knobs": "knob",
+    "claims": "claim",
+    "planted-costs": "planted",
+}
+"""Names of questions that differ from what stands in a record."""
 
 
 def add_parser(commands: Any) -> None:
     """Add `show` to the command line."""
     parser = commands.add_parser("show", help="print the table of a saved run again")
     parser.add_argument("result", type=Path, help="a result file")
+    parser.add_argument(
+        "--only",
+        type=listed("question", known("question", tuple(QUESTIONS)), auto=False),
+        metavar="NAMES",
+        help=f"only these questions, separated by commas: {', '.join(QUESTIONS)}",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -31,7 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(str(error)) from None
     if result.run.header is None:
         raise UserError(f"{result.path} has no case of this suite; pytest-benchmark reads it")
-    records = [record for record, _ in result.records]
+    asked = {QUESTION_OF.get(name, name) for name in arguments.only or ()}
+    records = [
+        record
+        for record, _ in result.records
+        if not asked or record.question.replace("breakdown-loop", "breakdown") in asked
+    ]
     if arguments.json:
         print(json_text(as_data(records, str(result.path))))
     else:

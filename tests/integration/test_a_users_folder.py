@@ -276,7 +276,7 @@ def test_bench_measures_from_the_wheel_in_any_folder(
     assert "results go to bench/" in first
     assert any("1 case on" in line for line in rest)
     assert any(line.startswith("dispatch/cpu") for line in rest)
-    saved = {p for p in (hostile / "bench").rglob("0*_*.json")} - before
+    saved = set((hostile / "bench").rglob("0*_*.json")) - before
     assert len(saved) == 1
     assert imported(hostile) == []
 
