@@ -1,6 +1,6 @@
 """The pictures of the README, made from stored runs: `python docs/make_pictures.py` writes them.
 
-A test fails when a picture is not what this makes. Run it after a change of what is printed or drawn.
+A test fails when a picture is not what this makes. Run it after a change of what is shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mfubench.show.svg import label, picture, rect
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 COLUMNS = 80
-SESSION = (f"mfubench show {OUR_CPU_RUN} --only train-step,train-loop",)
+SESSION = ("mfubench show results/*357d*/Linux*/0001*.json --only train-step,train-loop",)
 """What is typed in the recording."""
 NANOGPT, REAL, TRACK, INK, PAPER = "#8a8f98", "#1f883d", "#e8eaed", "#1f2328", "#ffffff"
 
@@ -84,7 +84,7 @@ def recording() -> str:
     for typed in SESSION:
         console.print(Text.assemble(("$ ", "bold green"), (typed, "bold")), overflow="fold")
         done = subprocess.run(
-            [sys.executable, "-m", *typed.split(), "--color", "always"],
+            [sys.executable, "-m", *expanded(typed), "--color", "always"],
             cwd=ROOT,
             env={**os.environ, "COLUMNS": str(COLUMNS), "PYTHONIOENCODING": "utf-8"},
             capture_output=True,
@@ -92,6 +92,16 @@ def recording() -> str:
         )
         console.print(Text.from_ansi(done.stdout.decode()))
     return console.export_svg(title="mfubench", unique_id="mfubench") + "\n"
+
+
+def expanded(typed: str) -> list[str]:
+    """The words of a command line, with names of files as a shell gives them."""
+    words = typed.split()
+    return [
+        name
+        for word in words
+        for name in (sorted(str(p.relative_to(ROOT)) for p in ROOT.glob(word)) or [word])
+    ]
 
 
 def waterfall() -> str:

@@ -34,6 +34,9 @@ def add_parser(commands: Any) -> None:
         "--csv", type=Path, metavar="PATH", help="the tidy frame: a row per case, and per round"
     )
     parser.add_argument("--parquet", type=Path, metavar="PATH", help="the same as Parquet")
+    parser.add_argument(
+        "--open", action="store_true", help="write the page and show it in the browser"
+    )
     parser.add_argument("--png", type=Path, metavar="DIR", help="the pictures, one file each")
     parser.set_defaults(run=run)
 
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     others = arguments.markdown or arguments.csv or arguments.parquet or arguments.png
     wanted = Wanted(
-        html=arguments.output or (None if others else Path("report.html")),
+        html=arguments.output or (Path("report.html") if arguments.open or not others else None),
         markdown=arguments.markdown,
         csv=arguments.csv,
         parquet=arguments.parquet,
@@ -60,4 +63,22 @@ def run(arguments: argparse.Namespace) -> int:
         print(written.markdown)
     for path in written.paths:
         print(f"wrote {path}", file=sys.stderr if arguments.markdown else sys.stdout)
+    if arguments.open and wanted.html is not None:
+        show(wanted.html)
     return 0
+
+
+def show(page: Path) -> None:
+    """Open a page in the user's browser; say so in one sentence where there is none."""
+    import webbrowser
+
+    try:
+        is_open = webbrowser.open(page.resolve().as_uri())
+    except webbrowser.Error:
+        is_open = False
+    if not is_open:
+        print(
+            f"mfubench report: no browser was found to open {page}; open it yourself, or copy it "
+            "to a machine that has one.",
+            file=sys.stderr,
+        )

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mfubench.report.headline import doubt_of
 from mfubench.report.references import is_this_good
 from mfubench.results.outcomes import TRAINING, Outcome, known
 from mfubench.results.record import CaseRecord
 from mfubench.show.script import script_answer
 from mfubench.show.units import format_duration, format_share, format_si
 
-UNSTEADY_SPREAD = 0.25
-"""The middle half of the rounds is wider than this share of their median."""
 DEVICES = {"cpu": "CPU", "cuda": "GPU", "xpu": "GPU", "mps": "GPU"}
-
-
-def is_unsteady(record: CaseRecord) -> bool:
-    """Whether a case's times moved too much to be relied on.
-
-    >>> is_unsteady(CaseRecord(case_id="x", question="train-step", device="cpu",
-    ...                        step_spread_ratio=1.47))
-    True
-    """
-    return record.steady is False or (record.step_spread_ratio or 0.0) > UNSTEADY_SPREAD
 
 
 def answers(records: Sequence[CaseRecord]) -> list[str]:
@@ -36,14 +25,14 @@ def verdicts(records: Sequence[CaseRecord]) -> list[str]:
     """Is this good? One sentence per preset and device, and per script; none of unsteady cases."""
     scripts = [i for i in records if i.outcome is Outcome.OK and i.question == "script"]
     found = [base for base, _ in _asked(records)] + [s for s in scripts if s.mfu is not None]
-    return [is_this_good(record) for record in found if not is_unsteady(record)]
+    return [is_this_good(record) for record in found if not doubt_of(record)]
 
 
 def next_step(records: Sequence[CaseRecord]) -> str | None:
     """What to type next; None where nothing was measured."""
     ok = [record for record in records if record.outcome is Outcome.OK]
     training = [i for i in ok if i.question in TRAINING]
-    if any(is_unsteady(record) for record in training):
+    if any(doubt_of(record) for record in training):
         return "Next: close what else runs on this machine, then measure again."
     if training and not any(i.breakdown for i in ok):
         case = min(training, key=lambda record: record.distance).setting
@@ -92,10 +81,10 @@ def _paragraph(base: CaseRecord, cases: Sequence[CaseRecord]) -> str:
         parts.append(f"Peak: {peak} ({base.peak_source}).")
     else:
         parts.append(f"Its peak is not known ({base.peak_source}), so it has no MFU.")
-    if shaky := [case for case in cases if is_unsteady(case)]:
+    if shaky := [case for case in cases if doubt_of(case)]:
         worst = max(shaky, key=lambda case: case.step_spread_ratio or 0.0)
         parts.append(
-            f"This run was unsteady: step times spread by {format_share(worst.step_spread_ratio)}. "
+            f"This run was unsteady: {doubt_of(worst)}. "
             "Something else was using the machine, so these numbers may be far off, and no "
             "training time is predicted."
         )

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from mfubench.claims.show.text import claims_table
 from mfubench.knobs.text import compile_charges, knob_table, time_sources, what_to_type
-from mfubench.report.answer import answers, compile_times, is_unsteady, next_step, verdicts
+from mfubench.report.answer import answers, compile_times, next_step, verdicts
 from mfubench.report.case_line import ceiling_rate, harness_ratio, planted_line
+from mfubench.report.headline import doubt_of
 from mfubench.results.outcomes import Outcome, known
 from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_parts, breakdown_sentences, breakdown_title
@@ -143,7 +144,7 @@ def _training_table(training: Sequence[CaseRecord], width: int) -> list[Renderab
             [
                 "  " + record.case_id.rsplit("/", 1)[-1],
                 f"{known(record.step_s) * 1e3:.2f}",
-                unsteady if is_unsteady(record) else spread,
+                unsteady if doubt_of(record) else spread,
                 _thousands(record.tokens_per_s, 1.0, 0),
                 _thousands(record.achieved_flops_per_s, 1e9, 1),
                 format_share(record.ceiling_utilisation),

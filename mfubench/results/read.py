@@ -90,7 +90,7 @@ def decoded(path: Path, text: bytes, into: type[T]) -> T:
     try:
         data = json.loads(text.decode("utf-8"), parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path} is not a result file: expected JSON ({error})") from None
+        raise ResultError(f"{path} is not a result file (expected JSON): {error}") from None
     return converted(path, data, into)
 
 

@@ -160,9 +160,24 @@ class CaseRecord(ScriptAnswer, kw_only=True):
         return self.case_id.partition("/")[2]
 
     @property
-    def distance(self) -> tuple[bool, bool, int]:
-        """How far a case is from what nanoGPT's user ran: the step, eager, the smallest batch."""
-        return self.question != "train-step", bool(self.compile), self.batch_size or 0
+    def distance(self) -> tuple[bool, int, int]:
+        """How far a case is from what nanoGPT's user ran: the step, the smallest batch; eager
+        float32 on a CPU, and compiled bfloat16 on a GPU, as nanoGPT's own settings are.
+
+        >>> def of(device, dtype, compile):
+        ...     return CaseRecord(case_id="x", question="train-step", device=device, dtype=dtype,
+        ...                       compile=compile, batch_size=12).distance
+        >>> of("cpu", "float32", False) < of("cpu", "float32", True)
+        True
+        >>> of("cuda", "bfloat16", True) < of("cuda", "bfloat16", False) < of("cuda", "tf32", False)
+        True
+        """
+        if self.device == "cpu" or self.device.startswith("mps"):
+            strange = int(bool(self.compile))
+        else:
+            dtypes = {"bfloat16": 0, "float16": 2, "tf32": 4}
+            strange = dtypes.get(self.dtype or "", 6) + int(not self.compile)
+        return self.question != "train-step", strange, self.batch_size or 0
 
     @property
     def how(self) -> str:

@@ -28,6 +28,15 @@ LABELS = {
 }
 """Bars whose name alone would not say it."""
 
+PLAIN_NAMES = {
+    "gemm": "matrix products",
+    "gemm in place": "matrix products",
+    "dispatch": "launching operators",
+    "copies": "dtype casts and copies",
+    "clip": "gradient clip",
+}
+"""The same where a bar is named in a sentence."""
+
 CLOSES, CLOSES_COMPILED = 0.05, 0.10
 """An account that leaves more of the step unexplained says so."""
 
@@ -94,13 +103,10 @@ def breakdown_sentences(record: CaseRecord) -> str:
         for name, seconds in sorted(groups.items(), key=lambda item: -item[1])
         if seconds / step_s >= WORTH_NAMING
     ).replace("%", " %")
-    parts = [f"This case is {binds}: of {format_duration(step_s)}, {shares}."]
-    to_win = sorted(
-        (bar for bar in bars if (bar.to_win_s or 0.0) >= WORTH_NAMING * step_s),
-        key=lambda bar: -(bar.to_win_s or 0.0),
-    )
-    if to_win:
-        parts.append("Largest savings: " + "; ".join(_named(b, step_s) for b in to_win[:TOP]) + ".")
+    parts = [f"This case is {binds}: of its {format_duration(step_s)}, {shares}."]
+    if to_win := worth_winning(bars, step_s):
+        said = "; ".join(could_save(bar, step_s) for bar in to_win[:TOP])
+        parts.append(said[0].upper() + said[1:] + ".")
     doubtful = [bar.name for bar in bars if bar.reliable is False]
     if doubtful:
         parts.append(
@@ -124,20 +130,30 @@ def breakdown_sentences(record: CaseRecord) -> str:
     return " ".join(parts)
 
 
-def _named(bar: Bar, step_s: float) -> str:
-    """One bar: what it could save, and what it reaches.
+def worth_winning(bars: Sequence[Bar], step_s: float) -> list[Bar]:
+    """The bars that could save a per cent of the step or more, the largest saving first."""
+    return sorted(
+        (bar for bar in bars if (bar.to_win_s or 0.0) >= WORTH_NAMING * step_s),
+        key=lambda bar: -(bar.to_win_s or 0.0),
+    )
 
-    >>> _named(Bar(name="activation", seconds=0.004, floor_s=0.001, to_win_s=0.003,
-    ...            bytes=40_000_000), 0.04)
-    'activation could save up to 3.00 ms (8 %), it reaches 25 % of the memory bandwidth'
+
+def could_save(bar: Bar, step_s: float) -> str:
+    """What a bar could save at most, in milliseconds and of the step, and what it reaches.
+
+    >>> could_save(Bar(name="activation", seconds=0.004, floor_s=0.001, to_win_s=0.003,
+    ...                bytes=40_000_000), 0.04)
+    'activation could save up to 3.00 ms (8 %; it reaches 25 % of the memory bandwidth)'
+    >>> could_save(Bar(name="attention", seconds=0.009, floor_s=0.0), 0.06)
+    'attention could save up to 9.00 ms (15 %)'
     """
-    share = f"{known(bar.to_win_s) / step_s:.0%}".replace("%", " %")
-    name = LABELS.get(bar.name, str(bar.name)).partition(",")[0]
-    text = f"{name} could save up to {format_duration(bar.to_win_s)} ({share})"
+    won_s = bar.to_win_s or 0.0
+    share = f"{won_s / step_s:.0%}".replace("%", " %")
     if bar.bytes and bar.floor_s and bar.name != "attention":
         reached = f"{bar.floor_s / bar.seconds:.0%}".replace("%", " %")
-        text += f", it reaches {reached} of the memory bandwidth"
-    return text
+        share += f"; it reaches {reached} of the memory bandwidth"
+    name = PLAIN_NAMES.get(bar.name, bar.name)
+    return f"{name} could save up to {format_duration(won_s)} ({share})"
 
 
 def breakdown_text(record: CaseRecord, *, operators: bool = False, color: bool = False) -> str:

@@ -35,7 +35,7 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def _shown(value: object) -> object:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
 def group(children: Sequence[object], **attributes: object) -> Markup:
@@ -78,6 +78,11 @@ def line(x1: float, y1: float, x2: float, y2: float, cls: str) -> Markup:
 
 def rect(x: float, y: float, width: float, height: float, cls: str, **more: object) -> Markup:
     return tag("rect", x=x, y=y, width=max(0.0, width), height=max(0.0, height), cls=cls, **more)
+
+
+def strokes(steps: str, cls: str) -> Markup:
+    """Several lines of one look as one element, by the commands of a path."""
+    return tag("path", d=steps, cls=cls)
 
 
 def path(points: Sequence[tuple[float, float]], cls: str) -> Markup:
@@ -175,17 +180,27 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def axis_x(
-    scale: Scale, top: float, bottom: float, show: Callable[[float], str], count: int = 5
+    scale: Scale,
+    top: float,
+    bottom: float,
+    show: Callable[[float], str],
+    count: int = 5,
+    *,
+    width: float = math.inf,
 ) -> list[Markup]:
-    """Grid lines and their labels below; a label that would touch the one before is left out."""
+    """Grid lines and their labels below, none of them outside a picture of that width.
+
+    A label that would touch the one before is left out.
+    """
     parts, free_from = [], -math.inf
     for tick in scale.ticks(count):
         x, text = scale(tick), show(tick)
         parts.append(line(x, top, x, bottom, "grid"))
-        half = width_px(text) / 2 + 4
-        if x - half >= free_from:
-            parts.append(label(x, bottom + 16, text, anchor="middle", cls="tick"))
-            free_from = x + half
+        half = width_px(text) / 2
+        middle = max(min(x, width - half), half)
+        if middle - half - 4 >= free_from:
+            parts.append(label(middle, bottom + 16, text, anchor="middle", cls="tick"))
+            free_from = middle + half + 4
     return parts
 
 

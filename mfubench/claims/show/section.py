@@ -13,7 +13,11 @@ from mfubench.show.units import UNKNOWN, format_share
 
 def claims_section(collection: Collection) -> Section | None:
     """One row per claim and machine, in the order of their numbers."""
-    found = [(case.run.machine, c) for case in collection.cases if (c := case.record.claim)]
+    found = [
+        (collection.place(case).rstrip(": "), c)
+        for case in collection.cases
+        if (c := case.record.claim)
+    ]
     if not found:
         return None
     found.sort(key=lambda pair: claim_rank(pair[1].id))
@@ -33,7 +37,12 @@ def claims_section(collection: Collection) -> Section | None:
         title="What forums say",
         blocks=[
             Prose(text=f"Claims about training on such machines, tested here: {said}."),
-            Table(name="Claims", columns=("claim", "verdict", "#measured", "because"), rows=rows),
+            Table(
+                name="Claims",
+                columns=("claim", "verdict", "#measured", "because"),
+                rows=rows,
+                is_cards=True,
+            ),
         ],
     )
 

@@ -11,30 +11,44 @@ from mfubench.show.account import (
     LABELS,
     bar_label,
     breakdown_sentences,
-    breakdown_title,
 )
-from mfubench.show.blocks import Block, Cell, Heading, Prose, Section, Table, drawn_twice
+from mfubench.show.blocks import Block, Cell, Fold, Heading, Prose, Section, Table, drawn_twice
+from mfubench.show.case_name import plain_case
 from mfubench.show.figures.roofline import roofline
 from mfubench.show.figures.waterfall import waterfall
 from mfubench.show.units import UNKNOWN, format_share, format_si
 
-QUESTIONS = ("breakdown", "breakdown-loop")
+QUESTIONS = ("breakdown", "script", "breakdown-loop")
+MOST_OPEN = 4
+"""Further breakdowns are folded."""
 
 
 def breakdown_section(collection: Collection) -> Section | None:
-    """A waterfall per breakdown."""
+    """A waterfall per breakdown of a step or a script; those of loops are folded."""
+    cases = collection.ok(*QUESTIONS)
+    cases.sort(key=lambda case: QUESTIONS.index(case.record.question))
     blocks: list[Block] = []
-    for index, case in enumerate(collection.ok(*QUESTIONS)):
+    folded: list[Block] = []
+    shown = 0
+    for index, case in enumerate(cases):
         if case.record.breakdown is not None:
-            blocks += _waterfall(collection, case, f"waterfall-{index}")
+            # A loop differs from its step by data, evaluation and checkpoints alone.
+            is_open = shown < MOST_OPEN and case.record.question != "breakdown-loop"
+            into = blocks if is_open or not (blocks or folded) else folded
+            into += _waterfall(collection, case, f"waterfall-{index}")
+            shown += 1
         elif problem := case.record.breakdown_problem:
             blocks.append(Prose(text=f"{case.record.case_id}: {problem}.", kind="note"))
-    if not blocks:
+    if not (blocks or folded):
         return None
+    if folded:
+        count = sum(isinstance(block, Heading) for block in folded)
+        what = "breakdown" if count == 1 else "breakdowns"
+        blocks.append(Fold(summary=f"{count} more {what}: loops and further cases", blocks=folded))
     note = (
-        "Bars add up to the step; each starts where the one before ends. Grey is the least that a "
-        "bar could take by closed form at the measured ceilings, the accent what lies above it. "
-        "Points are percent of the step: the first bar's are the MFU."
+        "Bars add up to the step; each starts where the one before ends. Orange: time that could "
+        "be saved. Grey: minimum at this machine's measured limits. The first bar is the "
+        "minimum at the peak; its share is the MFU."
     )
     blocks.insert(0, Prose(text=note, kind="note"))
     return Section(key="breakdown", title="Where the time goes", blocks=blocks)
@@ -43,13 +57,13 @@ def breakdown_section(collection: Collection) -> Section | None:
 def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
     record = case.record
     bars = known(record.breakdown)
-    name = collection.place(case) + breakdown_title(record)
+    name = collection.place(case) + plain_case(record)
     sentences = breakdown_sentences(record)
 
     draw = partial(waterfall, bars, title=f"Waterfall of {name}", description=sentences)
     table = Table(
         name=f"Bars of {name}",
-        columns=("bar", "#ms", "#points", "#could be, ms", "#to win, ms", "source"),
+        columns=("bar", "#ms", "#% of step", "#minimum, ms", "#to save, ms", "source"),
         rows=[
             [
                 Cell(text=bar_label(bar)),
@@ -63,8 +77,7 @@ def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
         ],
         is_folded=True,
     )
-    figure = drawn_twice(key, "From peak to the step", draw, table=table)
-    return [Heading(text=name), Prose(text=sentences), figure]
+    return [Heading(text=name), drawn_twice(key, "", draw, table=table), Prose(text=sentences)]
 
 
 def _ms(seconds: float | None) -> Cell:
@@ -83,7 +96,7 @@ def roofline_section(collection: Collection) -> Section | None:
         points = roof_points(case.record, here)
         if not any(point.is_model for point in points):
             continue
-        name = collection.place(case) + breakdown_title(case.record)
+        name = collection.place(case) + plain_case(case.record)
         told = "; ".join(
             f"{p.name} {format_si(p.flops_per_s, 'FLOP/s')} at {p.flops_per_byte:.3g} FLOPs per "
             "byte"
@@ -92,17 +105,19 @@ def roofline_section(collection: Collection) -> Section | None:
         )
 
         draw = partial(roofline, roof, points, title=f"Roofline of {name}", description=told)
-        figure = drawn_twice(f"roofline-{index}", "Under the measured ceilings", draw)
-        blocks += [Heading(text=name), figure]
+        blocks += [Heading(text=name), drawn_twice(f"roofline-{index}", "", draw)]
         if moved := reaches(known(case.record.breakdown)):
-            blocks.append(_reach_table(moved, name))
+            blocks.append(
+                Fold(summary="Components that only move bytes", blocks=[_reach_table(moved, name)])
+            )
+        if len(blocks) >= 2 * MOST_OPEN:
+            break
     if not blocks:
         return None
     note = (
-        "The roof is measured here: the fastest matrix multiplication and the fastest stream "
-        "through memory. Intensity counts the least traffic, so a component that moves more stands "
-        "further left than drawn. Small dots are the matrix products that were tried for the "
-        "ceiling."
+        "A dot under the roof loses time; the lines are this machine's measured limits. Small dots "
+        "are the matrix products that were tried for the limit. Intensity counts the least "
+        "traffic, so a component that moves more stands further left than drawn."
     )
     blocks.append(Prose(text=note, kind="note"))
     return Section(key="roofline", title="Roofline", blocks=blocks)
@@ -126,7 +141,7 @@ def _reach_table(moved: list[Reach], name: str) -> Table:
             "#ms",
             "#least traffic over time",
             "#of the bandwidth",
-            "#to win, ms",
+            "#to save, ms",
         ),
         rows=rows,
     )

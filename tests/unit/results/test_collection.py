@@ -77,9 +77,9 @@ def test_another_schema_version_is_refused_by_name(tmp_path: Path, version: obje
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'{"benchmarks": [{"name": "x"', "is not a result file: expected JSON"),
-        (b"", "is not a result file: expected JSON"),
-        (b"\xff\xfe\x00", "is not a result file: expected JSON"),
+        (b'{"benchmarks": [{"name": "x"', "is not a result file (expected JSON)"),
+        (b"", "is not a result file (expected JSON)"),
+        (b"\xff\xfe\x00", "is not a result file (expected JSON)"),
         (b"[" * 100_000, "the file: expected object, got array"),
         (b"[1, 2]", "the file: expected object, got array"),
         (b"{}", "has no list of benchmarks"),

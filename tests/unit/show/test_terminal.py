@@ -116,7 +116,7 @@ def test_an_unsteady_run_says_so_and_predicts_nothing() -> None:
     loop = {"question": "train-loop", "max_iters": 2000, "predicted_training_s": 86.0}
     shaky = [record(step_spread_ratio=1.47, steady=False, **loop)]
     (text,) = answers(shaky)
-    assert "This run was unsteady: step times spread by 147 %." in text
+    assert "This run was unsteady: step times vary by 147 %." in text
     assert "Predicted" not in text
     assert verdicts(shaky) == []
     assert "measure again" in (next_step(shaky) or "")
