@@ -376,7 +376,6 @@ def test_what_another_machine_advised_and_ruled_is_said_to_be_its_own(tmp_path: 
         made["mfubench"]["fingerprint"]["id"] = OTHER_MACHINE
         save(tmp_path, f"0001_{kind}.json", made)
     report = build_report(collect([tmp_path]))
-    answer = section_text(report, "answer")
     cards = [block for block in report.blocks if isinstance(block, Card)]
     assert [card.name for card in cards] == ["AMD EPYC", OTHER_MACHINE]
     assert "31 % faster" in str(cards[1].blocks)
