@@ -6,9 +6,9 @@ Nothing heavy is imported before a command needs it; `mfubench --help` answers a
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mfubench_model.config import ConfigError
 
@@ -20,6 +20,7 @@ from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.script import command as script
+from mfubench.streams import safe_streams, shortened
 from mfubench.trace import command as trace
 
 EXIT_BAD_INPUT = 2
@@ -34,41 +35,69 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or pipe may not be UTF-8, and a file's name no text at all.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    if arguments.command is None:
-        parser.print_help()
-        return 0
+    with safe_streams() as out:
+        arguments = build_parser().parse_args(argv)
+        if arguments.command != "run":
+            status = _outcome(arguments)
+            if out is not None:
+                out.flush()
+                if out.problem is not None and not out.is_gone:
+                    words = getattr(out.problem, "strerror", None) or out.problem
+                    _say(arguments, f"not all could be printed: {words}")
+                    return status or arguments.could_not_run
+            return status
+    return _outcome(arguments)  # the script's streams are its own
+
+
+def _outcome(arguments: argparse.Namespace) -> int:
+    """Run the command; what cannot be done is one sentence."""
     try:
+        if arguments.command is None:
+            build_parser().print_help()
+            return 0
         if arguments.command == "run":  # the script's signals and its end are its own
             return script.run(arguments)
         with terminated_as_interrupted():
             status: int = arguments.run(arguments)
     except (UserError, ConfigError) as error:
-        print(f"mfubench {arguments.command}: {error}", file=sys.stderr)
+        _say(arguments, str(error))
         return EXIT_BAD_INPUT
-    except BrokenPipeError:  # `mfubench … | head`
-        sys.stderr.close()
-        return 0
     except KeyboardInterrupt:
-        print(f"mfubench {arguments.command}: interrupted", file=sys.stderr)
+        _say(arguments, "interrupted")
         return EXIT_INTERRUPTED
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename is not None else ""
+        _say(arguments, f"{error.strerror or error}{where}")
+        return EXIT_BAD_INPUT
+    except MemoryError:
+        _say(arguments, "there is too little memory for this")
+        return EXIT_BAD_INPUT
     return status
+
+
+def _say(arguments: argparse.Namespace, text: str) -> None:
+    """One sentence on standard error."""
+    with safe_streams():
+        print(f"mfubench {arguments.command}: {shortened(text)}", file=sys.stderr)
+
+
+class Parser(argparse.ArgumentParser):
+    """Quotes no more than a line of what was given."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shortened(message))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line. docs/commands.md describes it; a test holds the two together."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mfubench",
         description="What share of this machine does GPT training use? To measure, type: "
         "pytest benchmarks/",
     )
     parser.add_argument("--version", action="version", version=f"mfubench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.set_defaults(could_not_run=EXIT_BAD_INPUT)
     for command in COMMANDS:
         command.add_parser(commands)
     return parser

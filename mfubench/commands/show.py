@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError
+from mfubench.arguments import UserError, user_path
 
 
 def add_parser(commands: Any) -> None:
     """Add `show` to the command line."""
     parser = commands.add_parser("show", help="print the table of a saved run again")
-    parser.add_argument("result", type=Path, help="a result file")
+    parser.add_argument("result", type=user_path, help="a result file")
     parser.set_defaults(run=run)
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from mfubench_model.presets import PRESETS
 
-from mfubench.arguments import ACCUMULATION, SIZES, UserError, add_json, add_sizes, sizes_given
+from mfubench.arguments import (
+    ACCUMULATION,
+    LARGEST_SIZE,
+    SIZES,
+    UserError,
+    add_json,
+    add_sizes,
+    sizes_given,
+    user_path,
+)
 from mfubench.hardware.dtypes import DTYPES
+
+LARGEST_TFLOPS = 1e9
 
 
 def add_parser(commands: Any) -> None:
@@ -45,10 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.explain.text import explain_as_text
 
     sizes = sizes_given(arguments, SIZES | ACCUMULATION)
+    if arguments.ranks is not None and arguments.ranks > LARGEST_SIZE:
+        raise UserError(f"--ranks is too large; allowed: at most {LARGEST_SIZE:,}")
     given = given_sizes(arguments.preset, sizes, bias=arguments.bias, ranks=arguments.ranks)
     peak_tflops = arguments.peak_tflops
-    if peak_tflops is not None and not 0 < peak_tflops < float("inf"):
-        raise UserError(f"--peak-tflops is {peak_tflops}; it must be a positive number")
+    if peak_tflops is not None and not 0 < peak_tflops <= LARGEST_TFLOPS:
+        raise UserError(
+            f"--peak-tflops is {peak_tflops}; it must be a positive number up to {LARGEST_TFLOPS:g}"
+        )
     device = named_device(arguments.device, peak_tflops)
     from_stdin = arguments.log in (None, "-")
     if from_stdin and (sys.stdin is None or (arguments.log is None and sys.stdin.isatty())):
@@ -57,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         if from_stdin:
             log = read_stream(sys.stdin.buffer, "standard input")
         else:
-            log = read_log(Path(arguments.log))
-    except LogError as error:
+            log = read_log(user_path(arguments.log))
+    except (LogError, argparse.ArgumentTypeError) as error:
         raise UserError(str(error)) from None
     runs = [explain_run(r, given=given, device=device, dtype=arguments.dtype) for r in log.runs]
     print((explain_as_json if arguments.json else explain_as_text)(log, runs, device))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,15 +15,28 @@ from typing import TypeVar
 import pytest
 from mfubench_model.presets import PRESETS
 
+from mfubench.arguments import user_path
+from mfubench.files import output_problem
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.results.case_id import DEVICE_KINDS
 from mfubench.results.read import ResultError, read_result
+from mfubench.streams import escaped, shortened
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS, SweepOptions
 
 Item = TypeVar("Item")
 DEFAULT_RESULTS_DIR = "results"
 DEFAULT_REPORT = "report.html"
+MOST_DIGITS = 12
 COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
+
+
+def refusal(text: str) -> pytest.UsageError:
+    """What cannot be, in one sentence that quotes no more than a line of what was given."""
+    return pytest.UsageError(shortened(escaped(text)))
+
+
+def _wrong(text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(shortened(escaped(text)))
 
 
 def listed(
@@ -37,7 +49,7 @@ def listed(
             return None
         items = [item.strip() for item in text.split(",")]
         if not all(items):
-            raise argparse.ArgumentTypeError(
+            raise _wrong(
                 f"{text!r} has an empty {what} in it; give one or more, separated by commas"
             )
         return tuple(dict.fromkeys(map(parse, items)))
@@ -53,9 +65,7 @@ def known(what: str, allowed: Sequence[str]) -> Callable[[str], str]:
             return item
         near = difflib.get_close_matches(item, allowed, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise argparse.ArgumentTypeError(
-            f"unknown {what} {item!r}; allowed: {', '.join(allowed)}{hint}"
-        )
+        raise _wrong(f"unknown {what} {item!r}; allowed: {', '.join(allowed)}{hint}")
 
     return parse
 
@@ -66,7 +76,7 @@ def parse_device(item: str) -> str:
     known("device", (*DEVICE_KINDS, "auto"))(kind)
     indexed = kind in ("cuda", "xpu") and re.fullmatch(r"\d{1,4}", index)
     if kind == "auto" or (":" in item and not indexed):
-        raise argparse.ArgumentTypeError(
+        raise _wrong(
             f"device {item!r} is not one; allowed: auto alone, or {', '.join(DEVICE_KINDS)}, "
             "with an index where there are several (cuda:1)"
         )
@@ -75,8 +85,8 @@ def parse_device(item: str) -> str:
 
 def parse_batch_size(item: str) -> int:
     """A whole number from 1."""
-    if not item.isdecimal() or not 1 <= int(item) <= MAX_BATCH_SIZE:
-        raise argparse.ArgumentTypeError(
+    if not item.isdecimal() or len(item) > MOST_DIGITS or not 1 <= int(item) <= MAX_BATCH_SIZE:
+        raise _wrong(
             f"batch size {item!r} is not a whole number from 1 to {MAX_BATCH_SIZE}; "
             "give for instance --batch-sizes 12,48"
         )
@@ -85,8 +95,8 @@ def parse_batch_size(item: str) -> int:
 
 def parse_threads(text: str) -> int:
     """A whole number of intra-operator threads."""
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
-        raise argparse.ArgumentTypeError(
+    if not text.isdecimal() or len(text) > MOST_DIGITS or not 1 <= int(text) <= MAX_THREADS:
+        raise _wrong(
             f"{text!r} is not a number of threads; allowed: 1 to {MAX_THREADS}, for instance "
             "--threads 2"
         )
@@ -100,9 +110,7 @@ def parse_age(text: str) -> float:
     except ValueError:
         days = -1.0
     if not 0 <= days < 1e6:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an age in days; give 0 (measure again) or more"
-        )
+        raise _wrong(f"{text!r} is not an age in days; give 0 (measure again) or more")
     return days
 
 
@@ -151,7 +159,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--corpus",
-        type=Path,
+        type=user_path,
         metavar="PATH",
         help="A text file, or a directory with nanoGPT's train.bin. Default: Python's own "
         "language reference, which needs no download.",
@@ -177,7 +185,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--results-dir",
-        type=Path,
+        type=user_path,
         default=Path(DEFAULT_RESULTS_DIR),
         metavar="DIR",
         help="Where results are saved, one folder per machine fingerprint. Default: %(default)s.",
@@ -192,7 +200,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--claims-against",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="A saved run of another machine, for the claims about two. Default: the last one "
         "with a GPU under --results-dir.",
@@ -201,7 +209,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--report",
         nargs="?",
-        type=Path,
+        type=user_path,
         const=Path(DEFAULT_REPORT),
         metavar="PATH",
         help="Write a page about this run when it has ended, last on the line or with its PATH. "
@@ -213,11 +221,11 @@ def _result_file(base: Path, given: Path | None) -> Path | None:
     """The path of a result; refused at once when it is none."""
     if given is None:
         return None
-    path = base / given.expanduser()
+    path = base / given
     try:
         read_result(path)
     except ResultError as error:
-        raise pytest.UsageError(f"--claims-against: {error}") from None
+        raise refusal(f"--claims-against: {error}") from None
     return path
 
 
@@ -229,16 +237,9 @@ def report_path(config: pytest.Config) -> Path | None:
     given: Path | None = config.getoption("report")
     if given is None:
         return None
-    path = config.invocation_params.dir / given.expanduser()
-    problem = None
-    if path.is_dir():
-        problem = "it is a folder"
-    elif not path.parent.is_dir():
-        problem = f"there is no folder {path.parent}"
-    elif not os.access(path.parent, os.W_OK):
-        problem = f"{path.parent} is not writable"
-    if problem:
-        raise pytest.UsageError(
+    path = config.invocation_params.dir / given
+    if problem := output_problem(path):
+        raise refusal(
             f"--report {given}: the page cannot be written: {problem}. Give a file, for instance "
             f"--report={DEFAULT_REPORT}, or put --report last."
         )
@@ -261,9 +262,9 @@ def read_options(config: pytest.Config) -> SweepOptions:
         dtypes=get("dtypes"),
         batch_sizes=get("batch_sizes"),
         compile=COMPILE_MODES[get("compile")],
-        corpus=None if corpus is None else base / corpus.expanduser(),
+        corpus=None if corpus is None else base / corpus,
         threads=get("threads"),
-        results_dir=(config.rootpath if is_of_project else base) / results_dir.expanduser(),
+        results_dir=(config.rootpath if is_of_project else base) / results_dir,
         ceiling_max_age_s=get("ceiling_max_age") * 86400.0,
         claims_against=_result_file(base, get("claims_against")),
     )

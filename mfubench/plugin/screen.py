@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mfubench.streams import SafeStream
+
 if TYPE_CHECKING:
     from mfubench.gate.rules.stored_runs import StoredVerdict
     from mfubench.results.record import CaseRecord
@@ -21,6 +23,9 @@ class PytestScreen:
         self._reporter: Any = manager.getplugin("terminalreporter")
         self._capture: Any = manager.getplugin("capturemanager")
         self.is_terminal = self._reporter is not None and bool(self._reporter.isatty)
+        if self._reporter is not None and not isinstance(self._reporter._tw._file, SafeStream):
+            # `| head` must not end a run: what it measures is saved whether or not anybody reads.
+            self._reporter._tw._file = SafeStream(self._reporter._tw._file, escapes=False)
         self._has_transient = False
         self._heading: Any = None
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+
+from mfubench.streams import UNSEEN
 
 WIDTH = 100
 
@@ -18,9 +22,23 @@ def plain_table(**settings: Any) -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, **settings)
 
 
+class _PlainConsole(Console):
+    """Writes no control character but its own colours, whatever a text holds."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if UNSEEN.search(segment.text) and not segment.control:
+                shown = UNSEEN.sub("\N{REPLACEMENT CHARACTER}", segment.text)
+                yield Segment(shown, segment.style)
+            else:
+                yield segment
+
+
 def plain_console(out: io.StringIO, *, color: bool = False, width: int = WIDTH) -> Console:
     """A console that writes what it is given: no markup, no emoji, nothing highlighted."""
-    return Console(
+    return _PlainConsole(
         file=out,
         width=min(width, WIDTH),
         force_terminal=color,
