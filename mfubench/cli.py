@@ -59,20 +59,18 @@ def _outcome(arguments: argparse.Namespace) -> int:
             return script.run(arguments)
         with terminated_as_interrupted():
             status: int = arguments.run(arguments)
-    except (UserError, ConfigError) as error:
-        _say(arguments, str(error))
-        return EXIT_BAD_INPUT
+            return status
     except KeyboardInterrupt:
         _say(arguments, "interrupted")
         return EXIT_INTERRUPTED
+    except (UserError, ConfigError) as error:
+        _say(arguments, str(error))
     except OSError as error:
         where = f" ({error.filename})" if error.filename is not None else ""
         _say(arguments, f"{error.strerror or error}{where}")
-        return EXIT_BAD_INPUT
     except MemoryError:
         _say(arguments, "there is too little memory for this")
-        return EXIT_BAD_INPUT
-    return status
+    return EXIT_BAD_INPUT
 
 
 def _say(arguments: argparse.Namespace, text: str) -> None:
@@ -82,10 +80,10 @@ def _say(arguments: argparse.Namespace, text: str) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Quotes no more than a line of what was given."""
+    """Says what is wrong in one sentence that quotes no more than a line of what was given."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(shortened(message))
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {shortened(message)}; see {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -87,10 +87,11 @@ def _pipe(descriptor: int) -> _Pipe:
 def read_input(path: Path, most_bytes: int) -> bytes:
     """A file's bytes, whatever its size says: never more than `most_bytes`. Raises OSError."""
     with open_input(path) as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"it holds more than {most_bytes / 2**20:g} MiB")
-    return content
+        if path.stat().st_size <= most_bytes:
+            content = file.read(most_bytes + 1)
+            if len(content) <= most_bytes:
+                return content
+    raise OSError(errno.EFBIG, f"it holds more than {most_bytes / 2**20:g} MiB")
 
 
 def output_problem(path: Path) -> str | None:

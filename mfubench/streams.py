@@ -8,6 +8,7 @@ same.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import os
@@ -24,10 +25,29 @@ UNSEEN = re.compile(
 that look like none, surrogates, and tags."""
 _STYLE = re.compile(r"\x1b\[(?:0|[1-4]|3[0-7]|9[0-7])(?:;(?:[1-4]|3[0-7]|9[0-7]))*m")
 """The colours that our own tables are written in."""
+_PLAIN_OF = (
+    {"─": "-", "━": "-", "│": "|", "·": ".", "×": "x", "…": "...", "²": "2", "–": "-", "−": "-"}
+    | {"→": "->", "µ": "u", "±": "+-", "≤": "<=", "≥": ">=", "✓": "ok", "✗": "!!", "↑": "++"}
+    | {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "�": "?"}
+)
+"""What our own texts are written with, where the encoding does not have it."""
 LONGEST_WORD, LONGEST_TEXT = 300, 2000
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO, errno.EBADF, errno.EINVAL)
 """How a write fails when nobody reads any more: a pipe, a terminal that was closed; EINVAL on
 Windows."""
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """The plain spelling of our own signs, and `\\u2603` for any other."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    shown = "".join(_PLAIN_OF.get(sign) or _backslashed(sign) for sign in lost)
+    return shown, error.end
+
+
+def _backslashed(sign: str) -> str:
+    return sign.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def escaped(text: str, *, keep_styles: bool = False) -> str:
@@ -69,6 +89,10 @@ def shortened(text: str) -> str:
     return text
 
 
+_ERRORS = "mfubench-plain"
+codecs.register_error(_ERRORS, _replaced)
+
+
 class SafeStream:
     """A text stream that takes any text and never fails; `problem` says why it stopped writing."""
 
@@ -80,7 +104,7 @@ class SafeStream:
         reconfigure = getattr(stream, "reconfigure", None)
         self._encoding: str | None = None
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+            reconfigure(errors=_ERRORS)
         else:  # a notebook's, say
             self._encoding = getattr(stream, "encoding", None)
 
@@ -88,11 +112,11 @@ class SafeStream:
         return getattr(self.raw, name)
 
     def write(self, text: str) -> int:
-        """Write as much as can be written; returns the length of the text, whatever became of it."""
+        """Write what can be written; gives the length of the text, whatever became of it."""
         if self.problem is None:
             shown = escaped(text, keep_styles=self._keep_styles) if self._escapes else text
             if self._encoding is not None:
-                shown = shown.encode(self._encoding, "backslashreplace").decode(self._encoding)
+                shown = shown.encode(self._encoding, _ERRORS).decode(self._encoding)
             try:
                 self.raw.write(shown)
             except (OSError, ValueError) as error:

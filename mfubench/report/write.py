@@ -144,5 +144,6 @@ def write_text(path: Path, content: str | bytes, *, option: str = "-o FILE") -> 
         return write_output(path, content)
     except OSError as error:
         raise ReportError(
-            f"{path} cannot be written: {error.strerror or error}. Give another place with {option}."
+            f"{path} cannot be written: {error.strerror or error}. Give another place with "
+            f"{option}."
         ) from None

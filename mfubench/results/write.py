@@ -38,8 +38,10 @@ def _finite(value: object) -> object:
 
 
 def write_elsewhere(name: str, text: str) -> Path:
-    """Write a file in a new folder of the system's temporary one, when its own cannot take it; where
-    that one is full too, where the user stands, then at home. Raises OSError."""
+    """Write a file in a new folder of the system's temporary one, when its own cannot take it.
+
+    Where that one is full too, it goes where the user stands, or home. Raises OSError.
+    """
     problem: OSError | None = None
     for parent in (None, Path.cwd, Path.home):
         try:
