@@ -82,6 +82,11 @@ def _say(arguments: argparse.Namespace, text: str) -> None:
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence that quotes no more than a line of what was given."""
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> object:
+        if action.nargs is None and arg_strings == ["--"]:  # which becomes [] before Python 3.13
+            raise argparse.ArgumentError(action, "'--' is no value")
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: {shortened(message)}; see {self.prog} --help\n")
 

@@ -102,9 +102,22 @@ def decoded(path: Path, text: bytes, into: type[T]) -> T:
             text.decode("utf-8"), parse_constant=_unknown, parse_float=_finite, parse_int=_whole
         )
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path} is not whole JSON ({error})") from None
+        raise ResultError(f"{path} is not a result file: {_no_json(text, error)}") from None
     _refuse_depth(path, data)
     return converted(path, _without_surrogates(data), into)
+
+
+def _no_json(text: bytes, error: Exception) -> str:
+    """What a file holds that is no JSON."""
+    if not text.strip():
+        return "it is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8, and a result is JSON"
+    if isinstance(error, json.JSONDecodeError):
+        if text.lstrip()[:1] not in (b"{", b"["):
+            return "it is no JSON"
+        return f"its JSON breaks off, or is wrong, at line {error.lineno}"
+    return "it is nested too deeply, or holds a number that is far too long"
 
 
 def _unknown(_: str) -> None:

@@ -122,9 +122,9 @@ def test_device_names_the_machine_and_the_source_of_its_peak(
     ("content", "words"),
     [
         (None, "cannot be read"),
-        (b"", "not whole JSON"),
-        (b'{"benchmarks": [{"na', "not whole JSON"),
-        (b"\xff\xfe\x00", "not whole JSON"),
+        (b"", "not a result file"),
+        (b'{"benchmarks": [{"na', "not a result file"),
+        (b"\xff\xfe\x00", "not a result file"),
         (b"[1, 2]", "not an object"),
     ],
 )

@@ -55,8 +55,8 @@ def test_files_that_are_left_out_are_named_and_cost_no_page(
     assert main(["report", str(tmp_path), "-o", str(page)]) == 0
     err = capsys.readouterr().err
     assert "1 file left out:" in err
-    assert "0002_x.json is not whole JSON" in err
-    assert "0002_x.json is not whole JSON" in page.read_text(encoding="utf-8")
+    assert "0002_x.json is not a result file" in err
+    assert "0002_x.json is not a result file" in page.read_text(encoding="utf-8")
 
 
 def test_an_empty_folder_says_what_to_type(tmp_path: Path, capsys: Capture) -> None:

@@ -77,9 +77,9 @@ def test_another_schema_version_is_refused_by_name(tmp_path: Path, version: obje
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'{"benchmarks": [{"name": "x"', "is not whole JSON"),
-        (b"", "is not whole JSON"),
-        (b"\xff\xfe\x00", "is not whole JSON"),
+        (b'{"benchmarks": [{"name": "x"', "is not a result file"),
+        (b"", "is not a result file"),
+        (b"\xff\xfe\x00", "is not a result file"),
         (b"[" * 100_000, "the file: expected object, got array"),
         (b"[1, 2]", "the file: expected object, got array"),
         (b"{}", "has no list of benchmarks"),
