@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> object:
         if action.nargs is None and arg_strings == ["--"]:  # which becomes [] before Python 3.13
             raise argparse.ArgumentError(action, "'--' is no value")
-        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+        return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: {shortened(message)}; see {self.prog} --help\n")

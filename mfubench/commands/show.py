@@ -19,13 +19,15 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the table; raises UserError for a file that is not a valid result of this suite."""
     from mfubench.report.table import render
-    from mfubench.results.read import ResultError, read_result
+    from mfubench.results.read import ResultError, read_result, shown
 
     try:
         result = read_result(arguments.result)
+        if result.run.header is None:
+            raise ResultError(f"{result.path} has no case of this suite; pytest-benchmark reads it")
+        with shown(result.path):
+            text = render([record for record, _ in result.records], color=sys.stdout.isatty())
     except ResultError as error:
         raise UserError(str(error)) from None
-    if result.run.header is None:
-        raise UserError(f"{result.path} has no case of this suite; pytest-benchmark reads it")
-    print(render([record for record, _ in result.records], color=sys.stdout.isatty()), end="")
+    print(text, end="")
     return 0

@@ -153,5 +153,5 @@ def short_path(path: Path) -> str:
     """A path as the user would type it from where pytest was started."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # OSError: the folder where pytest was started is gone
         return str(path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -168,6 +170,20 @@ def converted(path: Path, data: Any, into: type[T], where: str = "") -> T:
         return msgspec.convert(data, into)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
         raise ResultError(f"{path} is not a valid result: {in_words(error, where)}") from None
+
+
+@contextlib.contextmanager
+def shown(path: Path) -> Iterator[None]:
+    """Within, a field that no check of ours foresaw is one sentence: raises ResultError."""
+    try:
+        yield
+    except ResultError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ResultError(
+            f"{path} cannot be shown: a field of it is not as its schema version says "
+            f"({type(error).__name__}: {str(error)[:200]})"
+        ) from None
 
 
 def in_words(error: Exception, where: str = "") -> str:

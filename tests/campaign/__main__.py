@@ -1,8 +1,8 @@
 """`python -m tests.campaign`: try to break every command; a ledger of what came of it.
 
-    python -m tests.campaign --sample            a minute's worth
-    python -m tests.campaign                     all of it, about half an hour on two cores
-    python -m tests.campaign --only logs,faults  some areas
+python -m tests.campaign --sample            a minute's worth
+python -m tests.campaign                     all of it, about half an hour on two cores
+python -m tests.campaign --only logs,faults  some areas
 """
 
 from __future__ import annotations

@@ -21,11 +21,11 @@ DEEP: Any = None
 for _ in range(1500):
     DEEP = [DEEP]
 MARKUP = (
-    '<script>alert(1)</script>"\'><img src=x onerror=alert(1)>',
-    "=HYPERLINK(\"http://x\",\"y\")",
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>",
+    '=HYPERLINK("http://x","y")',
     "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\u2066",
     "| a | b |\n\n# h\n[x](javascript:alert(1)) ![i](http://x/i) @everyone #1 `c` <b>",
-    "]]></system-out><failure message=\"x\"/>&lt;&#0;\ufffe",
+    ']]></system-out><failure message="x"/>&lt;&#0;\ufffe',
 )
 VALUES: tuple[Any, ...] = (
     DELETED, None, True, False, 0, -1, 1e308, -1e-320, 10**20, 10**400, "NAN", "INF", "",

@@ -223,7 +223,7 @@ def _broken(trial: Trial, said: list[Said], timed_out: bool) -> list[str]:
 def _is_a_traceback(text: str, *, is_a_script: bool) -> bool:
     """A script's own traceback is its own; ours is none of its business."""
     if is_a_script:
-        return '/mfubench/' in text and "Traceback (most recent" in text
+        return "/mfubench/" in text and "Traceback (most recent" in text
     return "Traceback (most recent call last)" in text or "INTERNALERROR" in text
 
 
@@ -233,7 +233,7 @@ def _unclear(said: Said) -> str | None:
         return None
     text = said.err.strip()
     if not text:
-        return "no word"
+        return None if said.out.strip() else "no word"
     if found := UNCLEAR.search(text):
         return f"{found.group()}: {text[:200]}"
     return f"long: {text[:100]}" if len(text) > LONGEST_SENTENCE else None

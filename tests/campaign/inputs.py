@@ -24,11 +24,34 @@ ESCAPES = "a\x1b[2J\x1b]0;title\x07\u202eb"
 NOT_TEXT = os.fsdecode(b"\xff\xfe name")
 RUN = next((ROOT / "results").glob("*/Linux*/0001_*.json"))
 MACHINE = RUN.parent.parent.name
-SIZES = "--n-layer 2 --n-head 2 --n-embd 8 --block-size 8 --vocab-size 65".split()
+SIZES = [
+    "--n-layer",
+    "2",
+    "--n-head",
+    "2",
+    "--n-embd",
+    "8",
+    "--block-size",
+    "8",
+    "--vocab-size",
+    "65",
+]
 
 WHOLE = ("", "x", "-1", "0", "1.5", "1e9", "nan", "9" * 30, "1" + "0" * 400, LONG, "٣", ESCAPES)
 NUMBERS = ("", "x", "-1", "nan", "inf", "1e999", "1e308", "0x10", LONG, ESCAPES)
-WORDS = ("", "nonsense", "None", "--", "*", "../..", "%s%n{0}", "'; rm -rf /", LONG, ESCAPES, NOT_TEXT)
+WORDS = (
+    "",
+    "nonsense",
+    "None",
+    "--",
+    "*",
+    "../..",
+    "%s%n{0}",
+    "'; rm -rf /",
+    LONG,
+    ESCAPES,
+    NOT_TEXT,
+)
 PLACES = (
     "", ".", "..", "/", "~nosuchuser", "~", "no/such/folder/x", "/etc/passwd/x", LONG, "a/" * 3000,
     "/dev/null", "/dev/full", "/dev/zero", "/proc/self/mem", "/proc/1/pagemap",
