@@ -43,6 +43,7 @@ MALFORMED = (
     ArithmeticError,
     AttributeError,
     LookupError,
+    StopIteration,
     TypeError,
     ValueError,
 )

@@ -179,7 +179,10 @@ def shown(path: Path) -> Iterator[None]:
         yield
     except ResultError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        *(ArithmeticError, AttributeError, LookupError),
+        *(StopIteration, TypeError, ValueError),
+    ) as error:
         raise ResultError(
             f"{path} cannot be shown: a field of it is not as its schema version says "
             f"({type(error).__name__}: {str(error)[:200]})"

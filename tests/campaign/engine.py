@@ -7,6 +7,7 @@ behind can be seen.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -58,6 +59,7 @@ class Trial:
     """Runs in the trial's process: limits, stand-ins for what would measure."""
     main: Callable[[Sequence[str]], int] | None = None
     """Instead of mfubench's own."""
+    timeout_s: float = TIMEOUT_S
     check: Callable[[Path, list[Said]], Sequence[str]] | None = None
     """Further promises; gives what was broken."""
 
@@ -129,8 +131,10 @@ def _fork(trial: Trial, home: Path) -> bool:
         except BaseException:
             traceback.print_exc()
         finally:
+            with contextlib.suppress(BaseException):
+                atexit._run_exitfuncs()
             os._exit(status)
-    end_s = time.monotonic() + TIMEOUT_S
+    end_s = time.monotonic() + trial.timeout_s
     while time.monotonic() < end_s:
         done, _ = os.waitpid(child, os.WNOHANG)
         if done:
@@ -156,9 +160,8 @@ def _inside(trial: Trial, home: Path) -> int:
     from mfubench.cli import main
 
     for number, words in enumerate(trial.commands):
-        _point_at(home, number, trial.encoding)
-        if number == 0 and trial.before is not None:
-            trial.before()
+        before = trial.before if number == 0 else None
+        _point_at(home, number, trial.encoding, before)
         status = 1
         try:
             status = (trial.main or main)(list(words))
@@ -167,20 +170,24 @@ def _inside(trial: Trial, home: Path) -> int:
         except BaseException:
             traceback.print_exc()
         with contextlib.suppress(Exception):
-            sys.stdout.flush()
             sys.stderr.flush()
+            sys.stdout.flush()
         (home / f"status{number}").write_text(str(int(status)))
     return 0
 
 
-def _point_at(home: Path, number: int, encoding: str) -> None:
+def _point_at(home: Path, number: int, encoding: str, before: Callable[[], object] | None) -> None:
     for descriptor, name in ((1, "out"), (2, "err")):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(home / f"{name}{number}", flags), descriptor)
+    if before is not None:
+        before()
     errors = "strict" if encoding != "utf-8" else "surrogateescape"
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), encoding=encoding, errors=errors
-    )
+    try:
+        out = io.BufferedWriter(io.FileIO(1, "wb", closefd=False))
+        sys.stdout = io.TextIOWrapper(out, encoding=encoding, errors=errors)
+    except OSError:  # closed
+        sys.stdout = None  # type: ignore[assignment]
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(2, "wb", closefd=False)),
         encoding=encoding,

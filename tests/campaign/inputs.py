@@ -59,7 +59,6 @@ PLACES = (
     "good.json", "cut.json", "deep.json", "utf16.json", "list.json", "nan.json", "zip", "pickle",
     ESCAPES, NOT_TEXT, "locked",
 )  # fmt: skip
-NEVER_REFUSED: frozenset[tuple[str, str]] = frozenset()
 
 BASES: dict[str, Sequence[str]] = {
     "run": ("script.py",),
@@ -74,8 +73,8 @@ BASES: dict[str, Sequence[str]] = {
     "show": ("good.json",),
     "validate": ("good.json",),
 }
-"""A command line of each command that is right, to which one wrong thing is added. A command that is
-not listed is tried bare."""
+"""A command line of each command that is right, to which one wrong thing is added. A command that
+is not listed is tried bare."""
 
 
 def files(folder: Path) -> None:
@@ -130,7 +129,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     raise LookupError("the command line has no commands")
 
 
-def values_for(action: argparse.Action) -> Sequence[str]:
+def values_for(action: argparse.Action) -> Sequence[str]:  # noqa: PLR0911 - one per kind
     """Values for an option or argument, by what it takes."""
     kind = getattr(action.type, "__name__", "")
     if action.choices is not None:
@@ -143,7 +142,7 @@ def values_for(action: argparse.Action) -> Sequence[str]:
         return PLACES
     if action.dest in ("log", "script"):
         return (*PLACES, "-") if action.dest == "log" else PLACES
-    if action.dest == "set" or action.dest == "set_base":
+    if action.dest in ("set", "set_base"):
         return (*WORDS, *SETTINGS)
     return (*WORDS, "/etc", "..", "model/gpt", "HEAD~999", "nanogpt-cpu/cpu-float99-b12-eager")
 

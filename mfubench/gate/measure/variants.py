@@ -156,6 +156,8 @@ def git(*arguments: str, cwd: Path) -> str:
         raise VariantError(
             "git is not installed; --base-python or --set compare without it"
         ) from None
+    except OSError as error:
+        raise VariantError(f"git cannot be started: {error.strerror or error}") from None
     if done.returncode:
         words = done.stderr.strip().splitlines()
         raise VariantError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
