@@ -6,7 +6,6 @@ Nothing heavy is imported before a command needs it; `mfubench --help` answers a
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.script import command as script
 from mfubench.show.terminal import choose_color
+from mfubench.streams import safe_streams, shortened
 from mfubench.trace import command as trace
 
 EXIT_BAD_INPUT = 2
@@ -44,47 +44,66 @@ COMMANDS = (
 """In the order in which `mfubench --help` lists them."""
 
 
+OWN_STREAMS = ("run", "bench")
+"""What writes to its streams by itself: the user's script, and pytest."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or pipe may not be UTF-8, and a file's name no text at all.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
-    try:
-        if used := take_defaults(parser, words):
-            print(f"mfubench: {used}", file=sys.stderr)
-    except UserError as error:
-        print(f"mfubench: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    arguments = parser.parse_args(words)
-    if arguments.command is None:
-        parser.print_help()
-        return 0
-    choose_color(arguments.color)
-    arguments.parser = parser  # for the completion of a shell
-    arguments.words = words[words.index(arguments.command) + 1 :]
-    return run_command(arguments)
+    with safe_streams() as out:
+        try:
+            if used := take_defaults(parser, words):
+                print(f"mfubench: {used}", file=sys.stderr)
+        except UserError as error:
+            print(f"mfubench: {shortened(str(error))}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+        arguments = parser.parse_args(words)
+        choose_color(arguments.color)
+        arguments.parser = parser  # for the help and for the completion of a shell
+        if arguments.command is not None:
+            arguments.words = words[words.index(arguments.command) + 1 :]
+        if arguments.command not in OWN_STREAMS:
+            status = _outcome(arguments)
+            if out is not None:
+                out.flush()
+                if out.problem is not None and not out.is_gone:
+                    said = getattr(out.problem, "strerror", None) or out.problem
+                    _say(arguments, f"not all could be printed: {said}")
+                    return status or arguments.could_not_run
+            return status
+    return _outcome(arguments)
 
 
-def run_command(arguments: argparse.Namespace) -> int:
-    """Run a command that is parsed; what goes wrong is one sentence and an exit status."""
+def _outcome(arguments: argparse.Namespace) -> int:
+    """Run the command; what cannot be done is one sentence."""
     try:
+        if arguments.command is None:
+            arguments.parser.print_help()
+            return 0
         if arguments.command == "run":  # the script's signals and its end are its own
             return script.run(arguments)
         with terminated_as_interrupted():
             status: int = arguments.run(arguments)
-    except (UserError, ConfigError) as error:
-        print(f"mfubench {arguments.command}: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except BrokenPipeError:  # `mfubench … | head`
-        sys.stderr.close()
-        return 0
+            return status
     except KeyboardInterrupt:
-        print(f"mfubench {arguments.command}: interrupted", file=sys.stderr)
+        _say(arguments, "interrupted")
         return EXIT_INTERRUPTED
-    return status
+    except (UserError, ConfigError) as error:
+        _say(arguments, str(error))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename is not None else ""
+        _say(arguments, f"{error.strerror or error}{where}")
+    except MemoryError:
+        _say(arguments, "there is too little memory for this")
+    return EXIT_BAD_INPUT
+
+
+def _say(arguments: argparse.Namespace, text: str) -> None:
+    """One sentence on standard error."""
+    with safe_streams():
+        print(f"mfubench {arguments.command}: {shortened(text)}", file=sys.stderr)
 
 
 def take_defaults(parser: Parser, words: Sequence[str]) -> str:
@@ -110,6 +129,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"mfubench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.set_defaults(could_not_run=EXIT_BAD_INPUT)
     for command in COMMANDS:
         command.add_parser(commands)
     add_color(parser, default="auto")

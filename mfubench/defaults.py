@@ -21,16 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from mfubench.arguments import UserError
+from mfubench.arguments import UserError, output_path, user_path
 from mfubench.words import did_you_mean
 
 NOT_DEFAULTS = ("gate",)
 """Tables that are no options."""
 LARGEST_BYTES = 2**20
+PATHS = (Path, user_path, output_path)
+"""Parsers of paths, which start at the folder of the file."""
 
 
 class Declared(Protocol):
-    """An option as `mfubench.suite.options` declares it."""
+    """An option as `mfubench.options` declares it."""
 
     name: str
     settings: dict[str, Any]
@@ -119,7 +121,7 @@ class Defaults:
                 raise UserError(f"{where} is {value!r}; allowed: true or false")
             return value
         text, parse = _text(value), settings.get("type")
-        if parse is Path:
+        if parse in PATHS:
             assert self.path is not None
             return self.path.parent / Path(text).expanduser()
         choices = settings.get("choices")

@@ -13,7 +13,7 @@ from typing import Any
 
 from mfubench import __version__
 from mfubench.arguments import UserError
-from mfubench.suite.options import OPTIONS, QUESTIONS, known, listed
+from mfubench.options import OPTIONS, QUESTIONS, known, listed
 
 PACKAGE = "mfubench_benchmarks"
 SETTINGS = Path(__file__).with_name("bench.ini")

@@ -13,6 +13,7 @@ from mfubench.arguments import (
     add_corpus_and_threads,
     add_json,
     add_results_dir,
+    output_path,
     refuse_threads,
 )
 
@@ -33,7 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--operators", action="store_true", help="the operators behind the bars")
     parser.add_argument(
         "--save-trace",
-        type=Path,
+        type=output_path,
         metavar="FILE",
         help="write the profiler's trace of three steps, too, for `mfubench trace`: to FILE, "
         "which ends in .json or .json.gz",

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfubench_model.presets import PRESETS
 
 from mfubench.arguments import (
     ACCUMULATION,
+    LARGEST_SIZE,
     SIZES,
     UserError,
     add_json,
     add_sizes,
     sizes_given,
     this_device,
+    user_path,
 )
 from mfubench.hardware.dtypes import DTYPES
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mfubench.explain.device import NamedDevice
     from mfubench.explain.log import TrainingLog
     from mfubench.explain.run import LoggedRun
+
+LARGEST_TFLOPS = 1e9
 
 
 def add_parser(commands: Any) -> None:
@@ -65,10 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.explain.text import explain_as_text
 
     sizes = sizes_given(arguments, SIZES | ACCUMULATION)
+    if arguments.ranks is not None and arguments.ranks > LARGEST_SIZE:
+        raise UserError(f"--ranks is too large; allowed: at most {LARGEST_SIZE:,}")
     given = given_sizes(arguments.preset, sizes, bias=arguments.bias, ranks=arguments.ranks)
     peak_tflops = arguments.peak_tflops
-    if peak_tflops is not None and not 0 < peak_tflops < float("inf"):
-        raise UserError(f"--peak-tflops is {peak_tflops}; it must be a positive number")
+    if peak_tflops is not None and not 0 < peak_tflops <= LARGEST_TFLOPS:
+        raise UserError(
+            f"--peak-tflops is {peak_tflops}; it must be a positive number up to {LARGEST_TFLOPS:g}"
+        )
     from_stdin = arguments.log in (None, "-")
     if from_stdin and (sys.stdin is None or (arguments.log is None and sys.stdin.isatty())):
         raise UserError("give a log file, or pipe one in: python train.py | mfubench explain")
@@ -89,10 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
         if from_stdin:
             log = read_stream(sys.stdin.buffer, "standard input")
         elif arguments.follow:
-            log = follow(Path(arguments.log), account_of, _say)
+            log = follow(user_path(arguments.log), account_of, _say)
         else:
-            log = read_log(Path(arguments.log))
-    except LogError as error:
+            log = read_log(user_path(arguments.log))
+    except (LogError, argparse.ArgumentTypeError) as error:
         raise UserError(str(error)) from None
     device = device_of(log.runs[-1])
     runs = [explain_run(r, given=given, device=device, dtype=arguments.dtype) for r in log.runs]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from mfubench.arguments import UserError
 from mfubench.defaults import Defaults
+from mfubench.files import output_problem
+from mfubench.options import COMPILE_MODES, DEFAULT_REPORT, DEFAULT_RESULTS_DIR, OPTIONS
 from mfubench.results.read import ResultError, read_result
-from mfubench.suite.options import COMPILE_MODES, DEFAULT_REPORT, DEFAULT_RESULTS_DIR, OPTIONS
+from mfubench.streams import escaped, shortened
 from mfubench.suite.sweep import SweepOptions
+
+
+def refusal(text: str) -> pytest.UsageError:
+    """What cannot be, in one sentence that quotes no more than a line of what was given."""
+    return pytest.UsageError(shortened(escaped(text)))
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -30,11 +36,11 @@ def _result_file(base: Path, given: Path | None) -> Path | None:
     """The path of a result; refused at once when it is none."""
     if given is None:
         return None
-    path = base / given.expanduser()
+    path = base / given
     try:
         read_result(path)
     except ResultError as error:
-        raise pytest.UsageError(f"--claims-against: {error}") from None
+        raise refusal(f"--claims-against: {error}") from None
     return path
 
 
@@ -46,16 +52,9 @@ def report_path(config: pytest.Config) -> Path | None:
     given: Path | None = config.getoption("report")
     if given is None:
         return None
-    path = config.invocation_params.dir / given.expanduser()
-    problem = None
-    if path.is_dir():
-        problem = "it is a folder"
-    elif not path.parent.is_dir():
-        problem = f"there is no folder {path.parent}"
-    elif not os.access(path.parent, os.W_OK):
-        problem = f"{path.parent} is not writable"
-    if problem:
-        raise pytest.UsageError(
+    path = config.invocation_params.dir / given
+    if problem := output_problem(path):
+        raise refusal(
             f"--report {given}: the page cannot be written: {problem}. Give a file, for instance "
             f"--report={DEFAULT_REPORT}, or put --report last."
         )
@@ -78,9 +77,9 @@ def read_options(config: pytest.Config) -> SweepOptions:
         dtypes=get("dtypes"),
         batch_sizes=get("batch_sizes"),
         compile=COMPILE_MODES[get("compile")],
-        corpus=None if corpus is None else base / corpus.expanduser(),
+        corpus=None if corpus is None else base / corpus,
         threads=get("threads"),
-        results_dir=(config.rootpath if is_of_project else base) / results_dir.expanduser(),
+        results_dir=(config.rootpath if is_of_project else base) / results_dir,
         ceiling_max_age_s=get("ceiling_max_age") * 86400.0,
         claims_against=_result_file(base, get("claims_against")),
     )

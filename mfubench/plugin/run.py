@@ -12,9 +12,10 @@ import pytest
 from mfubench import __version__
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.options import QUESTIONS
 from mfubench.plugin.gate_option import GateOption, marked_limits
 from mfubench.plugin.named import named_paths
-from mfubench.plugin.options import read_options, report_path
+from mfubench.plugin.options import read_options, refusal, report_path
 from mfubench.plugin.result import our_part
 from mfubench.plugin.screen import PytestScreen
 from mfubench.plugin.storage import RunStorage, short_path
@@ -22,7 +23,6 @@ from mfubench.results.document import machine_info
 from mfubench.results.journal import left_behind
 from mfubench.results.outcomes import Outcome
 from mfubench.show.units import format_duration
-from mfubench.suite.options import QUESTIONS
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import SWEEPS
 
@@ -39,7 +39,7 @@ class SuiteRun:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         if getattr(config.option, "dist", "no") != "no":
-            raise pytest.UsageError(
+            raise refusal(
                 "benchmarks run one at a time: two at once would be each other's noise. Leave out "
                 "-n, or give -n 0."
             )
@@ -150,7 +150,7 @@ class SuiteRun:
             for preset in presets:
                 self.session.corpus(preset)
         except CorpusError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise refusal(str(error)) from None
         self.session.progress.plan(cases, self.options.plan)
         if cases:
             left = format_duration(self.session.progress.time_left_s())

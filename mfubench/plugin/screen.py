@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pytest
 
 from mfubench.show.terminal import width_of
+from mfubench.streams import SafeStream
 
 if TYPE_CHECKING:
     from mfubench.gate.rules.stored_runs import StoredVerdict
@@ -28,6 +29,9 @@ class PytestScreen:
         self._reporter: Any = manager.getplugin("terminalreporter")
         self._capture: Any = manager.getplugin("capturemanager")
         self.is_terminal = self._reporter is not None and bool(self._reporter.isatty)
+        if self._reporter is not None and not isinstance(self._reporter._tw._file, SafeStream):
+            # `| head` must not end a run: what it measures is saved whether or not anybody reads.
+            self._reporter._tw._file = SafeStream(self._reporter._tw._file, escapes=False)
         self._has_transient = False
         self._heading: Any = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import get_commit_info, get_current_time, get_machine_id
 
+from mfubench.plugin.options import refusal
 from mfubench.results.write import json_text, write_elsewhere, write_numbered, write_problem
 
 STORAGE_DEFAULT = "file://./.benchmarks"
@@ -30,11 +32,17 @@ class ResultStorage(FileStorage):
         try:
             self.saved = write_numbered(self.path / self.default_machine_id, f"{save}.json", text)
         except OSError as error:
-            self.saved = write_elsewhere(f"0001_{save}.json", text)
-            self.trouble = (
-                f"results could not be saved under {self.path} ({error.strerror or error}); "
-                f"they are in {self.saved}: copy them there when there is room"
-            )
+            why = f"results could not be saved under {self.path} ({error.strerror or error})"
+            try:
+                self.saved = write_elsewhere(f"0001_{save}.json", text)
+            except OSError as problem:
+                print(text, file=sys.stderr)  # the last place that takes it
+                self.trouble = (
+                    f"{why}, nor elsewhere ({problem.strerror or problem}): they are on standard "
+                    "error"
+                )
+                return
+            self.trouble = f"{why}; they are in {self.saved}: copy them there when there is room"
         self.logger.info(f"Saved benchmark data in: {self.saved}")
 
 
@@ -48,7 +56,7 @@ class RunStorage:
         self._save_as: str | None = None
         problem = None if config.option.collectonly else write_problem(folder)
         if problem:
-            raise pytest.UsageError(
+            raise refusal(
                 f"results cannot be saved in {folder}: {problem}. Choose another folder with "
                 "--results-dir DIR, or make this one writable."
             )
@@ -88,7 +96,7 @@ class RunStorage:
             f"{short_path(self._folder)}"
         )
         if option.benchmark_compare_fail:
-            raise pytest.UsageError(
+            raise refusal(
                 f"{missing}, and --benchmark-compare-fail needs one. Run once without it: that "
                 "run is saved and becomes the baseline."
             )
@@ -150,5 +158,5 @@ def short_path(path: Path) -> str:
     """A path as the user would type it from where pytest was started."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # OSError: the folder where pytest was started is gone
         return str(path)

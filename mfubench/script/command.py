@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfubench.arguments import UserError, add_results_dir
+from mfubench.arguments import LARGEST_SIZE, UserError, add_results_dir, output_path
+from mfubench.files import write_output
 from mfubench.script.launch import Ending, Target, leave, refuse_missing
 from mfubench.script.launch import run as run_target
+from mfubench.streams import safe_streams
 
 if TYPE_CHECKING:
     from mfubench.script.run import TrainingRun
@@ -46,7 +48,7 @@ def add_parser(commands: Any) -> None:
         "--no-ceilings", action="store_true", help="without the share of the measured ceiling"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="write the record to this file too"
+        "--json", type=output_path, metavar="PATH", help="write the record to this file too"
     )
     add_results_dir(parser, "where the run is saved and ceilings are kept")
     parser.add_argument(
@@ -63,8 +65,10 @@ def _count(text: str) -> int:
         number = int(text)
     except ValueError:
         number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 1 on")
+    if not 1 <= number <= LARGEST_SIZE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no count; give a whole number from 1 on, at most {LARGEST_SIZE:,}"
+        )
     return number
 
 
@@ -119,7 +123,8 @@ def _measure_ceilings_first(results_dir: Path) -> None:
 def _say(text: str) -> None:
     """A quiet line on standard error, by the first rank only."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"mfubench run: {text}", file=sys.stderr, flush=True)
+        with safe_streams():
+            print(f"mfubench run: {text}", file=sys.stderr, flush=True)
 
 
 def _report(
@@ -152,13 +157,14 @@ def _report(
         from mfubench.results.write import json_text
 
         try:
-            arguments.json.write_text(json_text(record.as_extra_info()), encoding="utf-8")
+            write_output(arguments.json, json_text(record.as_extra_info()))
         except OSError as error:
             notes.append(f"{arguments.json} could not be written: {error.strerror or error}")
     if os.environ.get("RANK", "0") == "0":
         from mfubench.script.text import run_text
         from mfubench.show.terminal import has_color, width_of
 
-        width = width_of(sys.stderr)
-        text = run_text(record, color=has_color(sys.stderr), notes=notes, width=width)
-        print("\n" + text, file=sys.stderr)
+        color, width = has_color(sys.stderr), width_of(sys.stderr)
+        with safe_streams(table_on_stderr=True):
+            text = run_text(record, color=color, notes=notes, width=width)
+            print("\n" + text, file=sys.stderr)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from mfubench.show.terminal import WIDEST, width_of
+from mfubench.streams import UNSEEN
 
 WIDTH = WIDEST
 
@@ -48,9 +50,23 @@ def plain_table(**settings: Any) -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, **settings)
 
 
+class _PlainConsole(Console):
+    """Writes no control character but its own colours, whatever a text holds."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if UNSEEN.search(segment.text) and not segment.control:
+                shown = UNSEEN.sub("\N{REPLACEMENT CHARACTER}", segment.text)
+                yield Segment(shown, segment.style)
+            else:
+                yield segment
+
+
 def plain_console(out: io.StringIO, *, color: bool = False, width: int | None = None) -> Console:
     """A console that writes what it is given: no markup, no emoji, nothing highlighted."""
-    return Console(
+    return _PlainConsole(
         file=out,
         width=width_of(sys.stdout) if width is None else min(width, WIDTH),
         force_terminal=color,

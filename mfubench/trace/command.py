@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError, add_json, add_results_dir
+from mfubench.arguments import UserError, add_json, add_results_dir, user_path
 
 EXIT_NO_DEVICE = 2
 
@@ -20,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "files",
         nargs="+",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="what prof.export_chrome_trace(…) wrote, plain or gzip; of several ranks, one each",
     )

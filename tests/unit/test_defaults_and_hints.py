@@ -10,7 +10,7 @@ from mfubench.arguments import UserError
 from mfubench.cli import build_parser, main
 from mfubench.commands.bench import PACKAGE, pytest_words
 from mfubench.defaults import Defaults
-from mfubench.suite.options import OPTIONS, QUESTIONS
+from mfubench.options import OPTIONS, QUESTIONS
 from tests.unit.docs.pages import ROOT
 
 Capture = pytest.CaptureFixture[str]

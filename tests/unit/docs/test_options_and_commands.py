@@ -12,9 +12,9 @@ from mfubench_model.presets import PRESETS
 
 from mfubench.cli import build_parser
 from mfubench.hardware.dtypes import DTYPES
+from mfubench.options import COMPILE_MODES, OPTIONS
 from mfubench.plugin.options import add_options
 from mfubench.results.case_id import DEVICE_KINDS
-from mfubench.suite.options import COMPILE_MODES, OPTIONS
 from mfubench.suite.sweep import PLANS, SWEEPS
 from tests.unit.docs.pages import first_codes, page, rows, section
 

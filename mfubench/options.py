@@ -13,15 +13,22 @@ from typing import Any, TypeVar
 
 from mfubench_model.presets import PRESETS
 
+from mfubench.arguments import user_path
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.results.case_id import DEVICE_KINDS
+from mfubench.streams import escaped, shortened
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS
 from mfubench.words import did_you_mean
 
 Item = TypeVar("Item")
 DEFAULT_RESULTS_DIR = "results"
 DEFAULT_REPORT = "report.html"
+MOST_DIGITS = 12
 COMPILE_MODES = {"auto": None, "no": (False,), "yes": (True,), "both": (False, True)}
+
+
+def _wrong(text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(shortened(escaped(text)))
 
 
 def listed(
@@ -34,7 +41,7 @@ def listed(
             return None
         items = [item.strip() for item in text.split(",")]
         if not all(items):
-            raise argparse.ArgumentTypeError(
+            raise _wrong(
                 f"{text!r} has an empty {what} in it; give one or more, separated by commas"
             )
         return tuple(dict.fromkeys(map(parse, items)))
@@ -48,7 +55,7 @@ def known(what: str, allowed: Sequence[str]) -> Callable[[str], str]:
     def parse(item: str) -> str:
         if item in allowed:
             return item
-        raise argparse.ArgumentTypeError(
+        raise _wrong(
             f"unknown {what} {item!r}; allowed: {', '.join(allowed)}{did_you_mean(item, allowed)}"
         )
 
@@ -61,7 +68,7 @@ def parse_device(item: str) -> str:
     known("device", (*DEVICE_KINDS, "auto"))(kind)
     indexed = kind in ("cuda", "xpu") and re.fullmatch(r"\d{1,4}", index)
     if kind == "auto" or (":" in item and not indexed):
-        raise argparse.ArgumentTypeError(
+        raise _wrong(
             f"device {item!r} is not one; allowed: auto alone, or {', '.join(DEVICE_KINDS)}, "
             "with an index where there are several (cuda:1)"
         )
@@ -70,8 +77,8 @@ def parse_device(item: str) -> str:
 
 def parse_batch_size(item: str) -> int:
     """A whole number from 1."""
-    if not item.isdecimal() or not 1 <= int(item) <= MAX_BATCH_SIZE:
-        raise argparse.ArgumentTypeError(
+    if not item.isdecimal() or len(item) > MOST_DIGITS or not 1 <= int(item) <= MAX_BATCH_SIZE:
+        raise _wrong(
             f"batch size {item!r} is not a whole number from 1 to {MAX_BATCH_SIZE}; "
             "give for instance --batch-sizes 12,48"
         )
@@ -80,8 +87,8 @@ def parse_batch_size(item: str) -> int:
 
 def parse_threads(text: str) -> int:
     """A whole number of intra-operator threads."""
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
-        raise argparse.ArgumentTypeError(
+    if not text.isdecimal() or len(text) > MOST_DIGITS or not 1 <= int(text) <= MAX_THREADS:
+        raise _wrong(
             f"{text!r} is not a number of threads; allowed: 1 to {MAX_THREADS}, for instance "
             "--threads 2"
         )
@@ -95,9 +102,7 @@ def parse_age(text: str) -> float:
     except ValueError:
         days = -1.0
     if not 0 <= days < 1e6:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an age in days; give 0 (measure again) or more"
-        )
+        raise _wrong(f"{text!r} is not an age in days; give 0 (measure again) or more")
     return days
 
 
@@ -166,7 +171,7 @@ OPTIONS = (
     ),
     Option(
         "--corpus",
-        type=Path,
+        type=user_path,
         metavar="PATH",
         help="A text file, or a directory with nanoGPT's train.bin. Default: Python's own "
         "language reference, which needs no download.",
@@ -192,7 +197,7 @@ OPTIONS = (
     ),
     Option(
         "--results-dir",
-        type=Path,
+        type=user_path,
         default=Path(DEFAULT_RESULTS_DIR),
         metavar="DIR",
         help="Where results are saved, one folder per machine fingerprint. Default: %(default)s.",
@@ -207,7 +212,7 @@ OPTIONS = (
     ),
     Option(
         "--claims-against",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="A saved run of another machine, for the claims about two. Default: the last one "
         "with a GPU under --results-dir.",
@@ -215,7 +220,7 @@ OPTIONS = (
     Option(
         "--report",
         nargs="?",
-        type=Path,
+        type=user_path,
         const=Path(DEFAULT_REPORT),
         metavar="PATH",
         help="Write a page about this run when it has ended, last on the line or with its PATH. "
