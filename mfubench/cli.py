@@ -30,7 +30,7 @@ from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
 from mfubench.script import command as script
-from mfubench.show.terminal import choose_color
+from mfubench.show.terminal import choose_color, has_color
 from mfubench.streams import safe_streams, shortened
 from mfubench.trace import command as trace
 
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_BAD_INPUT
         arguments = parser.parse_args(words)
         choose_color(arguments.color)
+        if out is not None:
+            out.keep_styles = has_color(out.raw)
         arguments.parser = parser  # for the help and for the completion of a shell
         if arguments.command is not None:
             arguments.words = words[words.index(arguments.command) + 1 :]

@@ -100,7 +100,7 @@ class SafeStream:
         self.raw = stream
         self.problem: OSError | ValueError | None = None
         self._escapes = escapes
-        self._keep_styles = keep_styles
+        self.keep_styles = keep_styles
         reconfigure = getattr(stream, "reconfigure", None)
         self._encoding: str | None = None
         if reconfigure is not None:
@@ -114,7 +114,7 @@ class SafeStream:
     def write(self, text: str) -> int:
         """Write what can be written; gives the length of the text, whatever became of it."""
         if self.problem is None:
-            shown = escaped(text, keep_styles=self._keep_styles) if self._escapes else text
+            shown = escaped(text, keep_styles=self.keep_styles) if self._escapes else text
             if self._encoding is not None:
                 shown = shown.encode(self._encoding, _ERRORS).decode(self._encoding)
             try:

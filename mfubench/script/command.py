@@ -12,7 +12,7 @@ from mfubench.arguments import LARGEST_SIZE, UserError, add_results_dir, output_
 from mfubench.files import write_output
 from mfubench.script.launch import Ending, Target, leave, refuse_missing
 from mfubench.script.launch import run as run_target
-from mfubench.streams import safe_streams
+from mfubench.streams import SafeStream, safe_streams
 
 if TYPE_CHECKING:
     from mfubench.script.run import TrainingRun
@@ -166,5 +166,7 @@ def _report(
 
         color, width = has_color(sys.stderr), width_of(sys.stderr)
         with safe_streams(table_on_stderr=True):
+            if isinstance(sys.stderr, SafeStream):
+                sys.stderr.keep_styles = color
             text = run_text(record, color=color, notes=notes, width=width)
             print("\n" + text, file=sys.stderr)
