@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfubench.arguments import UserError, add_results_dir
+from mfubench.arguments import LARGEST_SIZE, UserError, add_results_dir, output_path
+from mfubench.files import write_output
 from mfubench.script.launch import Target, before_hard_exit, leave, refuse_missing
 from mfubench.script.launch import run as run_target
+from mfubench.streams import SafeStream, safe_streams
 
 if TYPE_CHECKING:
     from mfubench.script.finish import Wanted
@@ -48,7 +50,7 @@ def add_parser(commands: Any) -> None:
         "--no-ceilings", action="store_true", help="without the share of the measured ceiling"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="write the record to this file too"
+        "--json", type=output_path, metavar="PATH", help="write the record to this file too"
     )
     parser.add_argument(
         "--rescue",
@@ -70,8 +72,10 @@ def _count(text: str) -> int:
         number = int(text)
     except ValueError:
         number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 1 on")
+    if not 1 <= number <= LARGEST_SIZE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no count; give a whole number from 1 on, at most {LARGEST_SIZE:,}"
+        )
     return number
 
 
@@ -160,7 +164,8 @@ def _measure_ceilings_first(results_dir: Path) -> None:
 def _say(text: str) -> None:
     """A quiet line on standard error, by the first rank only."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"mfubench run: {text}", file=sys.stderr, flush=True)
+        with safe_streams():
+            print(f"mfubench run: {text}", file=sys.stderr, flush=True)
 
 
 class _Report:
@@ -205,11 +210,16 @@ class _Report:
             from mfubench.results.write import json_text
 
             try:
-                path.write_text(json_text(record.as_extra_info()), encoding="utf-8")
+                write_output(path, json_text(record.as_extra_info()))
             except OSError as error:
                 notes.append(f"{path} could not be written: {error.strerror or error}")
         if os.environ.get("RANK", "0") == "0":
             from mfubench.script.text import run_text
+            from mfubench.show.terminal import has_color, width_of
 
-            text = run_text(record, color=sys.stderr.isatty(), notes=notes)
-            print("\n" + text, file=sys.stderr, flush=True)
+            color, width = has_color(sys.stderr), width_of(sys.stderr)
+            with safe_streams(table_on_stderr=True):
+                if isinstance(sys.stderr, SafeStream):
+                    sys.stderr.keep_styles = color
+                text = run_text(record, color=color, notes=notes, width=width)
+                print("\n" + text, file=sys.stderr, flush=True)

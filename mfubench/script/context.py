@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ class Measured:
         return run_text(self.record, color=False, notes=self._notes)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, which cuts no line and scrolls where it is narrow."""
+        return f'<pre style="line-height:1.3">{html.escape(str(self))}</pre>'
 
 
 @contextlib.contextmanager

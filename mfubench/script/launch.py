@@ -74,7 +74,11 @@ def refuse_missing(target: Target) -> None:
             f"there is no script {target.name!r} in {Path.cwd()}; type mfubench run SCRIPT, or "
             "mfubench run -m MODULE"
         )
-    if path.is_dir() or zipfile.is_zipfile(path):
+    if path.is_dir():
+        return
+    if not path.is_file():
+        raise UserError(f"{target.name} is no file but a device or a pipe; name a script's file")
+    if zipfile.is_zipfile(path):
         return
     try:
         with path.open("rb") as file:

@@ -15,7 +15,8 @@ def run_against(arguments: argparse.Namespace) -> int:
     from mfubench.gate.rules.policy import EXIT_STATUS, worst
     from mfubench.gate.show.stored import stored_text
     from mfubench.results import document
-    from mfubench.results.read import ResultError
+    from mfubench.results.read import ResultError, shown
+    from mfubench.show.terminal import has_color
 
     try:
         reference = read_run(arguments.against)
@@ -38,8 +39,13 @@ def run_against(arguments: argparse.Namespace) -> int:
             "differs between machines is no regression. --advisory compares all the same, and "
             "never fails"
         )
-    found = verdicts(run, reference, stored, settings=gate_settings(arguments))
-    print(stored_text(found, run=run.path.name, color=sys.stdout.isatty()))
+    settings = gate_settings(arguments)
+    try:
+        with shown(arguments.against):
+            found = verdicts(run, reference, stored, settings=settings)
+    except ResultError as error:
+        raise UserError(str(error)) from None
+    print(stored_text(found, run=run.path.name, color=has_color(sys.stdout)))
     if arguments.advisory:
         print("\nadvisory: this never fails")
         return 0
