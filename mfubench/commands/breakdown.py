@@ -14,6 +14,7 @@ from mfubench.arguments import (
     add_json,
     add_results_dir,
     refuse_threads,
+    refuse_trace_file,
 )
 
 
@@ -77,13 +78,3 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save_trace is not None and arguments.save_trace.exists():
         print(f"wrote {arguments.save_trace}", file=sys.stderr)
     return 0 if record.breakdown and record.outcome is Outcome.OK else 1
-
-
-def refuse_trace_file(path: Path) -> None:
-    """Raise UserError for a trace that could not be written where it is asked for."""
-    if not path.name.endswith((".json", ".json.gz")):
-        raise UserError(f"--save-trace {path}: the name must end in .json or .json.gz")
-    if path.exists():
-        raise UserError(f"--save-trace {path} exists, and nothing is overwritten; give a new name")
-    if not path.parent.is_dir():
-        raise UserError(f"--save-trace {path}: there is no folder {path.parent}; make it first")
