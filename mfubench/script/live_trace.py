@@ -42,7 +42,7 @@ class LiveTrace:
         import torch
         from torch.profiler import profile, schedule
 
-        if torch.autograd._profiler_enabled():
+        if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
             raise RuntimeError("the script's own profiler runs, which a second one would end")
         from mfubench.hardware.devices import parse_device
         from mfubench.measure.profiler_events import activities
