@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from mfubench.script import graphs
+from mfubench.script.device_clock import wait_for
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.stretches import (
@@ -68,10 +69,7 @@ class PhaseClock:
         self._known: list[tuple[str, float, float]] = []
         self._watch = StretchWatch(self._now)
         self._undo: list[Callable[[], object]] = []
-        device = recorder.device
-        self._wait: Callable[[], None] | None = None
-        if device is not None and device.type == "cuda":
-            self._wait = lambda: torch.cuda.synchronize(device)
+        self._device = recorder.device
 
     def start(self) -> None:
         """At the end of a step."""
@@ -122,8 +120,7 @@ class PhaseClock:
             self.leave(FORWARD)
 
     def _now(self) -> float:
-        if self._wait is not None:
-            self._wait()
+        wait_for(self._device)
         return clock_s()
 
     def enter(self, part: str) -> None:

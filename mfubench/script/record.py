@@ -47,7 +47,7 @@ def build_record(
     import torch
 
     device, tally = run.recorder.device, typical_count(found)
-    dtype = _dtype(tally, device)
+    dtype = _dtype(tally)
     compiled = graphs.compiled_here()
     name = case_name(label, argv)
     where = "cpu" if device is None else str(device).removesuffix(":0")
@@ -156,7 +156,8 @@ def typical_count(found: Found) -> Tally | None:
 
 def _what_was_counted(found: Found, tally: Tally) -> dict[str, Any]:
     counted = [c.tally.model_flops for c in found.counts]
-    share = uncounted_share(tally)
+    # A counted step is slow: the operators' seconds are held against a step that is not.
+    share = uncounted_share(tally, _middle(found.rounds_s) if found.rounds_s else tally.seconds)
     return {
         "flops_uncounted_share": share,
         "flops_uncounted": [
@@ -177,15 +178,15 @@ def _what_was_counted(found: Found, tally: Tally) -> dict[str, Any]:
     }
 
 
-def uncounted_share(tally: Tally) -> float | None:
-    """The share of a counted step's time in operators that nobody can count; None where they were
+def uncounted_share(tally: Tally, step_s: float) -> float | None:
+    """The share of a step's time in operators that nobody can count; None where they were
     not timed."""
     seconds = list(tally.uncounted_s.values())
     if not seconds:
         return 0.0
-    if any(s is None for s in seconds) or tally.seconds <= 0:
+    if any(s is None for s in seconds) or step_s <= 0:
         return None
-    return min(1.0, sum(s for s in seconds if s is not None) / tally.seconds)
+    return min(1.0, sum(s for s in seconds if s is not None) / step_s)
 
 
 def fill_shares(
@@ -260,13 +261,8 @@ def _closed_form(model: Any, sequences: int) -> int | None:
         return None
 
 
-def _dtype(tally: Tally | None, device: Any) -> Dtype | None:
+def _dtype(tally: Tally | None) -> Dtype | None:
     from mfubench.hardware.dtypes import DTYPES
 
     name = tally.dtype if tally is not None else None
-    if name == "float32" and device is not None and device.type == "cuda":
-        import torch
-
-        if torch.get_float32_matmul_precision() != "highest":
-            return "tf32"
     return cast(Dtype, name) if name in DTYPES else None
