@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError
+from mfubench.arguments import UserError, output_path, user_path
 
 
 def add_parser(commands: Any) -> None:
@@ -16,14 +16,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "results",
         nargs="*",
-        default=["results"],
+        type=user_path,
+        default=[Path("results")],
         metavar="RESULT|DIR",
         help="result files, and folders that are searched (default: results)",
     )
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=output_path,
         metavar="FILE",
         help="the page (default: report.html, where no other form is asked for)",
     )
@@ -31,13 +32,16 @@ def add_parser(commands: Any) -> None:
         "--markdown", action="store_true", help="print it in short, for a pull request's comment"
     )
     parser.add_argument(
-        "--csv", type=Path, metavar="PATH", help="the tidy frame: a row per case, and per round"
+        "--csv",
+        type=output_path,
+        metavar="PATH",
+        help="the tidy frame: a row per case, and per round",
     )
-    parser.add_argument("--parquet", type=Path, metavar="PATH", help="the same as Parquet")
+    parser.add_argument("--parquet", type=output_path, metavar="PATH", help="the same as Parquet")
     parser.add_argument(
         "--open", action="store_true", help="write the page and show it in the browser"
     )
-    parser.add_argument("--png", type=Path, metavar="DIR", help="the pictures, one file each")
+    parser.add_argument("--png", type=user_path, metavar="DIR", help="the pictures, one file each")
     parser.set_defaults(run=run)
 
 

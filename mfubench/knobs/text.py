@@ -12,18 +12,17 @@ from mfubench.results.bars import BarChange
 from mfubench.results.outcomes import known
 from mfubench.results.record import CaseRecord
 from mfubench.show.account import PLAIN_NAMES
-from mfubench.show.console import plain_table
+from mfubench.show.console import plain_table, verdict_text
 from mfubench.show.units import format_duration
 
 
 def knob_table(records: Sequence[CaseRecord]) -> Table:
     """Measured knobs, largest gain first: the ratio of tokens per second, and a verdict."""
     table = plain_table()
-    table.add_column("knob", no_wrap=True)
-    table.add_column("speed", justify="right", no_wrap=True)
+    table.add_column("knob", overflow="fold")
+    table.add_column("speed-up", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("what to type or change", overflow="fold")
+    table.add_column("verdict", overflow="fold")
     for record in sorted(records, key=lambda i: -known(i.knob).effect[0]):
         knob = known(record.knob)
         ratio, low, high = knob.effect
@@ -31,10 +30,15 @@ def knob_table(records: Sequence[CaseRecord]) -> Table:
             knob.name,
             f"×{ratio:.3f}",
             f"{low:.3f}–{high:.3f}",
-            verdict(knob),
-            knob.nanogpt,
+            verdict_text(verdict(knob)),
         )
     return table
+
+
+def what_to_type(records: Sequence[CaseRecord]) -> list[str]:
+    """A line per knob that helps, the largest gain first."""
+    knobs = sorted((known(record.knob) for record in records), key=lambda knob: -knob.effect[0])
+    return [f"  {knob.name}: {knob.nanogpt}" for knob in knobs if knob.verdict == "helps"]
 
 
 def verdict(knob: KnobResult) -> str:

@@ -44,6 +44,7 @@ MALFORMED = (
     ArithmeticError,
     AttributeError,
     LookupError,
+    StopIteration,
     TypeError,
     ValueError,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import RenderableType
@@ -10,7 +11,8 @@ from rich.table import Table
 from mfubench.results.bars import Bar, Operator
 from mfubench.results.outcomes import Outcome, known
 from mfubench.results.record import CaseRecord
-from mfubench.show.console import as_text, plain_table
+from mfubench.show.console import Column, as_text, fitted, left_out, plain_table
+from mfubench.show.terminal import width_of
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 
 LABELS = {
@@ -43,25 +45,33 @@ WORTH_NAMING = 0.01
 """Of the step: less than this to win is not worth a sentence."""
 
 
-def breakdown_table(bars: Sequence[Bar], title: str) -> Table:
-    """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check."""
-    table = plain_table(title_justify="left")
-    table.add_column(title, overflow="fold", min_width=34)
-    for name in ("ms", "points", "could be", "to win", "saved without"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for bar in bars:
-        table.add_row(
+def breakdown_parts(bars: Sequence[Bar], title: str, width: int) -> list[RenderableType]:
+    """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check; and
+    which of these a narrow terminal has no room for."""
+    rows = [
+        [
             bar_label(bar),
             _ms(bar.seconds),
             f"{bar.points * 100:.1f}",
             _ms(bar.floor_s),
             _ms(bar.to_win_s),
             _check(bar),
-        )
-    table.add_section()
+        ]
+        for bar in bars
+    ]
     total_s = sum(bar.seconds for bar in bars)
-    table.add_row("the step", _ms(total_s), "100.0", "", "", "")
-    return table
+    rows.append(["the step", _ms(total_s), "100.0", "", "", ""])
+    columns = (
+        Column(name=title, rank=0, is_text=True, min_width=34),
+        Column(name="ms", rank=0),
+        Column(name="points", rank=1),
+        Column(name="could be", rank=2),
+        Column(name="to win", rank=0),
+        Column(name="saved without", rank=3),
+    )
+    table, without = fitted(columns, rows, width=width)
+    note = left_out(without, width)
+    return [table, note] if note else [table]
 
 
 def bar_label(bar: Bar) -> str:
@@ -147,13 +157,13 @@ def could_save(bar: Bar, step_s: float) -> str:
 
 
 def breakdown_text(record: CaseRecord, *, operators: bool = False, color: bool = False) -> str:
-    """The account of one case as text of at most 100 columns, with its operators if asked for."""
+    """The account of one case as text, with its operators if asked for."""
     if record.outcome != Outcome.OK or record.breakdown is None:
         ended = record.outcome if record.outcome != Outcome.OK else "no account"
         reason = record.breakdown_problem or record.outcome_reason
         return as_text(f"{record.case_id}: {ended}: {reason}", color=color)
     parts: list[RenderableType] = [
-        breakdown_table(record.breakdown, breakdown_title(record)),
+        *breakdown_parts(record.breakdown, breakdown_title(record), width_of(sys.stdout)),
         breakdown_sentences(record),
     ]
     if operators:

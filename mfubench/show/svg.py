@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from mfubench.streams import UNSEEN
+
 FONT_PX = 12.0
 _CHARACTER_PX = 0.56 * FONT_PX
 
@@ -91,7 +93,7 @@ def path(points: Sequence[tuple[float, float]], cls: str) -> Markup:
     return tag("path", d=steps, cls=cls)
 
 
-_UNSEEN = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)))
+_LINES = {ord(c): "�" for c in "\t\n"}
 
 
 def clean(text: str) -> str:
@@ -100,9 +102,7 @@ def clean(text: str) -> str:
     >>> clean("a\\x00b\\u202ec")
     'a�b�c'
     """
-    return "".join(
-        "�" if c in _UNSEEN or unicodedata.category(c) in ("Cc", "Cs") else c for c in text
-    )
+    return UNSEEN.sub("�", text).translate(_LINES)
 
 
 def width_px(text: str, font_px: float = FONT_PX) -> float:

@@ -10,7 +10,7 @@ from rich.table import Table
 from mfubench.results.answers import ClaimResult
 from mfubench.results.outcomes import known
 from mfubench.results.record import CaseRecord
-from mfubench.show.console import plain_table
+from mfubench.show.console import plain_table, verdict_text
 from mfubench.show.units import format_duration, format_share, format_si
 
 
@@ -26,7 +26,7 @@ def claims_table(records: Sequence[CaseRecord]) -> Table:
     table.add_column("because", ratio=6, overflow="fold")
     for record in sorted(records, key=lambda i: claim_rank(known(i.claim).id)):
         claim = known(record.claim)
-        table.add_row(claim.id, claim.claim, claim.verdict, claim.because)
+        table.add_row(claim.id, claim.claim, verdict_text(claim.verdict), claim.because)
         table.add_section()
     return table
 

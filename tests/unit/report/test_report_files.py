@@ -56,8 +56,8 @@ def test_files_that_are_left_out_are_named_and_cost_no_page(
     assert main(["report", str(tmp_path), "-o", str(page)]) == 0
     err = capsys.readouterr().err
     assert "1 file left out:" in err
-    assert "0002_x.json is not a result file (expected JSON)" in err
-    assert "0002_x.json is not a result file (expected JSON)" in page.read_text(encoding="utf-8")
+    assert "0002_x.json is not a result file" in err
+    assert "0002_x.json is not a result file" in page.read_text(encoding="utf-8")
 
 
 def test_an_empty_folder_says_what_to_type(tmp_path: Path, capsys: Capture) -> None:
@@ -80,9 +80,11 @@ def test_nothing_but_broken_files_says_the_first_reason(tmp_path: Path, capsys: 
 
 def test_a_page_that_cannot_be_written_says_so(tmp_path: Path, capsys: Capture) -> None:
     save(tmp_path, "0001_x.json", reference())
-    assert "it is a folder" in refused(capsys, tmp_path, "-o", tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(tmp_path), "-o", str(tmp_path)])
+    assert "is a folder; give the name of a file" in capsys.readouterr().err
     told = refused(capsys, tmp_path, "-o", tmp_path / "absent" / "r.html")
-    assert "cannot be written: No such file or directory. Give another place" in told
+    assert "cannot be written: there is no folder" in told
     for option in ("--csv", "--png"):
         target = tmp_path / "0001_x.json" / "x" if option == "--png" else tmp_path / "no" / "x.csv"
         target = Path("/dev/null/x") if option == "--png" else target
