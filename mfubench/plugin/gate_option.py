@@ -54,7 +54,8 @@ class GateOption:
         """What to say before timing starts."""
         sessions = len(self._stored.runs)
         anchor = self._stored.anchor.path.name if self._stored.anchor else "that cannot be read"
-        found = [f"--gate: by {self._baseline.path.name} and the anchor {anchor}"]
+        baseline = f"{self._baseline.path.name}, or the newest run with a case of this one,"
+        found = [f"--gate: by {baseline} and the anchor {anchor}"]
         if sessions < LEAST_SESSIONS:
             found.append(
                 f"--gate: {sessions} stored sessions are too few to know what sessions of this "
@@ -68,5 +69,7 @@ class GateOption:
             run = read_run(saved)
         except ResultError:
             return False
-        self.verdicts = verdicts(run, self._baseline, self._stored, settings=self._settings)
+        # The newest stored run may be of a script alone.
+        baseline = self._stored.newest_with(run.rounds) or self._baseline
+        self.verdicts = verdicts(run, baseline, self._stored, settings=self._settings)
         return worst([one.verdict for one in self.verdicts]) in (PASS, IMPROVED)

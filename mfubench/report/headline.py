@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mfubench_model.presets import PRESETS
+
 from mfubench.results.collection import Collection
 from mfubench.results.outcomes import STEPS, Outcome, known
 from mfubench.results.record import CaseRecord
@@ -31,11 +33,18 @@ class Workload:
         """
         >>> step = CaseRecord(case_id="x", question="train-step", device="cpu")
         >>> Workload(name="gpt2", base=step, cases=[step], loop=None, breakdown=None).subject
-        'Training gpt2'
+        "nanoGPT's gpt2"
         """
         if self.base.question == "script":
             return self.name
-        return "nanoGPT" if self.name == "nanogpt-cpu" else f"Training {self.name}"
+        if self.name == "nanogpt-cpu":
+            return "nanoGPT"
+        return f"nanoGPT's {self.name}" if self.is_nanogpt else f"Training {self.name}"
+
+    @property
+    def is_nanogpt(self) -> bool:
+        """Whether it is one of nanoGPT's own configurations."""
+        return self.base.question != "script" and self.name in PRESETS
 
     @property
     def predicate(self) -> str:
@@ -71,7 +80,8 @@ def doubt_of(record: CaseRecord) -> str:
 
 
 def workloads_of(collection: Collection, machine: str) -> list[Workload]:
-    """A machine's workloads: GPUs before the CPU, presets before scripts."""
+    """A machine's workloads: GPUs before the CPU, presets before scripts; of a GPU's the one first
+    that uses most of it."""
     measured = (c for c in collection.cases if c.record.outcome is Outcome.OK)
     every = [case.record for case in measured if case.run.machine == machine]
     groups: dict[tuple[bool, bool, str, str], list[CaseRecord]] = {}
@@ -79,10 +89,13 @@ def workloads_of(collection: Collection, machine: str) -> list[Workload]:
         is_script = record.question == "script"
         key = (record.device == "cpu", is_script, str(record.preset), record.device)
         groups.setdefault(key, []).append(record)
-    return [
-        _workload(name, records, every)
-        for (_, _, name, _), records in sorted(groups.items(), key=lambda item: item[0][:2])
-    ]
+    found = [(key[:2], _workload(key[2], records, every)) for key, records in groups.items()]
+    found.sort(key=lambda item: (item[0], 0.0 if item[0][0] else -_rate_of(item[1])))
+    return [workload for _, workload in found]
+
+
+def _rate_of(workload: Workload) -> float:
+    return workload.base.achieved_flops_per_s or 0.0
 
 
 def _workload(name: str, records: list[CaseRecord], every: list[CaseRecord]) -> Workload:
@@ -98,18 +111,21 @@ def _workload(name: str, records: list[CaseRecord], every: list[CaseRecord]) -> 
 
 
 def breakdown_of(base: CaseRecord, records: list[CaseRecord]) -> CaseRecord | None:
-    """The breakdown of the same setting; of the loop where the step has none.
-
-    A script's is in its own record.
+    """The breakdown of the same setting; of the other compile mode or of the loop where there is
+    no closer one. A script's is in its own record.
     """
     if base.question == "script":
         return base if base.breakdown is not None else None
-    for question in ("breakdown", "breakdown-loop"):
-        for record in records:
-            is_same = (record.work, record.how) == (base.work, base.how)
-            if is_same and record.question == question and record.breakdown is not None:
-                return record
-    return None
+    close = [
+        record
+        for record in records
+        if record.question.startswith("breakdown")
+        and record.breakdown is not None
+        and record.work == base.work
+    ]
+    far = {"breakdown": 0, "breakdown-loop": 1}
+    close.sort(key=lambda record: (record.how != base.how, far.get(record.question, 2)))
+    return close[0] if close else None
 
 
 def headline(collection: Collection) -> str:
@@ -122,23 +138,25 @@ def headline(collection: Collection) -> str:
     shares = [(m, w) for m, w in leading if w.base.mfu is not None]
     if len(shares) == 1:
         return _one(collection, *shares[0])
-    if len(shares) == 2 and shares[0][1].subject == shares[1][1].subject:
+    if len(shares) == 2:
+        subjects = {"nanoGPT" if w.is_nanogpt else w.subject for _, w in shares}
+        bare = [collection.name(m).partition(", machine ")[0] for m, _ in shares]
+        names = [f"this {name}" for name in bare]
+        if len(set(bare)) == 1:
+            names = [collection.label(m) for m, _ in shares]
         told = " and ".join(
-            f"{format_share(w.base.mfu, digits=2)} of {_this(collection, m)}" for m, w in shares
+            f"{format_share(w.base.mfu, digits=2)} of {name}"
+            for (_, w), name in zip(shares, names, strict=True)
         )
-        return f"{shares[0][1].subject} uses {told}"
+        return f"{subjects.pop() if len(subjects) == 1 else 'Training'} uses {told}"
     if shares:
         found = sorted(known(w.base.mfu) for _, w in shares)
         low, high = (format_share(share, digits=2) for share in (found[0], found[-1]))
-        return f"Training uses {low} to {high} of {len(shares)} machines"
+        span = low if low == high else f"{low.removesuffix(' %')} to {high}"
+        return f"Training uses {span} of {len(shares)} machines"
     if leading:
         return _one(collection, *leading[0])
     return _without_steps(collection)
-
-
-def _this(collection: Collection, machine: str) -> str:
-    label = collection.label(machine)
-    return label if label.startswith("machine ") else f"this {label}"
 
 
 def _one(collection: Collection, machine: str, workload: Workload) -> str:

@@ -124,6 +124,8 @@ class ScriptAnswer(Struct, kw_only=True):
     accumulation: int | None = None
     """Backward passes per step; None where steps differ."""
     ended_early: str | None = None
+    parts_lost: list[str] | None = None
+    """What could not be worked out of the run, and the error that it failed with."""
     compiled_graphs: int | None = None
     rank: int | None = None
     ranks: int | None = None

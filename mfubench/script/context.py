@@ -50,7 +50,7 @@ def measure_training(
             train()
         print(run)
     """
-    from mfubench.script.finish import finish
+    from mfubench.script.finish import Wanted, finish
 
     run, measured = TrainingRun(), Measured()
     run.start()
@@ -63,9 +63,11 @@ def measure_training(
             measured.record, measured._notes = finish(
                 run,
                 found,
-                label=name,
-                argv=[name],
-                tokens_per_step=tokens_per_step,
+                Wanted(
+                    label=name,
+                    argv=[name],
+                    tokens_per_step=tokens_per_step,
+                    results_dir=None if results_dir is None else Path(results_dir),
+                ),
                 ended=None if error is None else f"the block failed: {type(error).__name__}",
-                results_dir=None if results_dir is None else Path(results_dir),
             )

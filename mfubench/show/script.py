@@ -12,10 +12,11 @@ WORTH_NAMING = 0.01
 
 def script_sentences(record: CaseRecord) -> list[str]:
     """One paragraph each: how steps were found, FLOPs, pauses, what would help most."""
+    lost = [f"One part of the record is missing. {text}." for text in record.parts_lost or ()]
     if record.outcome is not Outcome.OK:
-        return []  # the table has the reason
+        return lost  # the table has the reason
     parts = [_steps(record), _flops(record), _pauses(record), _advice(record)]
-    return [part for part in parts if part]
+    return [*(part for part in parts if part), *lost]
 
 
 def script_answer(record: CaseRecord) -> str:

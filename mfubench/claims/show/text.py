@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from mfubench.results.answers import ClaimResult
 from mfubench.results.outcomes import known
 from mfubench.results.record import CaseRecord
 from mfubench.show.console import plain_table, verdict_text
@@ -52,8 +53,15 @@ def claim_line(record: CaseRecord) -> str:
     claim = known(record.claim)
     if claim.value is None:
         return f"{claim.verdict}: {claim.because}"
+    return f"{claim.verdict}: {quantity_in_words(claim)}"
+
+
+def quantity_in_words(claim: ClaimResult) -> str:
+    """What was measured for a claim, with its interval; empty where nothing was."""
+    if claim.value is None:
+        return ""
     unit = claim.unit or ""
-    text = f"{claim.verdict}: {_quantity(claim.value, unit)}"
+    text = _quantity(claim.value, unit)
     if claim.low is None or claim.high is None:
         return text
     if unit.startswith("×"):

@@ -26,7 +26,12 @@ def run_against(arguments: argparse.Namespace) -> int:
     stored = StoredRuns(folder, without=arguments.against)
     if not stored.runs:
         raise UserError(f"no run of this machine is stored in {folder}; type pytest benchmarks/")
-    run = stored.runs[-1]
+    run = stored.newest_with(reference.rounds)
+    if run is None:
+        raise UserError(
+            f"no other stored run of this machine has a case of {arguments.against} "
+            f"({', '.join(reference.rounds) or 'it has none with rounds'}); measure it once more"
+        )
     here, there = run.machine, reference.machine
     if here != there and not arguments.advisory:
         raise UserError(

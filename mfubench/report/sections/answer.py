@@ -118,7 +118,8 @@ def _limit(main: Workload) -> Verdict:
     if broken is None or broken.breakdown_binds is None:
         return Verdict(text=f"What limits it is not known yet: {BREAKDOWN}.")
     step_s = known(broken.breakdown_step_s)
-    text = f"The step is {broken.breakdown_binds}."
+    which = f"{broken.how} step" if broken.how != main.base.how else "step"
+    text = f"The {which} is {broken.breakdown_binds}."
     if to_win := worth_winning(known(broken.breakdown), step_s):
         said = could_save(to_win[0], step_s)
         text += f" {said[0].upper()}{said[1:]}."
@@ -153,9 +154,10 @@ def _settings(records: list[CaseRecord]) -> list[Verdict]:
     helping = [knob for knob in knobs if knob.verdict == "helps"]
     hurting = [knob for knob in knobs if knob.verdict == "hurts"]
     rest = len(knobs) - len(helping) - len(hurting)
-    counts = f"{len(knobs)} settings tried: {len(helping)} help, {len(hurting)} hurt"
+    plural = "" if len(knobs) == 1 else "s"
+    counts = f"{len(knobs)} setting{plural} tried: {len(helping)} help, {len(hurting)} hurt"
     if rest:
-        counts += f", {rest} make no clear difference"
+        counts += f", {rest} without a clear difference"
     if helping:
         best = max(helping, key=lambda knob: knob.ratio or 0.0)
         counts += f". The best one alone, {best.name}: {speed(known(best.ratio))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.analysis.roofline import Reach, reaches, roof_of, roof_points
+from mfubench.report.headline import workloads_of
 from mfubench.results.collection import Case, Collection
 from mfubench.results.outcomes import known
 from mfubench.show.account import (
@@ -19,8 +20,6 @@ from mfubench.show.figures.waterfall import waterfall
 from mfubench.show.units import UNKNOWN, format_share, format_si
 
 QUESTIONS = ("breakdown", "script", "breakdown-loop")
-MOST_OPEN = 4
-"""Further breakdowns are folded."""
 
 
 def breakdown_section(collection: Collection) -> Section | None:
@@ -29,14 +28,11 @@ def breakdown_section(collection: Collection) -> Section | None:
     cases.sort(key=lambda case: QUESTIONS.index(case.record.question))
     blocks: list[Block] = []
     folded: list[Block] = []
-    shown = 0
+    leading = _leading(collection, cases)
     for index, case in enumerate(cases):
         if case.record.breakdown is not None:
-            # A loop differs from its step by data, evaluation and checkpoints alone.
-            is_open = shown < MOST_OPEN and case.record.question != "breakdown-loop"
-            into = blocks if is_open or not (blocks or folded) else folded
+            into = blocks if any(case is one for one in leading) else folded
             into += _waterfall(collection, case, f"waterfall-{index}")
-            shown += 1
         elif problem := case.record.breakdown_problem:
             blocks.append(Prose(text=f"{case.record.case_id}: {problem}.", kind="note"))
     if not (blocks or folded):
@@ -44,7 +40,7 @@ def breakdown_section(collection: Collection) -> Section | None:
     if folded:
         count = sum(isinstance(block, Heading) for block in folded)
         what = "breakdown" if count == 1 else "breakdowns"
-        blocks.append(Fold(summary=f"{count} more {what}: loops and further cases", blocks=folded))
+        blocks.append(Fold(summary=f"{count} more {what}: loops and other cases", blocks=folded))
     note = (
         "Bars add up to the step; each starts where the one before ends. Orange: time that could "
         "be saved. Grey: minimum at this machine's measured limits. The first bar is the "
@@ -52,6 +48,19 @@ def breakdown_section(collection: Collection) -> Section | None:
     )
     blocks.insert(0, Prose(text=note, kind="note"))
     return Section(key="breakdown", title="Where the time goes", blocks=blocks)
+
+
+def _leading(collection: Collection, cases: list[Case]) -> list[Case]:
+    """One breakdown of each machine, which is shown without a click: that of its card."""
+    found: dict[str, Case] = {}
+    for case in cases:
+        if case.record.breakdown is None:
+            continue
+        first = workloads_of(collection, case.run.machine)[:1]
+        if first and first[0].breakdown is case.record:
+            found[case.run.machine] = case
+        found.setdefault(case.run.machine, case)
+    return list(found.values())
 
 
 def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
@@ -88,6 +97,8 @@ def roofline_section(collection: Collection) -> Section | None:
     """A roofline per breakdown of a step."""
     ceilings = collection.ok("ceiling")
     blocks: list[Block] = []
+    folded: list[Block] = []
+    leading = _leading(collection, collection.ok("breakdown"))
     for index, case in enumerate(collection.ok("breakdown")):
         here = [c.record for c in ceilings if c.run.machine == case.run.machine]
         roof = roof_of(case.record, here)
@@ -105,15 +116,15 @@ def roofline_section(collection: Collection) -> Section | None:
         )
 
         draw = partial(roofline, roof, points, title=f"Roofline of {name}", description=told)
-        blocks += [Heading(text=name), drawn_twice(f"roofline-{index}", "", draw)]
+        into = blocks if any(case is one for one in leading) else folded
+        into += [Heading(text=name), drawn_twice(f"roofline-{index}", "", draw)]
         if moved := reaches(known(case.record.breakdown)):
-            blocks.append(
-                Fold(summary="Components that only move bytes", blocks=[_reach_table(moved, name)])
-            )
-        if len(blocks) >= 2 * MOST_OPEN:
-            break
-    if not blocks:
+            moving = [_reach_table(moved, name)]
+            into.append(Fold(summary="Components that only move bytes", blocks=moving))
+    if not (blocks or folded):
         return None
+    if folded:
+        blocks.append(Fold(summary="Rooflines of other cases", blocks=folded))
     note = (
         "A dot under the roof loses time; the lines are this machine's measured limits. Small dots "
         "are the matrix products that were tried for the limit. Intensity counts the least "

@@ -108,6 +108,8 @@ def _to_win(main: Workload, advice: Advice | None) -> Tile:
         if to_win := worth_winning(known(broken.breakdown), step_s):
             share = (to_win[0].to_win_s or 0.0) / step_s
             note = could_save(to_win[0], step_s).partition(" (")[0]
+            if broken.how != main.base.how:
+                note += f" ({broken.how})"
             return Tile(name="largest loss", value=format_share(share, digits=2), note=note)
         return Tile(name="largest loss", value="none", note="nothing above 1 % of the step")
     return Tile(name="largest loss", value="?", note=BREAKDOWN)

@@ -85,11 +85,14 @@ def _reason(case: Case) -> str:
 
 
 def _row_name(collection: Collection, case: Case) -> str:
+    """Dtype and mode; what else tells the rows apart below it."""
     record = case.record
-    name = f"{record.device} {record.dtype} {record.how}"
-    if len({c.record.preset for c in collection.cases if c.record.preset}) > 1:
-        name = f"{record.preset} {name}"
-    return f"{name}\n{collection.label(case.run.machine)}" if len(collection.machines) > 1 else name
+    steps = [c.record for c in collection.cases if c.record.question == "train-step"]
+    below = [str(record.preset)] if len({step.preset for step in steps}) > 1 else []
+    below += [record.device] if len({step.device for step in steps}) > 1 else []
+    if len(collection.machines) > 1:
+        below.append(collection.label(case.run.machine))
+    return "\n".join(filter(None, (f"{record.dtype}, {record.how}", " · ".join(below))))
 
 
 def _grid(

@@ -6,12 +6,14 @@ from typing import Final, Literal
 
 WIDE_PX, NARROW_PX = 760.0, 320.0
 
-Look = Literal["helps", "hurts", "same", "unclear", "warns", "plain"]
+Look = Literal["helps", "hurts", "same", "unclear", "true", "false", "warns", "plain"]
 MARKS: Final[dict[Look, str]] = {
     "helps": "▲",
     "hurts": "▼",
     "same": "●",
     "unclear": "○",
+    "true": "✓",
+    "false": "✗",
     "warns": "!",
     "plain": "–",
 }

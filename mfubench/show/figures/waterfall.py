@@ -138,9 +138,11 @@ def _cls(bar: Bar) -> str:
 
 
 def _values(seconds: float, total_s: float, y: float, width: float, cls: str) -> list[Markup]:
+    ratio = seconds / total_s
     minus = "−" if seconds < 0 else ""
-    time = f"{minus}{format_duration(abs(seconds))}" if seconds else "0"
-    share = f"{minus}{abs(seconds) / total_s * 100:.1f} %"
+    # What is rounding only reads 0: an account closes to the last bit of a number, not beyond.
+    time = f"{minus}{format_duration(abs(seconds))}" if abs(ratio) > 1e-6 else "0"
+    share = f"{minus if abs(ratio) >= 5e-4 else ''}{abs(ratio) * 100:.1f} %"
     return [
         label(width - SHARE_PX, y, time, anchor="end", cls=cls),
         label(width - 2, y, share, anchor="end", cls=cls),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import sys
+import webbrowser
 from itertools import pairwise
 from pathlib import Path
 
@@ -223,3 +224,33 @@ def test_a_picture_alone_needs_no_style_sheet(example: Path) -> None:
         svg = standalone_svg(str(figure.wide))
         assert "var(--" not in svg
         assert html.unescape(svg).count("<style>") == 1
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_page_can_be_opened_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, works: bool
+) -> None:
+    asked: list[str] = []
+
+    def browser(url: str) -> bool:
+        asked.append(url)
+        return works
+
+    monkeypatch.setattr(webbrowser, "open", browser)
+    save(tmp_path, "0001_x.json", reference())
+    page = tmp_path / "my page.html"
+    assert main(["report", str(tmp_path), "--open", "-o", str(page)]) == 0
+    assert asked == [page.as_uri()]
+    err = capsys.readouterr().err
+    assert ("no browser was found to open" in err) is not works
+
+
+def test_open_writes_the_page_beside_another_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(webbrowser, "open", bool)
+    save(tmp_path, "0001_x.json", reference())
+    assert main(["report", str(tmp_path), "--markdown", "--open"]) == 0
+    assert (tmp_path / "report.html").exists()
+    assert capsys.readouterr().out.startswith("## nanoGPT uses 47 %")
