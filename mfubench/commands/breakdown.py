@@ -76,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json_text(record.as_extra_info()))
     else:
         print(breakdown_text(record, operators=arguments.operators, color=has_color(sys.stdout)))
+        if record.breakdown:
+            print("\nNext: mfubench advise (what makes training faster here; 5 minutes).")
     if arguments.save_trace is not None and arguments.save_trace.exists():
         print(f"wrote {arguments.save_trace}", file=sys.stderr)
     return 0 if record.breakdown and record.outcome is Outcome.OK else 1
