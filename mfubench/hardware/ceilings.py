@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 
 from mfubench.hardware.devices import Device
 from mfubench.hardware.memory import last_level_cache_bytes
-from mfubench.timing import time_s
+from mfubench.timing import now_s, time_s
 
 WINDOW_S = 0.2
 ROUND_S = 0.02
@@ -156,7 +155,7 @@ def best_gemm(
 ) -> tuple[Kernel, list[dict[str, Any]]]:
     """Search shapes within the budget; the fastest, and every rate that was seen on the way."""
     sizes = GEMM_SIZES_CPU if device.kind == "cpu" else GEMM_SIZES_ACCELERATOR
-    deadline_s = time.perf_counter() + budget_s
+    deadline_s = now_s() + budget_s
     tried: list[dict[str, Any]] = []
     best: Kernel | None = None
     best_rate = 0.0
@@ -166,7 +165,7 @@ def best_gemm(
             # A shape that cannot finish in time at the best rate so far is left out: a slow dtype
             # would spend minutes on the large ones.
             expected_s = 2 * TRIES * max(ROUND_S, 2.0 * m * n * k / best_rate)
-            if time.perf_counter() + expected_s > deadline_s:
+            if now_s() + expected_s > deadline_s:
                 continue
         kernel = gemm_kernel(device, dtype, (m, n, k), layout)
         rate = kernel.work / min(time_s(kernel.run) for _ in range(TRIES))

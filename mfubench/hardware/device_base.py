@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from mfubench.timing import time_s
+
 DeviceKind = Literal["cpu", "cuda", "xpu", "mps"]
 
 _T = TypeVar("_T")
@@ -44,6 +46,30 @@ class Device(ABC):
     @abstractmethod
     def synchronise(self) -> None:
         """Wait until everything that was queued on the device has been done."""
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether the host runs ahead of the device: what was called may still be to do."""
+        return self.kind != "cpu"
+
+    def busy_s(self, run: Callable[[], object]) -> float:
+        """Seconds that the device is busy with what one call of `run` asks of it.
+
+        On a device with a queue this is its own time from the first to the last of the work, and
+        `run` is called twice: the first call keeps the device busy until all of the second is in
+        the queue, so that a launch is not waited for. On a CPU it is the time of the call.
+        """
+
+        def finished() -> None:
+            run()
+            self.synchronise()
+
+        return time_s(finished)
+
+    def captured(self, run: Callable[[], object]) -> Callable[[], object] | None:
+        """What `run` launches as one launch, None where that cannot be. `run` has been called
+        before, and gives no value that the host reads."""
+        return None
 
     @abstractmethod
     def unsupported_reason(self, dtype: str) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -80,6 +82,39 @@ class GpuDevice(Device):
 
     def synchronise(self) -> None:
         self._module.synchronize(self.index)
+
+    def _current(self) -> contextlib.AbstractContextManager[Any]:
+        """Makes this device of several the one that events and graphs are of."""
+        several = getattr(self._module, "device", None)
+        return several(self.index) if several is not None else contextlib.nullcontext()
+
+    def busy_s(self, run: Callable[[], object]) -> float:
+        """Between two events of the device; by the host's clock where torch has no events."""
+        event = getattr(self._module, "Event", None)
+        if event is None:
+            return super().busy_s(run)
+        with self._current():
+            start, end = event(enable_timing=True), event(enable_timing=True)
+            run()
+            start.record()
+            run()
+            end.record()
+            end.synchronize()
+        return float(start.elapsed_time(end)) * 1e-3
+
+    def captured(self, run: Callable[[], object]) -> Callable[[], object] | None:
+        """As a CUDA graph (or HIP graph)."""
+        if getattr(self._module, "CUDAGraph", None) is None:
+            return None
+
+        def capture() -> Callable[[], object]:
+            graph = self._module.CUDAGraph()
+            with self._current(), self._module.graph(graph):
+                run()
+            replay: Callable[[], object] = graph.replay
+            return replay
+
+        return quietly(capture, None)
 
     def empty_cache(self) -> None:
         self._module.empty_cache()

@@ -93,7 +93,7 @@ class ConfiguredLoop(TrainLoop):
         """None: every batch comes from the loader, in its order."""
         return []
 
-    def run(self, phase: Phase) -> None:
+    def iterate(self, phase: Phase) -> None:
         self.set_learning_rate()
         accumulation = self.config.gradient_accumulation
         for left in range(accumulation - 1, -1, -1):
@@ -108,7 +108,6 @@ class ConfiguredLoop(TrainLoop):
         self.last_loss = self.last_loss * accumulation
         with phase(components.LOGGING):
             self.log()
-        self.device.synchronise()
 
     def forward(self, batch: Batch) -> Tensor:
         backends = SDP_BACKENDS.get(self.config.attention)

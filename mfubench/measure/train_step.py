@@ -78,11 +78,22 @@ class TrainStep:
         self.run(unmarked)
 
     def run(self, phase: Phase) -> None:
-        """One step, each phase of it inside `phase(its name)`."""
+        """One step, each phase of it inside `phase(its name)`, and the device has finished it."""
+        self.iterate(phase)
+        self.device.synchronise()
+
+    def run_several(self, steps: int) -> None:
+        """So many steps as a training loop repeats them: the host runs ahead of the device, and
+        waits for it once, at the end."""
+        for _ in range(steps):
+            self.iterate(unmarked)
+        self.device.synchronise()
+
+    def iterate(self, phase: Phase) -> None:
+        """One step as `run`, which a device with a queue may still be busy with at the end."""
         with phase(components.FORWARD):
             loss = self.forward(self.next_batch())
         self.update(loss, phase)
-        self.device.synchronise()
 
     def next_batch(self) -> Batch:
         """The next of the fixed batches."""

@@ -92,6 +92,9 @@ class CaseRecord(ScriptAnswer, kw_only=True):
     # --- fields of some questions: they stand in a file only where they have a value -------------
 
     gate: GateLimits | None = None
+    steps_per_round: Count | None = None
+    """Steps of a round, where the host runs ahead of a GPU and waits once per round; a round's
+    seconds are per step."""
     nanogpt_flops_per_step: Count | None = None
     rounds_s: list[float] | None = None
     """The rounds of a case that did not end `ok`; those of the others are in its stats."""

@@ -18,7 +18,8 @@ from mfubench.analysis import rates
 from mfubench.hardware.devices import Device
 from mfubench.measure.failures import classify
 from mfubench.measure.train_step import TrainStep
-from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
+from mfubench.measure.warmup import WARM_S, WarmUp, rounds_for, warm_until_steady
+from mfubench.measure.windows import Window, steps_per_window
 from mfubench.measure.workload import StepCost, Workload
 from mfubench.pairs.side import SideError
 from mfubench.results.answers import GateLimits
@@ -143,9 +144,11 @@ class CaseStages:
             if steps <= LOSS_STEP:
                 record.loss, record.loss_step = float(step.last_loss), steps
 
+        least_s = WARM_S if step.device.has_queue else 0.0
         warm = warm_until_steady(
             step,
-            budget_s=self.session.options.plan.warmup_budget_s,
+            budget_s=max(self.session.options.plan.warmup_budget_s, least_s),
+            least_s=least_s,
             min_steps=LOSS_STEP,
             after_step=note_loss,
         )
@@ -163,8 +166,10 @@ class CaseStages:
         return warm
 
     def _time_step(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
-        rounds = rounds_for(warm.steady_s, self.session.options.plan.rounds_budget_s)
-        rounds_s = self.time_rounds(record, step, rounds)
+        calls = steps_per_window(step.device, warm.steady_s)
+        rounds = rounds_for(calls * warm.steady_s, self.session.options.plan.rounds_budget_s)
+        record.steps_per_round = calls if calls > 1 else None
+        rounds_s = self.time_rounds(record, Window(step, calls), rounds, calls=calls)
         self.refuse(rates.refuse_times(rounds_s))
         self.refuse(rates.refuse_loss(float(step.last_loss)))
         self.refuse(rates.refuse_loss(record.loss))
@@ -173,14 +178,20 @@ class CaseStages:
         record.peak_memory_bytes = step.device.peak_memory_bytes()
 
     def time_rounds(
-        self, record: CaseRecord, run: Run, rounds: int, *, before: Run | None = None
+        self,
+        record: CaseRecord,
+        run: Run,
+        rounds: int,
+        *,
+        calls: int = 1,
+        before: Run | None = None,
     ) -> list[float]:
-        """Seconds of each round; every round is kept. `before` runs untimed before each.
+        """Seconds of each round, per call; every round is kept. `before` runs untimed before each.
 
         Raises CaseEnded where timing is switched off.
         """
         self.session.progress.phase(f"timing {rounds} rounds of {record.case_id}")
-        self.timer.time(run, rounds=rounds, before=before)
+        self.timer.time(run, rounds=rounds, calls=calls, before=before)
         self._refuse_disabled()
         rounds_s = self.timer.rounds_s
         record.rounds = len(rounds_s)
