@@ -85,8 +85,9 @@ class TimedLoop:
         control: bool = False,
         planted_ratio: float = 0.0,
     ) -> dict[str, float]:
-        """Mean seconds of a step, the device waited for at the end of the turn, planted work of about `planted_ratio` of it included; with the
-        planted seconds, those of one evaluation batch, and those of the control kernel."""
+        """Mean seconds of a step, the device waited for once at the end, planted work of about
+        `planted_ratio` of it included; with the planted seconds, those of one evaluation batch, and
+        those of the control kernel."""
         repeats = round(planted_ratio * self._planted_repeats_per_ratio)
         planted_s = 0.0
         start_s = now_s()
