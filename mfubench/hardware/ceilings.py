@@ -26,7 +26,7 @@ ROUND_S = 0.02
 end of a round weighs little."""
 
 GEMM_SIZES_CPU = (512, 1024, 2048, 256, 768, 1536, 384)
-GEMM_SIZES_ACCELERATOR = (4096, 8192, 2048, 1024, 6144)
+GEMM_SIZES_ACCELERATOR = (8192, 4096, 6144, 2048, 1024)
 """In the order in which they are tried: a budget that ends early has seen the likely best."""
 
 GEMM_FORMS = (
@@ -159,7 +159,10 @@ def best_gemm(
     tried: list[dict[str, Any]] = []
     best: Kernel | None = None
     best_rate = 0.0
-    for size, (aspect, layout) in itertools.product(sizes, GEMM_FORMS):
+    shapes = list(itertools.product(sizes, GEMM_FORMS))
+    if device.kind != "cpu":  # the size decides there, so that each is tried before other forms
+        shapes.sort(key=lambda shape: GEMM_FORMS.index(shape[1]))
+    for size, (aspect, layout) in shapes:
         m, n, k = (size * factor for factor in aspect)
         if best is not None:
             # A shape that cannot finish in time at the best rate so far is left out: a slow dtype

@@ -55,6 +55,8 @@ class StepTree:
     """At least one kernel ran: the union of their intervals. 0 on a CPU."""
     device_sum_s: float = 0.0
     """The sum of their intervals, those of no operator included."""
+    idle_s: dict[str, float] = field(default_factory=dict)
+    """Seconds in which no kernel ran, by the phase that the host was in; empty on a CPU."""
 
 
 def walk(ops: Iterable[Op]) -> Iterator[Op]:
@@ -130,10 +132,8 @@ def _tree(step: Any, elsewhere: Sequence[Any], on_device: Sequence[Any], cost_s:
     for event in elsewhere:
         if _within(event, step) and event.thread != step.thread:
             roots.extend(convert(event, components.BACKWARD, None))
-    kernels = union(
-        (round(e.time_range.start * 1e3), round(e.time_range.end * 1e3)) for e in on_device
-    )
-    start, end = round(step.time_range.start * 1e3), round(step.time_range.end * 1e3)
+    kernels = union(map(_interval_ns, on_device))
+    start, end = _interval_ns(step)
     return StepTree(
         wall_s=step.time_range.elapsed_us() * 1e-6 - cost_s * count[0],
         roots=roots,
@@ -141,7 +141,28 @@ def _tree(step: Any, elsewhere: Sequence[Any], on_device: Sequence[Any], cost_s:
         events=count[0],
         device_busy_s=total(clipped(kernels, start, end)) * 1e-9,
         device_sum_s=sum(e.time_range.elapsed_us() for e in on_device if _within(e, step)) * 1e-6,
+        idle_s=_idle_s(step, kernels) if on_device else {},
     )
+
+
+def _interval_ns(event: Any) -> tuple[int, int]:
+    return round(event.time_range.start * 1e3), round(event.time_range.end * 1e3)
+
+
+def _idle_s(step: Any, kernels: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Seconds of a step in which no kernel ran, by the phase of the step that the host was in;
+    under "" what is in none."""
+
+    def idle_ns(start: int, end: int) -> int:
+        return end - start - total(clipped(kernels, start, end))
+
+    idle: dict[str, float] = {}
+    phases = [child for child in step.cpu_children if child.name.startswith(PHASE)]
+    for child in phases:
+        name = child.name.removeprefix(PHASE)
+        idle[name] = idle.get(name, 0.0) + idle_ns(*_interval_ns(child)) * 1e-9
+    idle[""] = max(0.0, idle_ns(*_interval_ns(step)) * 1e-9 - sum(idle.values()))
+    return idle
 
 
 _RUNTIME = re.compile(

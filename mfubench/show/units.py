@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 UNKNOWN = "–"
+ROUNDING = 1e-9
+"""A share below it is what the arithmetic of floats left, not something measured."""
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -48,11 +50,13 @@ def format_bytes(value: float | None) -> str:
 def format_share(value: float | None, *, digits: int = 3) -> str:
     """A fraction of one as a percentage with significant digits.
 
-    >>> format_share(0.2137), format_share(0.00034243), format_share(None)
-    ('21.4 %', '0.0342 %', '–')
+    >>> format_share(0.2137), format_share(0.00034243), format_share(None), format_share(-3e-15)
+    ('21.4 %', '0.0342 %', '–', '0 %')
     """
     if value is None or not math.isfinite(value):
         return UNKNOWN
+    if abs(value) < ROUNDING:
+        return "0 %"
     return f"{_significant(value * 100, digits)} %"
 
 

@@ -33,6 +33,12 @@ class _Sum:
     kernels: Counter[str] = field(default_factory=Counter)
 
 
+def _format(op: HostOp | None) -> str | None:
+    """The format of an operator's inputs; None where a trace does not say."""
+    work = work_of(op.name, op.shapes) if op is not None and op.shapes else None
+    return work.dtype if work is not None and work.dtype != "unknown" else None
+
+
 class Products:
     """The operators with known FLOPs of a whole recording."""
 
@@ -52,7 +58,8 @@ class Products:
                 self._work[op] = work_of(op.name, op.shapes) if op.shapes else None
             if (work := self._work[op]) is not None:
                 # A product's other kernels (a reduction, say) do not name its format.
-                dtype = dtype_of_kernel(work.dtype, piece.event.name, has_tf32=has_tf32)
+                given = _format(piece.innermost) or work.dtype
+                dtype = dtype_of_kernel(given, piece.event.name, has_tf32=has_tf32)
                 if self._dtype.get(op) != "tf32":
                     self._dtype[op] = dtype
 

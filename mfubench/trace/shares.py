@@ -32,6 +32,9 @@ class Piece:
     order: int
     counted: HostOp | None
     """The operator whose FLOPs it shares in."""
+    innermost: HostOp | None = None
+    """The innermost such operator: its types are those of the product. Autocast casts inside
+    `aten::linear`, whose own inputs are still float32."""
 
 
 @dataclass(slots=True)
@@ -58,11 +61,12 @@ def piece_of(event: DeviceEvent) -> Piece:
         order = COLLECTIVE
     else:
         order = NOT_LINKED if bar == UNLINKED else CALCULATION
-    counted = None
+    with_shapes = []
     if bar in COUNTABLE and event.launch is not None and not event.launch.is_graph:
         with_shapes = [op for op in around(event.op) if op.shapes is not None]
-        counted = with_shapes[-1] if with_shapes else None
-    return Piece(event, bar, order, counted)
+    if not with_shapes:
+        return Piece(event, bar, order, counted=None)
+    return Piece(event, bar, order, counted=with_shapes[-1], innermost=with_shapes[0])
 
 
 def shares_of(pieces: Iterable[Piece], window: Window) -> list[Share]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mfubench.analysis import components
 from mfubench.hardware.devices import CpuDevice
 from mfubench.measure import profiler_events, profiling
 from mfubench.measure.events import StepTree
@@ -255,6 +256,25 @@ def test_kernels_that_link_to_no_operator_are_not_idle_time(step: TrainStep) -> 
     rows = on_accelerator(step, 0.25, 0.75, 0.75)
     assert rows["device idle"] == pytest.approx(0.25)
     assert rows["kernels that link to no operator"] == pytest.approx(0.5)
+
+
+def test_idle_time_is_the_plain_steps_and_lies_where_the_host_was(step: TrainStep) -> None:
+    """A profiled host is slower: only the shares of its idle time are taken from the profile."""
+    profile = replace(
+        profile_step(step, event_cost_s=0.0),
+        device_busy_s=0.006,
+        idle_s={"": 0.003, "forward": 0.003, "data": 0.002},
+    )
+    rows = operators(profile, on_host=False, device_step_s=0.010)
+    idle = {row.phase: row for row in rows if row.name == "device idle"}
+    assert {phase: row.seconds for phase, row in idle.items()} == pytest.approx(
+        {"": 0.0015, "forward": 0.0015, "data": 0.001}
+    )
+    assert {phase: row.component for phase, row in idle.items()} == {
+        "": components.DISPATCH,
+        "forward": components.DISPATCH,
+        "data": components.DATA,
+    }
 
 
 def test_typical_steps_are_the_middle_half() -> None:

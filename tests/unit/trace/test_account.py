@@ -373,3 +373,18 @@ def test_the_flops_of_a_product_of_two_kernels_count_once(tmp_path: Path) -> Non
     trace.launch("volta_sgemm_splitk", (1, 2), (10, 30))
     trace.launch("splitKreduce_kernel", (3, 4), (30, 50))
     assert only(trace, tmp_path).flops == pytest.approx(2 * 64**3 * 0.75)
+
+
+def test_a_product_under_autocast_is_of_the_format_that_it_was_cast_to(tmp_path: Path) -> None:
+    """`aten::linear` is given float32 and calls `aten::mm` in bfloat16: seen on an H200, where the
+    MFU was three times too high."""
+    trace = TraceBuilder()
+    trace.step(1, 0, 100)
+    sizes = {"Input_Dims": [[64, 32], [16, 32], []], "Input_type": ["float", "float", ""]}
+    trace.op("aten::linear", 0, 20, **sizes)
+    inner = {"Input_Dims": [[64, 32], [32, 16]], "Input_type": ["c10::BFloat16", "c10::BFloat16"]}
+    trace.op("aten::mm", 5, 15, **inner)
+    trace.launch(GEMM, (6, 8), (10, 20))
+    (gemm,) = only(trace, tmp_path).gemms
+    assert (gemm.operator, gemm.dtype) == ("aten::linear", "bfloat16")
+    assert gemm.flops == pytest.approx(2 * 64 * 32 * 16)
