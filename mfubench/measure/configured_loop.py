@@ -105,7 +105,8 @@ class ConfiguredLoop(TrainLoop):
                 with phase(components.BACKWARD):
                     self.backward(loss)
         self.update(loss, phase)
-        self.last_loss = self.last_loss * accumulation
+        if accumulation > 1:  # a kernel that nanoGPT's loop has only where it logs
+            self.last_loss = self.last_loss * accumulation
         with phase(components.LOGGING):
             self.log()
 

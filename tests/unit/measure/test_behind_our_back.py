@@ -1,8 +1,8 @@
 """Everything that measures, on a GPU that runs behind our back and whose times are known.
 
 Each check measures with the product's own code and compares with the truth, within 2 %. A wait that
-is left out makes the host's clock run ahead of the device: for every call of the product that waits,
-one check at least fails without it.
+is left out makes the host's clock run ahead of the device: for every call of the product that
+waits, one check at least fails without it.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def nanogpt_iteration(step: TrainStep, *, logs_every: int | None = None) -> Call
         nonlocal batch
         loss = step.workload.loss(step.model, batch)
         if logs_every:
+            if isinstance(step, ConfiguredLoop):
+                loss = loss / 1  # as nanoGPT, by its steps of gradient accumulation
             batch = step.workload.sample_batch("train", step.device.torch_device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, step.workload.loop.grad_clip)
