@@ -168,7 +168,8 @@ class VirtualGpu(TorchDispatchMode):
             self._capturing += kernels
             return
         self.launches += 1
-        runtime = self.profile.begin(name) if self.profile else None
+        if self.profile:
+            self.profile.begin(name).id = self.launches
         self.host_s += self.launch_s + self.was_profiled * self.attached_launch_s
         for kernel_name, length_s in kernels:
             kernel = Kernel(kernel_name, length_s, self.stream)
@@ -179,15 +180,18 @@ class VirtualGpu(TorchDispatchMode):
             self.kernels.append(kernel)
             if self.profile and kernel.recorded:
                 self._record(kernel)
-        if self.profile and runtime:
+        if self.profile:
             self.profile.end()
 
     def _record(self, kernel: Kernel) -> None:
         assert self.profile is not None
         start_us, end_us = kernel.start_s * 1e6, kernel.end_s * 1e6
-        self.profile.found.append(FakeEvent(kernel.name, start_us, end_us, device="CUDA"))
+        event = FakeEvent(kernel.name, start_us, end_us, device="CUDA", id=self.launches)
+        self.profile.found.append(event)
         if len(self.profile.open) > 1:
             launcher = self.profile.open[-2]
+            launcher.id = launcher.id or -len(self.profile.found)
+            event.linked_correlation_id = launcher.id
             launcher.kernels_us += (end_us - start_us,)
             launcher.kernel_name = kernel.name
 
