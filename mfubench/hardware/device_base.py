@@ -104,6 +104,15 @@ class Device(ABC):
         process's resident memory, so that what existed at the reset is not in it.
         """
 
+    def peak_reserved_bytes(self) -> int | None:
+        """Highest memory that torch held for tensors, its cache included, since `reset_peak_memory`:
+        what must fit. None where it is not told apart."""
+        return None
+
+    def cache_bytes(self) -> int:
+        """The largest cache in front of the memory; 0 where it is not known."""
+        return 0
+
     @abstractmethod
     def empty_cache(self) -> None:
         """Give memory that torch keeps for later back to the device or the system."""

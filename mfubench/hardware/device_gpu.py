@@ -146,6 +146,14 @@ class GpuDevice(Device):
             return None
         return int(self._module.max_memory_allocated(self.index))
 
+    def peak_reserved_bytes(self) -> int | None:
+        if self.unavailable_reason() is not None:
+            return None
+        return quietly(lambda: int(self._module.max_memory_reserved(self.index)), None)
+
+    def cache_bytes(self) -> int:
+        return quietly(lambda: int(self._properties().L2_cache_size), 0)
+
     def peak(self, dtype: str) -> tuple[float | None, str]:
         check_dtype(dtype)
         if absent := self.unavailable_reason():

@@ -92,6 +92,8 @@ class CaseRecord(ScriptAnswer, kw_only=True):
     # --- fields of some questions: they stand in a file only where they have a value -------------
 
     gate: GateLimits | None = None
+    peak_reserved_bytes: Bytes | None = None
+    """On a GPU: what torch held for tensors at most, its cache included."""
     steps_per_round: Count | None = None
     """Steps of a round, where the host runs ahead of a GPU and waits once per round; a round's
     seconds are per step."""

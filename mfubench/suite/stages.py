@@ -176,6 +176,7 @@ class CaseStages:
         record.step_s = statistics.median(rounds_s)
         record.step_spread_ratio = rates.spread_ratio(rounds_s)
         record.peak_memory_bytes = step.device.peak_memory_bytes()
+        record.peak_reserved_bytes = step.device.peak_reserved_bytes()
 
     def time_rounds(
         self,

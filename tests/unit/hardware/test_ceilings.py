@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,3 +124,23 @@ def test_a_folder_that_cannot_be_written_keeps_ceilings_in_memory(tmp_path: Path
     cache.put(stored(100.0), max_age_s=3600)
     assert cache.get(stored(0.0).key, max_age_s=3600) is not None
     assert cache.problem is not None
+
+
+def test_a_shape_that_does_not_fit_costs_that_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ceilings.gemm_kernel
+
+    def fits_up_to(limit: int) -> list[dict[str, Any]]:
+        def make(*args: Any) -> ceilings.Kernel:
+            if max(args[2]) > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+            return plain(*args)
+
+        monkeypatch.setattr(ceilings, "gemm_kernel", make)
+        return ceilings.best_gemm(CpuDevice(), "float32", budget_s=1e9)[1]
+
+    monkeypatch.setattr(ceilings, "GEMM_SIZES_CPU", (32, 8))
+    monkeypatch.setattr(ceilings, "ROUND_S", 1e-5)
+    sizes = {tuple(shape["shape_mnk"]) for shape in fits_up_to(32)}
+    assert sizes == {(32, 32, 32), (8, 8, 8), (32, 8, 8), (8, 32, 8)}
+    with pytest.raises(torch.OutOfMemoryError):
+        fits_up_to(4)
