@@ -105,7 +105,7 @@ class Device(ABC):
         """
 
     def peak_reserved_bytes(self) -> int | None:
-        """Highest memory that torch held for tensors, its cache included, since `reset_peak_memory`:
+        """Highest memory that torch held for tensors since `reset_peak_memory`, its cache included:
         what must fit. None where it is not told apart."""
         return None
 

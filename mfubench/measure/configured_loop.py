@@ -22,8 +22,9 @@ from mfubench.measure.gpt_workload import GPTWorkload, loop_settings
 from mfubench.measure.loaders import Loader, draws, make_loader
 from mfubench.measure.loop_bars import LoopBars
 from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.precision import set_matmul_precision
 from mfubench.measure.train_loop import TrainLoop
-from mfubench.measure.train_step import SEED, Phase, float32_precision
+from mfubench.measure.train_step import SEED, Phase
 from mfubench.measure.workload import Batch, LoopSettings
 
 SDP_BACKENDS = {
@@ -72,7 +73,7 @@ class ConfiguredLoop(TrainLoop):
     def __init__(self, config: LoopConfig, corpus: Corpus, *, seed: int = SEED) -> None:
         self.config = config
         preset, device = _padded(get_preset(config.preset), config), parse_device(config.device)
-        torch.set_float32_matmul_precision(float32_precision(config.dtype))
+        set_matmul_precision(config.dtype)
         if config.flush_denormals:
             torch.set_flush_denormal(True)
         sizes = {"batch_size": config.batch_size, "block_size": preset.config.block_size}

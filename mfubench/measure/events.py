@@ -162,9 +162,11 @@ def _idle_s(step: Any, kernels: Sequence[tuple[int, int]]) -> dict[str, float]:
 
 
 _RUNTIME = re.compile(
-    r"(?:cuda|cu|hip)[A-Z]\w*"
+    r"(?:cuda|cu|hip|ur|ze|zes|pi|sycl)[A-Z]\w*"  # the last four are Intel's
     r"|Activity Buffer.*|Lazy Function.*|Command Buffer.*|Runtime Triggered.*"
 )
+
+_WAIT = re.compile(r"Synchronize$|EventWait|QueueFinish")
 
 
 def is_runtime(name: str) -> bool:
@@ -173,8 +175,10 @@ def is_runtime(name: str) -> bool:
 
     >>> is_runtime("cudaEventRecord"), is_runtime("cudaDeviceSynchronize"), is_runtime("aten::mm")
     (True, False, False)
+    >>> is_runtime("urEnqueueKernelLaunch"), is_runtime("zeCommandListAppendLaunchKernel")
+    (True, True)
     """
-    return bool(_RUNTIME.fullmatch(name)) and not name.endswith("Synchronize")
+    return bool(_RUNTIME.fullmatch(name)) and not _WAIT.search(name)
 
 
 def component_times(tree: StepTree, modules: Sequence[str | None]) -> list[OpTime]:

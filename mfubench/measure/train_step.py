@@ -156,19 +156,3 @@ def use_once(device: Device) -> None:
     model(torch.randn(2, 8, 64, device=device.torch_device)).sum().backward()
     optimizer.step()
     device.synchronise()
-
-
-def float32_precision(dtype: str) -> str:
-    """torch's name for how float32 matmuls run: with TF32, or strictly."""
-    return "high" if dtype == "tf32" else "highest"
-
-
-@contextlib.contextmanager
-def matmul_precision(dtype: str) -> Any:
-    """Let float32 matmuls use TF32 inside, or forbid it; the caller's setting comes back after."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(float32_precision(dtype))
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

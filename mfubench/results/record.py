@@ -92,6 +92,9 @@ class CaseRecord(ScriptAnswer, kw_only=True):
     # --- fields of some questions: they stand in a file only where they have a value -------------
 
     gate: GateLimits | None = None
+    matmul_error_ratio: Share | None = None
+    """Error of a matrix product in the case's dtype against float64 (root mean squares): it says in
+    which format products really ran."""
     peak_reserved_bytes: Bytes | None = None
     """On a GPU: what torch held for tensors at most, its cache included."""
     steps_per_round: Count | None = None

@@ -17,6 +17,7 @@ import torch
 from mfubench.analysis import rates
 from mfubench.hardware.devices import Device
 from mfubench.measure.failures import classify
+from mfubench.measure.precision import refusal
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import WARM_S, WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.windows import Window, steps_per_window
@@ -92,6 +93,15 @@ class CaseStages:
         if reason is not None:
             raise CaseEnded(Outcome.UNSUPPORTED, reason)
 
+    def _refuse_precision(self, record: CaseRecord, device: Device, dtype: str) -> None:
+        """Look at what a matrix product's error says of the format that it really ran in; the
+        settings that choose it are many, and some are not torch's."""
+        error_ratio = self.session.product_error_ratio(device, dtype)
+        record.matmul_error_ratio = error_ratio
+        reason = refusal(dtype, error_ratio) if error_ratio is not None else None
+        if reason is not None:
+            raise CaseEnded(Outcome.UNSUPPORTED, reason)
+
     def prepare(
         self,
         record: CaseRecord,
@@ -111,6 +121,7 @@ class CaseStages:
             # slower kernels for any size; every case is to be compiled as if it were alone.
             torch._dynamo.reset()
         self.session.first_use(device)
+        self._refuse_precision(record, device, record.dtype)
         gc.collect()  # what an earlier case that failed still holds would count as this one's
         device.reset_peak_memory()
         self.session.progress.phase(f"building {record.case_id}")

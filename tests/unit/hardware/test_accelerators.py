@@ -292,3 +292,18 @@ def test_arrays_of_a_bandwidth_are_beyond_any_cache() -> None:
     assert ceilings.array_bytes(cuda(fake, hip="6.4")) == GIB
     fake.properties.gcnArchName = "gfx90a"
     assert cuda(fake, hip="6.4").cache_bytes() == 4 * 2**20
+
+
+def test_an_intel_gpu_without_float64_trains_in_no_float16() -> None:
+    properties = SimpleNamespace(total_memory=16 * GIB, has_fp16=True, has_fp64=False)
+    module = SimpleNamespace(
+        is_available=lambda: True,
+        device_count=lambda: 1,
+        get_device_name=lambda index: "Intel(R) Arc(TM) A770 Graphics",
+        get_device_properties=lambda index: properties,
+    )
+    device = XpuDevice(torch_xpu=module, torch_version=version(xpu="2025.3"))
+    assert "has no float64" in (device.unsupported_reason("float16") or "")
+    assert device.unsupported_reason("bfloat16") is None
+    properties.has_fp64 = True
+    assert device.unsupported_reason("float16") is None
