@@ -166,19 +166,18 @@ _RUNTIME = re.compile(
     r"|Activity Buffer.*|Lazy Function.*|Command Buffer.*|Runtime Triggered.*"
 )
 
-_WAIT = re.compile(r"Synchronize$|EventWait|QueueFinish")
-
 
 def is_runtime(name: str) -> bool:
-    """Whether an event is a call into the GPU's runtime. Their number differs from step to step, so
-    that they are no part of a step's tree; waiting for the device is, and stays.
+    """Whether an event is a call into the GPU's runtime. Their number differs from step to step and
+    from profile to profile (the first wait after NVIDIA's tracing is attached anew is not
+    recorded), so that they are no part of a step's tree. They launch, or wait: no kernel is theirs.
 
     >>> is_runtime("cudaEventRecord"), is_runtime("cudaDeviceSynchronize"), is_runtime("aten::mm")
-    (True, False, False)
+    (True, True, False)
     >>> is_runtime("urEnqueueKernelLaunch"), is_runtime("zeCommandListAppendLaunchKernel")
     (True, True)
     """
-    return bool(_RUNTIME.fullmatch(name)) and not _WAIT.search(name)
+    return bool(_RUNTIME.fullmatch(name))
 
 
 def component_times(tree: StepTree, modules: Sequence[str | None]) -> list[OpTime]:

@@ -1,4 +1,4 @@
-"""In which format matrix products run: how it is asked for, and what their error says really ran."""
+"""In which format matrix products run: how it is asked for, and what their error says ran."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def refusal(dtype: str, error_ratio: float) -> str | None:
     if dtype == FLOAT32 and ran != FLOAT32:
         return (
             f"float32 was asked for, and a product has an error of {error_ratio:.1e} against "
-            f"float64, which is that of {ran}; NVIDIA_TF32_OVERRIDE, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE "
-            "or ONEDNN_DEFAULT_FPMATH_MODE may have been set"
+            f"float64, which is that of {ran}; NVIDIA_TF32_OVERRIDE, "
+            "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE or ONEDNN_DEFAULT_FPMATH_MODE may have been set"
         )
     if dtype == TF32 and ran == FLOAT32:
         return (
