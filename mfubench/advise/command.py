@@ -122,7 +122,7 @@ def _baseline(arguments: argparse.Namespace) -> Any:
 
 
 def _stored_account(folder: Path, base: LoopConfig) -> dict[str, float] | None:
-    """What each bar has to win, from the newest stored breakdown of the baseline's training loop."""
+    """What each bar has to win, from the newest stored breakdown of the baseline's loop."""
     from mfubench.advise.advice import to_win
     from mfubench.results.folder import saved_runs
     from mfubench.results.read import ResultError, read_result

@@ -109,6 +109,11 @@ class Device(ABC):
         what must fit. None where it is not told apart."""
         return None
 
+    def state(self) -> dict[str, Any]:
+        """Clock, power, temperature and what holds the clocks back, now; empty where nothing tells.
+        Asked while the device works: an idle one lowers its clocks."""
+        return {}
+
     def cache_bytes(self) -> int:
         """The largest cache in front of the memory; 0 where it is not known."""
         return 0

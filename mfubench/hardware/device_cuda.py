@@ -11,6 +11,7 @@ import torch
 
 from mfubench.hardware.device_base import DeviceKind, quietly
 from mfubench.hardware.device_gpu import GpuDevice
+from mfubench.hardware.nvidia_smi import gpu_state
 from mfubench.hardware.pci import display_devices
 from mfubench.hardware.textfile import text_of
 
@@ -86,6 +87,10 @@ class CudaDevice(GpuDevice):
 
     def _gcn_arch(self) -> str:
         return str(getattr(self._properties(), "gcnArchName", "unknown"))
+
+    def state(self) -> dict[str, Any]:
+        uuid = None if self._version.hip else getattr(self._properties(), "uuid", None)
+        return (gpu_state(str(uuid)) if uuid else {}) or super().state()
 
     def cache_bytes(self) -> int:
         l2_bytes = super().cache_bytes()

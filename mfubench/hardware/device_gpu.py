@@ -151,6 +151,15 @@ class GpuDevice(Device):
             return None
         return quietly(lambda: int(self._module.max_memory_reserved(self.index)), None)
 
+    def state(self) -> dict[str, Any]:
+        module, index = self._module, self.index
+        found = {
+            "clock_mhz": self._clock_mhz(),
+            "power_w": quietly(lambda: module.power_draw(index) / 1000, None),
+            "temperature_c": quietly(lambda: int(module.temperature(index)), None),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
     def cache_bytes(self) -> int:
         return quietly(lambda: int(self._properties().L2_cache_size), 0)
 

@@ -95,6 +95,8 @@ class CaseRecord(ScriptAnswer, kw_only=True):
     matmul_error_ratio: Share | None = None
     """Error of a matrix product in the case's dtype against float64 (root mean squares): it says in
     which format products really ran."""
+    device_state: dict[str, Any] | None = None
+    """On a GPU, at work after the last round: clock, power, temperature, what holds clocks back."""
     peak_reserved_bytes: Bytes | None = None
     """On a GPU: what torch held for tensors at most, its cache included."""
     steps_per_round: Count | None = None

@@ -18,7 +18,7 @@ from mfubench.analysis import rates
 from mfubench.hardware.devices import Device
 from mfubench.measure.failures import classify
 from mfubench.measure.precision import refusal
-from mfubench.measure.train_step import TrainStep
+from mfubench.measure.train_step import TrainStep, unmarked
 from mfubench.measure.warmup import WARM_S, WarmUp, rounds_for, warm_until_steady
 from mfubench.measure.windows import Window, steps_per_window
 from mfubench.measure.workload import StepCost, Workload
@@ -186,6 +186,11 @@ class CaseStages:
         self.refuse(rates.refuse_loss(record.loss))
         record.step_s = statistics.median(rounds_s)
         record.step_spread_ratio = rates.spread_ratio(rounds_s)
+        if step.device.has_queue:
+            for _ in range(calls):
+                step.iterate(unmarked)
+            record.device_state = step.device.state() or None  # while it works
+            step.device.synchronise()
         record.peak_memory_bytes = step.device.peak_memory_bytes()
         record.peak_reserved_bytes = step.device.peak_reserved_bytes()
 

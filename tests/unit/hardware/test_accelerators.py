@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mfubench.hardware import ceilings
+from mfubench.hardware import ceilings, nvidia_smi
 from mfubench.hardware.devices import CudaDevice, MpsDevice, XpuDevice
 from tests.unit.hardware.fake_cuda import GIB, FakeCuda, cuda, version
 
@@ -307,3 +307,29 @@ def test_an_intel_gpu_without_float64_trains_in_no_float16() -> None:
     assert device.unsupported_reason("bfloat16") is None
     properties.has_fp64 = True
     assert device.unsupported_reason("float16") is None
+
+
+def test_a_gpu_at_work_says_what_holds_its_clocks_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def driver(*command: str) -> str:
+        asked.append(command)
+        return "1410, 1980, 698.7, 700.00, 84, 0x0000000000000024"
+
+    fake = FakeCuda(A100)
+    fake.properties.uuid = "3f9c"
+    monkeypatch.setattr(nvidia_smi, "output_of", driver)
+    state = cuda(fake).state()
+    assert (state["clock_mhz"], state["power_w"], state["temperature_c"]) == (1410, 698.7, 84)
+    assert state["throttled_by"] == ["power cap", "temperature (driver)"]
+    assert "--id=GPU-3f9c" in asked[0]
+
+
+def test_a_gpu_whose_driver_is_silent_says_what_torch_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nvidia_smi, "output_of", lambda *command: None)
+    fake = FakeCuda(A100)
+    assert cuda(fake).state() == {}
+    fake.temperature = lambda index: 61  # type: ignore[attr-defined]
+    assert cuda(fake).state() == {"temperature_c": 61}

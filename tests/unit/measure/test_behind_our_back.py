@@ -26,7 +26,7 @@ from torch import nn
 from mfubench.analysis import components
 from mfubench.analysis.intervals import total, union
 from mfubench.hardware import ceilings
-from mfubench.measure import configured_loop, gpt_workload, warmup
+from mfubench.measure import ablation, configured_loop, gpt_workload, warmup
 from mfubench.measure.bandwidth import SIZES_BYTES, measure_curve
 from mfubench.measure.bare import bare_step
 from mfubench.measure.configured_loop import ConfiguredLoop
@@ -432,6 +432,19 @@ def test_an_account_is_the_devices_own_book(bound: str, attached_s: float) -> No
     idle_s = sum(bars.values()) - sum(truth.values())
     assert close(sum(bars.values()), step_s)
     assert abs(idle_s - (step_s - sum(truth.values()))) <= CLOSE * step_s
+
+
+@pytest.mark.parametrize("bound", ["host", "device"])
+def test_a_component_taken_out_saves_its_kernels(bound: str) -> None:
+    """Also where the step waits for launches, and would save those."""
+    gpu = VirtualGpu()
+    bound_by(gpu, bound)
+    with behind_our_back(gpu) as device:
+        step = TrainStep(workload(), device, dtype="float32", compile=False)
+        step()
+        truth = kernels_per_step(gpu, step)
+        saved_s = ablation.saving_s(step, "activation", dtype="float32", pairs=3)
+    assert close(saved_s, truth["gelu"] + truth["gelu_backward"])
 
 
 def test_streams_that_overlap_are_busy_once() -> None:
