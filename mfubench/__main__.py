@@ -10,7 +10,16 @@ import sys
 if not sys.flags.safe_path and sys.path[0] == os.getcwd():  # noqa: PTH109 - pathlib comes too late
     del sys.path[0]
 
-from mfubench.cli import main
+
+def main() -> int:
+    """The command line. What interrupts it while it is loaded is no traceback either."""
+    try:
+        from mfubench.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,22 +1,48 @@
-"""SIGTERM, by which a cancelled CI job is asked to end, does what Ctrl-C does."""
+"""SIGTERM, by which a cancelled CI job is asked to end, does what Ctrl-C does; so does SIGHUP, by
+which a terminal that is closed takes its programs with it."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from types import FrameType
+
+ENDING_S = 10.0
+"""After an interrupt further ones are passed over for so long: `timeout` and CI runners send two or
+three, and the second must not cut off the saving and tidying that the first one began."""
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 @contextlib.contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Within, SIGTERM raises KeyboardInterrupt: what was measured is kept, and what was set up is
-    taken away. Does nothing outside the main thread, where Python takes no signals."""
+    """Within, each of these signals raises KeyboardInterrupt: what was measured is kept, and what
+    was set up is taken away. Does nothing outside the main thread, where Python takes no signals.
+
+    A signal that is ignored, as SIGHUP below `nohup`, or SIGINT in a shell's background, stays
+    ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    first_s: list[float] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        now_s = time.monotonic()
+        if first_s and now_s - first_s[0] < ENDING_S:
+            return
+        first_s[:] = [now_s]
+        raise KeyboardInterrupt
+
+    before = {}
+    for name in _NAMES:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.knobs.bench import KnobBench
     from mfubench.pairs.side import SideError
     from mfubench.results import document
+    from mfubench.show.terminal import has_color
 
     if arguments.budget < LEAST_BUDGET_S:
         raise UserError(
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(document.body_text(advice))
     else:
-        print(advice_text(advice, color=sys.stdout.isatty()))
+        print(advice_text(advice, color=has_color(sys.stdout)))
         print(f"\n{where}")
     return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
 

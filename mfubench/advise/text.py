@@ -8,16 +8,17 @@ from mfubench.advise.advice import INTERRUPTED, Advice, Try
 from mfubench.advise.learning import Learning
 from mfubench.analysis.effect import HELPS
 from mfubench.knobs.text import taken_from
-from mfubench.show.console import as_text, plain_table, wrapped
+from mfubench.show.console import as_text, plain_table, verdict_text, wrapped
 from mfubench.show.units import format_duration
 
+NEXT = "Next: make the change, then check it: mfubench gate (or mfubench bench, before and after)."
 IN_CODE = "and in its code:"
 
 
 def advice_text(advice: Advice, *, color: bool = False) -> str:
     """The advice as text."""
-    paragraphs = [as_text(tries_table(advice), color=color), *sentences(advice)]
-    return "\n\n".join([*paragraphs, *typed(advice)])
+    paragraphs = [*sentences(advice), *typed(advice)]
+    return "\n\n".join([*paragraphs, as_text(tries_table(advice), color=color), wrapped(NEXT)])
 
 
 def tries_table(advice: Advice) -> Table:
@@ -38,7 +39,7 @@ def tries_table(advice: Advice) -> Table:
         if one.kept:
             outcome += ["kept", *filter(None, (taken_from(one.bars), _aimed(one)))]
         interval = f"{effect.low:.3f}–{effect.high:.3f}"
-        table.add_row(name, f"×{effect.ratio:.3f}", interval, "; ".join(outcome))
+        table.add_row(name, f"×{effect.ratio:.3f}", interval, verdict_text("; ".join(outcome)))
     return table
 
 

@@ -80,7 +80,10 @@ def roof_points(record: CaseRecord, ceilings: Iterable[CaseRecord]) -> list[Roof
     bars = {bar.name: bar for bar in known(record.breakdown)}
     attention, gemm = bars.get("attention"), bars.get(IN_PLACE) or bars.get(SHAPES)
     attention_flops = attention.flops or 0 if attention else 0
-    step_flops, gemm_bytes = known(bars[PEAK].flops), least_gemm_bytes(record)
+    peak = bars.get(PEAK)
+    if peak is None or peak.flops is None:  # of a script nobody may know them
+        return _searched(record, ceilings)
+    step_flops, gemm_bytes = peak.flops, least_gemm_bytes(record)
     step_bytes = gemm_bytes and gemm_bytes + sum(bar.bytes or 0 for bar in bars.values())
     parts = (
         ("matrix products", step_flops - attention_flops, gemm_bytes, gemm and gemm.whole_s),

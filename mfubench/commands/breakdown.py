@@ -13,6 +13,7 @@ from mfubench.arguments import (
     add_corpus_and_threads,
     add_json,
     add_results_dir,
+    output_path,
     refuse_threads,
 )
 
@@ -33,7 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--operators", action="store_true", help="the operators behind the bars")
     parser.add_argument(
         "--save-trace",
-        type=Path,
+        type=output_path,
         metavar="FILE",
         help="write the profiler's trace of three steps, too, for `mfubench trace`: to FILE, "
         "which ends in .json or .json.gz",
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.results.outcomes import Outcome
     from mfubench.results.write import json_text
     from mfubench.show.account import breakdown_text
+    from mfubench.show.terminal import has_color
     from mfubench.suite.single import breakdown_of, named_case
     from mfubench.suite.sweep import SweepOptions
 
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json_text(record.as_extra_info()))
     else:
-        print(breakdown_text(record, operators=arguments.operators, color=sys.stdout.isatty()))
+        print(breakdown_text(record, operators=arguments.operators, color=has_color(sys.stdout)))
     if arguments.save_trace is not None and arguments.save_trace.exists():
         print(f"wrote {arguments.save_trace}", file=sys.stderr)
     return 0 if record.breakdown and record.outcome is Outcome.OK else 1

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError
+from mfubench.arguments import UserError, output_path, user_path
 
 
 def add_parser(commands: Any) -> None:
@@ -16,14 +16,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "results",
         nargs="*",
-        default=["results"],
+        type=user_path,
+        default=[Path("results")],
         metavar="RESULT|DIR",
         help="result files, and folders that are searched (default: results)",
     )
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=output_path,
         metavar="FILE",
         help="the page (default: report.html, where no other form is asked for)",
     )
@@ -31,10 +32,16 @@ def add_parser(commands: Any) -> None:
         "--markdown", action="store_true", help="print it in short, for a pull request's comment"
     )
     parser.add_argument(
-        "--csv", type=Path, metavar="PATH", help="the tidy frame: a row per case, and per round"
+        "--csv",
+        type=output_path,
+        metavar="PATH",
+        help="the tidy frame: a row per case, and per round",
     )
-    parser.add_argument("--parquet", type=Path, metavar="PATH", help="the same as Parquet")
-    parser.add_argument("--png", type=Path, metavar="DIR", help="the pictures, one file each")
+    parser.add_argument("--parquet", type=output_path, metavar="PATH", help="the same as Parquet")
+    parser.add_argument(
+        "--open", action="store_true", help="write the page and show it in the browser"
+    )
+    parser.add_argument("--png", type=user_path, metavar="DIR", help="the pictures, one file each")
     parser.set_defaults(run=run)
 
 
@@ -44,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     others = arguments.markdown or arguments.csv or arguments.parquet or arguments.png
     wanted = Wanted(
-        html=arguments.output or (None if others else Path("report.html")),
+        html=arguments.output or (Path("report.html") if arguments.open or not others else None),
         markdown=arguments.markdown,
         csv=arguments.csv,
         parquet=arguments.parquet,
@@ -60,4 +67,22 @@ def run(arguments: argparse.Namespace) -> int:
         print(written.markdown)
     for path in written.paths:
         print(f"wrote {path}", file=sys.stderr if arguments.markdown else sys.stdout)
+    if arguments.open and wanted.html is not None:
+        show(wanted.html)
     return 0
+
+
+def show(page: Path) -> None:
+    """Open a page in the user's browser; say so in one sentence where there is none."""
+    import webbrowser
+
+    try:
+        is_open = webbrowser.open(page.resolve().as_uri())
+    except webbrowser.Error:
+        is_open = False
+    if not is_open:
+        print(
+            f"mfubench report: no browser was found to open {page}; open it yourself, or copy it "
+            "to a machine that has one.",
+            file=sys.stderr,
+        )

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError
+from mfubench.arguments import UserError, user_path
 from mfubench.results.folder import DOCUMENTS
 
 
 def add_parser(commands: Any) -> None:
     """Add `validate` to the command line."""
     parser = commands.add_parser("validate", help="check result files against the schema")
-    parser.add_argument("results", type=Path, nargs="*", help="result files")
+    parser.add_argument("results", type=user_path, nargs="*", help="result files")
     parser.add_argument(
         "--schema", choices=("run", *DOCUMENTS), help="print the JSON Schema of a kind of file"
     )

@@ -6,6 +6,7 @@ Source of every format: nanoGPT (github.com/karpathy/nanoGPT), `train.py`, `mode
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,13 @@ from typing import BinaryIO, Final
 
 from mfubench.explain import lines as line_of
 from mfubench.explain.run import LoggedRun, RunInProgress
+from mfubench.files import open_input
+
+MOST_OTHER_LINES: Final = 5_000_000
+MOST_OTHER_LINES_PER_ITERATION: Final = 10_000
+MOST_LINE_BYTES: Final = 10**9
+"""What `yes` or a device prints has no end: reading stops where nanoGPT would have printed an
+iteration long ago."""
 
 LONGEST_LINE_BYTES: Final = 64 * 1024
 """What a file without line ends costs in memory; nanoGPT's lines have below 100 bytes."""
@@ -48,10 +56,9 @@ def read_log(path: Path) -> TrainingLog:
     # A name of undecodable bytes cannot be printed as it is.
     name = str(path).encode("utf-8", errors="replace").decode("utf-8")
     try:
-        file = path.open("rb")
-    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise LogError(f"{name} cannot be read: {reason or error}") from None
+        file = open_input(path)
+    except OSError as error:
+        raise LogError(f"{name} cannot be read: {error.strerror or error}") from None
     with file:
         return read_stream(file, name)
 
@@ -67,11 +74,13 @@ def read_stream(stream: BinaryIO, name: str) -> TrainingLog:
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
     """Lines with their ends; of a line beyond the longest, its beginning."""
-    inside = False
+    inside_bytes = 0
     while line := stream.readline(LONGEST_LINE_BYTES):
-        if not inside:
+        if not inside_bytes:
             yield line
-        inside = not line.endswith(b"\n")
+        inside_bytes = 0 if line.endswith(b"\n") else inside_bytes + len(line)
+        if inside_bytes > MOST_LINE_BYTES:
+            raise OSError(errno.EFBIG, "a line in it has no end")
 
 
 class _Reader:
@@ -80,6 +89,7 @@ class _Reader:
     def __init__(self, name: str) -> None:
         self.log = TrainingLog(name)
         self.run = RunInProgress()
+        self._other_lines = 0
 
     def read(self, stream: BinaryIO) -> TrainingLog:
         for line in _lines(stream):
@@ -95,6 +105,13 @@ class _Reader:
         return self.log
 
     def _other_line(self, line: bytes) -> None:
+        self._other_lines += 1
+        allowed = self.log.iteration_lines * MOST_OTHER_LINES_PER_ITERATION
+        if self._other_lines > MOST_OTHER_LINES + allowed:
+            raise LogError(
+                f"{self.log.name} is no log of nanoGPT's train.py: {self._other_lines - 1:,} lines "
+                f"of it hold {self.log.iteration_lines:,} iterations"
+            )
         if b"\0" in line:  # UTF-16, as some shells redirect: ASCII with zeros in between
             line = line.replace(b"\0", b"")
         ended = line.endswith(b"\n")

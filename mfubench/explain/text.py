@@ -1,7 +1,8 @@
-"""`mfubench explain`: what a log of nanoGPT's `train.py` says, and what its mfu does not say."""
+"""`mfubench explain`: the speed and the real MFU in a log of nanoGPT's `train.py`, as text."""
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -14,9 +15,10 @@ from mfubench.explain.log import TrainingLog
 from mfubench.explain.mfu import MFU_RESOLUTION_PERCENT
 from mfubench.explain.sizes import RunSizes
 from mfubench.explain.times import Drift
+from mfubench.show.terminal import width_of
 from mfubench.show.units import format_duration, format_share, format_si
 
-WIDTH = 100
+NEXT = "Next: mfubench run train.py (measures the same training live, with nothing changed in it)."
 _A100_PEAK = "312 TFLOP/s"
 _LABEL_WIDTH = 14
 _STALLS_NAMED = 5
@@ -26,12 +28,13 @@ _WORTH_MEASURING = (
 
 
 def explain_as_text(log: TrainingLog, accounts: Sequence[RunAccount], device: NamedDevice) -> str:
-    """The report, 100 columns wide at most; it ends with the sentence the user came for."""
+    """The report, as wide as the terminal. The sentence that the user came for stands first."""
     lines = [_wrapped(_read(log))]
     for number, account in enumerate(accounts, start=1):
         lines.append("")
         if len(accounts) > 1:
             lines.append(f"run {number} of {len(accounts)}")
+        lines += [_wrapped(conclusion(account, device)), ""]
         lines += [
             _wrapped(text, label.ljust(_LABEL_WIDTH)) for label, text in _fields(account, device)
         ]
@@ -39,14 +42,15 @@ def explain_as_text(log: TrainingLog, accounts: Sequence[RunAccount], device: Na
         for title, items in (("note", notes), (_WORTH_MEASURING, [*worth_measuring(account)])):
             if items:
                 lines += ["", title, *(_wrapped(item, "  - ") for item in items)]
-        lines += ["", _wrapped(conclusion(account, device))]
+    lines += ["", _wrapped(NEXT)]
     return "\n".join(lines)
 
 
 def _wrapped(text: str, begin: str = "") -> str:
     later = " " * len(begin)
+    width = width_of(sys.stdout)
     return textwrap.fill(
-        text, WIDTH, initial_indent=begin, subsequent_indent=later, break_on_hyphens=False
+        text, width, initial_indent=begin, subsequent_indent=later, break_on_hyphens=False
     )
 
 
@@ -70,11 +74,10 @@ def conclusion(account: RunAccount, device: NamedDevice) -> str:
     text = _achieved(account, device)
     if percent is not None:
         same = device.flops_per_s_by_dtype.get("bfloat16") == A100_BF16_PEAK_FLOPS_PER_S
-        text += (
-            f" The {percent:.2f} % that nanoGPT printed is a share of an A100's bfloat16 peak "
-            f"({_A100_PEAK}), whatever the device"
-            f"{'.' if same else ', and says nothing about yours.'}"
-        )
+        text += f" nanoGPT shows {percent:.2f} % because it divides by an A100's bfloat16 peak"
+        text += f" ({_A100_PEAK})."
+        if not same:
+            text += " That is not your device's."
     return text
 
 
@@ -94,10 +97,10 @@ def _achieved(account: RunAccount, device: NamedDevice) -> str:
     text = f"This run does {_range(achieved, 'FLOP/s')} ({count})"
     if account.mfu is None:
         if device.name is None:
-            name = "name the device (--device NAME)"
-            if account.run.settings.get("device") == "cpu":
-                name = "say --device cpu if it ran on this machine's CPU,"
-            return f"{text}; to get its MFU, {name} or give --peak-tflops X."
+            return (
+                f"{text}. To get its MFU, type --device this if it ran on this machine, else "
+                "--device NAME or --peak-tflops X."
+            )
         return text + "; it has no MFU, because no usable peak of the device is known."
     share = _between(account.mfu, format_share(account.mfu.low), format_share(account.mfu.high))
     peak = format_si(account.peak_flops_per_s, "FLOP/s")

@@ -13,7 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mfubench.files import read_input
+
 FORMAT_VERSION = 1
+MOST_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ class CeilingCache:
 
     def _read(self) -> None:
         try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
+            data = json.loads(read_input(self.path, MOST_BYTES))
             if data["format_version"] == FORMAT_VERSION:
                 for entry in data["ceilings"]:
                     ceiling = StoredCeiling(**entry)
@@ -73,7 +76,7 @@ class CeilingCache:
                     self._ceilings[ceiling.key] = ceiling
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             self._ceilings = {}
             self.problem = f"stored ceilings in {self.path} were ignored: {error}"
 

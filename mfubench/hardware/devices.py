@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 from mfubench.hardware.device_base import Device, DeviceKind, is_out_of_memory
@@ -11,6 +10,7 @@ from mfubench.hardware.device_cuda import CudaDevice
 from mfubench.hardware.device_mps import MpsDevice
 from mfubench.hardware.device_xpu import XpuDevice
 from mfubench.hardware.dtypes import DTYPES
+from mfubench.words import did_you_mean
 
 __all__ = [
     "DEVICE_KINDS",
@@ -30,18 +30,6 @@ __all__ = [
 
 DEVICE_KINDS: tuple[DeviceKind, ...] = ("cpu", "cuda", "xpu", "mps")
 
-#: What people type for a device that torch calls otherwise.
-_OTHER_WORDS = {
-    "gpu": "cuda",
-    "nvidia": "cuda",
-    "rocm": "cuda",
-    "hip": "cuda",
-    "amd": "cuda",
-    "intel": "xpu",
-    "metal": "mps",
-    "apple": "mps",
-}
-
 
 class UnknownDeviceError(ValueError):
     """The text does not name a device."""
@@ -55,15 +43,16 @@ def parse_device(text: str) -> Device:
     >>> parse_device("rocm")
     Traceback (most recent call last):
         ...
-    mfubench.hardware.devices.UnknownDeviceError: 'rocm' is not a known device; did you mean 'cuda'?
+    mfubench.hardware.devices.UnknownDeviceError: 'rocm' is not a known device; did you mean cuda?
     allowed: cpu, cuda, xpu, mps, and cuda:N or xpu:N for one of several
     """
     match = re.fullmatch(
         r"(?:(cpu|mps)(?::0+)?|(cuda|xpu)(?::(\d{1,4}))?)", text.strip().casefold()
     )
     if match is None:
+        hint = did_you_mean(text.partition(":")[0], DEVICE_KINDS)
         raise UnknownDeviceError(
-            f"{text!r} is not a known device;{_hint(text)} allowed: {', '.join(DEVICE_KINDS)}, "
+            f"{text!r} is not a known device{hint or ';'} allowed: {', '.join(DEVICE_KINDS)}, "
             "and cuda:N or xpu:N for one of several"
         )
     single, several, index = match.groups()
@@ -80,10 +69,3 @@ def all_devices() -> list[Device]:
 def available_devices() -> list[Device]:
     """The first device of every kind that can be used here; the CPU always can."""
     return [device for device in all_devices() if device.unavailable_reason() is None]
-
-
-def _hint(text: str) -> str:
-    word = text.strip().casefold().partition(":")[0]
-    known = {kind: kind for kind in DEVICE_KINDS} | _OTHER_WORDS
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" did you mean {known[close[0]]!r}?" if close else ""

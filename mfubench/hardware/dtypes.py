@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+from mfubench.words import did_you_mean
 
 #: ``tf32`` is not a storage type: tensors are float32 and the matrix units round the factors to 19
 #: bits. It has a peak of its own and is therefore a format of its own here.
@@ -17,12 +17,11 @@ def check_dtype(dtype: str) -> str:
     >>> check_dtype("bf16")
     Traceback (most recent call last):
         ...
-    ValueError: 'bf16' is not a known dtype; did you mean 'bfloat16'? allowed: float32, tf32,
+    ValueError: 'bf16' is not a known dtype; did you mean bfloat16? allowed: float32, tf32,
     bfloat16, float16
     """
     if dtype in DTYPES:
         return dtype
-    close = difflib.get_close_matches(dtype, DTYPES, n=1, cutoff=0.5)
-    hint = f" did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(dtype, DTYPES) or ";"
     allowed = ", ".join(DTYPES)
-    raise ValueError(f"{dtype!r} is not a known dtype;{hint} allowed: {allowed}")
+    raise ValueError(f"{dtype!r} is not a known dtype{hint} allowed: {allowed}")

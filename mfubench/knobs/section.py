@@ -11,8 +11,21 @@ from mfubench.results.answers import KnobResult
 from mfubench.results.collection import Case, Collection
 from mfubench.results.outcomes import known
 from mfubench.results.record import CaseRecord
-from mfubench.show.blocks import Block, Cell, Figure, Prose, Section, Table, drawn_twice, words
-from mfubench.show.figures.forest import ForestRow, forest
+from mfubench.show.blocks import (
+    Block,
+    Cell,
+    Figure,
+    Fold,
+    Heading,
+    Prose,
+    Section,
+    Table,
+    drawn_twice,
+    words,
+)
+from mfubench.show.case_name import plain_case
+from mfubench.show.figures import Look
+from mfubench.show.figures.forest import ForestRow, change, forest
 from mfubench.show.figures.lines import Curve, curves
 from mfubench.show.units import format_duration
 
@@ -29,24 +42,49 @@ def knobs_section(collection: Collection) -> Section | None:
     blocks: list[Block] = []
     for index, (name, found) in enumerate(groups.items()):
         found.sort(key=lambda c: -knob_of(c).effect[0])
-        blocks.append(_forest(found, name, f"knobs-{index}"))
-        if sources := [c for c in found if taken_from(knob_of(c).bars)]:
-            blocks.append(_sources(sources, name))
-        for sentence in compile_charges([c.record for c in found]):
-            blocks.append(Prose(text=sentence))
-    compiled = [c for c in cases if knob_of(c).start_up_s is not None]
-    for index, case in enumerate(compiled):
-        blocks.append(_paid_back(case, f"break-even-{index}"))
+        blocks += _group(found, name, f"knobs-{index}", is_alone=len(groups) == 1)
     blocks.append(
         Prose(
-            text="Each knob was turned alone against nanoGPT's own loop, both sides taking turns "
-            "in processes of their own: × is the median over pairs (for allocators the mean over "
-            "processes), the line its 95 % interval. "
-            "Hollow: the interval does not tell.",
+            text="Each setting was changed alone against nanoGPT's own loop. Both sides took "
+            "turns, in processes of their own. The mark is the median over pairs (for allocators "
+            "the mean over processes), the line its 95 % interval.",
             kind="note",
         )
     )
-    return Section(key="knobs", title="Knobs", blocks=blocks)
+    return Section(key="knobs", title="Settings", blocks=blocks)
+
+
+CAPTION = "Speed-up per setting: ▲ helps, ▼ hurts"
+LOOKS: dict[str, Look] = {"helps": "helps", "hurts": "hurts", "no difference": "same"}
+
+
+def _look(knob: KnobResult) -> Look:
+    return LOOKS.get(str(knob.verdict), "unclear")
+
+
+def _group(found: list[Case], name: str, key: str, *, is_alone: bool) -> list[Block]:
+    """What is settled as a picture; the rest folded, and when compiling pays."""
+    settled = [c for c in found if _look(knob_of(c)) in ("helps", "hurts")]
+    rest = [c for c in found if c not in settled]
+    blocks: list[Block] = [] if is_alone else [Heading(text=name)]
+    if settled:
+        blocks.append(_forest(settled, name, key))
+    if rest:
+        said = f"{len(rest)} {'more ' if settled else ''}settings make no clear difference"
+        if len(rest) == 1:
+            said = f"1 {'more ' if settled else ''}setting makes no clear difference"
+        blocks.append(Fold(summary=said, blocks=[_numbers(rest, name)]))
+    blocks += [Prose(text=sentence) for sentence in compile_charges([c.record for c in found])]
+    # A picture of when something pays is drawn only where it is certain to help.
+    paying = [c for c in settled if knob_of(c).start_up_s is not None and _helps(c)]
+    blocks += [_paid_back(case, f"{key}-pays-{i}") for i, case in enumerate(paying)]
+    if sources := [c for c in found if taken_from(knob_of(c).bars)]:
+        blocks.append(Fold(summary="Where the time came from", blocks=[_sources(sources, name)]))
+    return blocks
+
+
+def _helps(case: Case) -> bool:
+    return _look(knob_of(case)) == "helps"
 
 
 def knob_of(case: Case) -> KnobResult:
@@ -65,27 +103,40 @@ def _forest(cases: list[Case], name: str, key: str) -> Figure:
             low=low,
             high=high,
             verdict=verdict(knob),
-            is_settled=knob.verdict != "unclear",
+            look=_look(knob),
+            said=verdict(knob).partition(" ")[2] if knob.verdict == "helps" else "",
         )
         rows.append(row)
     told = "; ".join(
-        f"{r.name} ×{r.ratio:.3f} ({r.low:.3f} to {r.high:.3f}), {r.verdict}" for r in rows
+        f"{r.name} {change(r.ratio)} ({change(r.low)} to {change(r.high)}), {r.verdict}"
+        for r in rows
     )
-    table = Table(
-        name=f"Knobs of {name}",
-        columns=("knob", "#speed", "#low", "#high", "#pairs", "verdict", "what to type or change"),
+    draw = partial(forest, rows, title=f"Settings of {name}", description=told)
+    return drawn_twice(key, CAPTION, draw, table=_numbers(cases, name, is_folded=True))
+
+
+def _numbers(cases: list[Case], name: str, *, is_folded: bool = False) -> Table:
+    return Table(
+        name=f"Settings of {name}",
+        columns=(
+            "setting",
+            "#speed",
+            "#low",
+            "#high",
+            "#pairs",
+            "verdict",
+            "what to type or change",
+        ),
         rows=[_row(case) for case in cases],
-        is_folded=True,
+        is_folded=is_folded,
     )
-    draw = partial(forest, rows, title=f"Knobs of {name}", description=told)
-    return drawn_twice(key, f"Tokens/s with the knob over without: {name}", draw, table=table)
 
 
 def _sources(cases: list[Case], name: str) -> Table:
     """Where the knobs that help took their time from."""
     return Table(
         name=f"Where the time came from: {name}",
-        columns=("knob", "of an iteration of the same tokens (profiled)"),
+        columns=("setting", "in an iteration of the same tokens, without → with it (profiled)"),
         rows=[words(knob.name, taken_from(knob.bars)) for knob in map(knob_of, cases)],
     )
 
@@ -95,9 +146,9 @@ def _row(case: Case) -> list[Cell]:
     ratio, low, high = knob.effect
     return [
         Cell(text=knob.name),
-        Cell(text=f"×{ratio:.3f}", value=ratio),
-        Cell(text=f"{low:.3f}", value=low),
-        Cell(text=f"{high:.3f}", value=high),
+        Cell(text=change(ratio), value=ratio),
+        Cell(text=change(low), value=low),
+        Cell(text=change(high), value=high),
         Cell(text=str(knob.pairs), value=knob.pairs),
         Cell(text=verdict(knob)),
         Cell(text=knob.nanogpt),
@@ -129,11 +180,11 @@ def _paid_back(case: Case, key: str) -> Figure:
         )
         for named, s, look, is_named in looks
     ]
-    told = f"won back after {even:,.0f} iterations" if even else "never won back"
+    told = f"pays from {even:,.0f} iterations on" if even else "never pays"
     draw = partial(
         curves,
         lines,
-        title=f"Break-even of {name}",
+        title=f"Time saved by {name}",
         description=f"{format_duration(start_up_s)} of start-up, {told}.",
         x_name="iterations",
         y_name="time saved, start-up included (derived)",
@@ -142,7 +193,7 @@ def _paid_back(case: Case, key: str) -> Figure:
         zero="as fast as without",
         mark_x=(even, told) if even else None,
     )
-    return drawn_twice(key, f"When {name} is won back: {told}", draw)
+    return drawn_twice(key, f"Time saved by {name}: it {told}", draw)
 
 
 def _signed_duration(seconds: float) -> str:
@@ -163,13 +214,12 @@ def compile_section(collection: Collection) -> Section | None:
     if not rows:
         return None
     note = (
-        "From the sweep's eager and compiled steps, which were timed minutes apart and not in "
-        "pairs: a first look, and a change below 2 % or below the spread of the rounds settles "
-        "nothing. For a verdict with an interval, type: pytest benchmarks/test_knobs.py -k compile"
+        "A first look only: the eager and the compiled step were timed minutes apart. For a "
+        "verdict with an interval, type: pytest benchmarks/test_knobs.py -k compile"
     )
-    columns = ("case", "#start-up", "#eager, ms", "#compiled, ms", "#speed", "won back after")
+    columns = ("case", "#start-up", "#eager, ms", "#compiled, ms", "#speed", "pays after")
     blocks: list[Block] = [
-        Table(name="When compiling pays", columns=columns, rows=rows),
+        Table(name="When compiling pays", columns=columns, rows=rows, is_cards=True),
         Prose(text=note, kind="note"),
     ]
     return Section(key="compile", title="When compiling pays", blocks=blocks)
@@ -186,11 +236,11 @@ def _unpaired_rows(collection: Collection) -> list[list[Cell]]:
         ratio = known(before.step_s) / known(after.step_s)
         rows.append(
             [
-                Cell(text=collection.place(case) + after.setting),
+                Cell(text=collection.place(case) + plain_case(after)),
                 Cell(text=format_duration(after.compile_s), value=after.compile_s),
                 Cell(text=f"{known(before.step_s) * 1e3:.2f}", value=before.step_s),
                 Cell(text=f"{known(after.step_s) * 1e3:.2f}", value=after.step_s),
-                Cell(text=f"×{ratio:.3f}", value=ratio),
+                Cell(text=change(ratio), value=ratio),
                 Cell(text=_won_back(before, after)),
             ]
         )

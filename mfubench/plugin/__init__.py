@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mfubench.plugin.options import add_options
+from mfubench.plugin.screen import STDOUT
 
 if TYPE_CHECKING:
     from mfubench.plugin.fixture import MeasureCase
@@ -32,6 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "limits for its cases.",
     )
     if measures(config):
+        if config.option.json:  # pytest's terminal is made after this, and keeps what it is given
+            config.stash[STDOUT] = sys.stdout
+            config.add_cleanup(partial(setattr, sys, "stdout", sys.stdout))
+            sys.stdout = sys.stderr
         run = config.stash[RUN] = SuiteRun(config)
         config.pluginmanager.register(run, "mfubench-run")
 

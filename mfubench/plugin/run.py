@@ -12,9 +12,10 @@ import pytest
 from mfubench import __version__
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.options import QUESTIONS
 from mfubench.plugin.gate_option import GateOption, marked_limits
 from mfubench.plugin.named import named_paths
-from mfubench.plugin.options import read_options, report_path
+from mfubench.plugin.options import read_options, refusal, report_path
 from mfubench.plugin.result import our_part
 from mfubench.plugin.screen import PytestScreen
 from mfubench.plugin.storage import RunStorage, short_path
@@ -29,19 +30,6 @@ if TYPE_CHECKING:
     from mfubench.plugin.fixture import MeasureCase
     from mfubench.suite.session import BenchSession
 
-QUESTION_FILES = (
-    "test_ceilings",
-    "test_train_step",
-    "test_train_loop",
-    "test_harness",
-    "test_breakdown",
-    "test_knobs",
-    "test_claims",
-    "test_planted_costs",
-    "test_script",
-)
-"""The order in which questions are asked; files of the user's own come last."""
-
 TRAIN_PARAMETERS = ("preset", "device", "dtype", "batch_size", "compile")
 
 
@@ -51,7 +39,7 @@ class SuiteRun:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         if getattr(config.option, "dist", "no") != "no":
-            raise pytest.UsageError(
+            raise refusal(
                 "benchmarks run one at a time: two at once would be each other's noise. Leave out "
                 "-n, or give -n 0."
             )
@@ -141,8 +129,9 @@ class SuiteRun:
             (kept if asked else dropped).append(item)
         if dropped:
             self.config.hook.pytest_deselected(items=dropped)
-        # Ceilings first: they take seconds, and every share is held against them.
-        order = {stem: place for place, stem in enumerate(QUESTION_FILES)}
+        # Ceilings first: they take seconds, and every share is held against them. Files of the
+        # user's own come last.
+        order = {stem: place for place, stem in enumerate(QUESTIONS.values())}
         items[:] = sorted(kept, key=lambda item: order.get(item.path.stem, len(order)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -161,13 +150,15 @@ class SuiteRun:
             for preset in presets:
                 self.session.corpus(preset)
         except CorpusError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise refusal(str(error)) from None
         self.session.progress.plan(cases, self.options.plan)
         if cases:
             left = format_duration(self.session.progress.time_left_s())
+            many, threads = len(cases), self.session.threads
             self.screen.line(
-                f"mfubench {__version__}: {len(cases)} cases on {self.fingerprint.id}, "
-                f"{self.session.threads} threads; about {left}"
+                f"mfubench {__version__}: {many} {'case' if many == 1 else 'cases'} on "
+                f"{self.fingerprint.id}, {threads} {'thread' if threads == 1 else 'threads'}; "
+                f"about {left}"
             )
 
     # --- while it runs -------------------------------------------------------------------------
@@ -249,7 +240,9 @@ class SuiteRun:
             notes.append(self._write_report(saved, self.report_path))
         if self.session.interrupted:
             notes.append("interrupted: what was measured until then is above, and saved")
-        self.screen.summary(self.session.records, notes)
+        self.screen.summary(self.session.records, notes, self._storage.earlier)
+        if self.config.option.json:
+            self.screen.print_json(self.session.records, saved)
         if self._gate is not None:
             self.screen.verdicts(self._gate.verdicts, saved.name if saved else "this run")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pytest_benchmark.storage.file import FileStorage
 from pytest_benchmark.utils import get_commit_info, get_current_time, get_machine_id
 
+from mfubench.plugin.options import refusal
 from mfubench.results.write import json_text, write_elsewhere, write_numbered, write_problem
 
 STORAGE_DEFAULT = "file://./.benchmarks"
@@ -30,11 +32,17 @@ class ResultStorage(FileStorage):
         try:
             self.saved = write_numbered(self.path / self.default_machine_id, f"{save}.json", text)
         except OSError as error:
-            self.saved = write_elsewhere(f"0001_{save}.json", text)
-            self.trouble = (
-                f"results could not be saved under {self.path} ({error.strerror or error}); "
-                f"they are in {self.saved}: copy them there when there is room"
-            )
+            why = f"results could not be saved under {self.path} ({error.strerror or error})"
+            try:
+                self.saved = write_elsewhere(f"0001_{save}.json", text)
+            except OSError as problem:
+                print(text, file=sys.stderr)  # the last place that takes it
+                self.trouble = (
+                    f"{why}, nor elsewhere ({problem.strerror or problem}): they are on standard "
+                    "error"
+                )
+                return
+            self.trouble = f"{why}; they are in {self.saved}: copy them there when there is room"
         self.logger.info(f"Saved benchmark data in: {self.saved}")
 
 
@@ -48,7 +56,7 @@ class RunStorage:
         self._save_as: str | None = None
         problem = None if config.option.collectonly else write_problem(folder)
         if problem:
-            raise pytest.UsageError(
+            raise refusal(
                 f"results cannot be saved in {folder}: {problem}. Choose another folder with "
                 "--results-dir DIR, or make this one writable."
             )
@@ -60,12 +68,16 @@ class RunStorage:
             commit = get_commit_info(config.getoption("benchmark_project_name", None))
             option.benchmark_autosave = f"{commit['id'][:12]}_{get_current_time()}"
         option.benchmark_save_data = True
-        self.baseline_note = self._note_missing_baseline()
-        if not (option.benchmark_compare or option.benchmark_verbose or option.benchmark_columns):
-            option.benchmark_quiet = True  # our table stands in for pytest-benchmark's
+        self.earlier: Path | None = None
+        """The run to show this one beside, for --benchmark-compare."""
+        self.baseline_note = self._look_for_baseline()
+        elsewhere = option.benchmark_compare and self.earlier is None
+        if not (elsewhere or option.benchmark_verbose or option.benchmark_columns):
+            option.benchmark_quiet = True  # our tables stand in for pytest-benchmark's
 
-    def _note_missing_baseline(self) -> str | None:
-        """Say before the first timing, not after the last, that there is nothing to compare with.
+    def _look_for_baseline(self) -> str | None:
+        """Find the run to compare with; say before the first timing, not after the last, that there
+        is none.
 
         pytest-benchmark would only warn, and fail after the whole run if told to fail.
         """
@@ -75,7 +87,8 @@ class RunStorage:
         asked = option.benchmark_compare
         wanted = "[0-9][0-9][0-9][0-9]_" if asked is True else asked
         storage = FileStorage(self._folder, None, default_machine_id=get_machine_id())
-        if storage.query(wanted):
+        if found := storage.query(wanted):
+            self.earlier = Path(found[-1])
             return None
         which = "" if asked is True else f" that matches {asked!r}"
         missing = (
@@ -83,7 +96,7 @@ class RunStorage:
             f"{short_path(self._folder)}"
         )
         if option.benchmark_compare_fail:
-            raise pytest.UsageError(
+            raise refusal(
                 f"{missing}, and --benchmark-compare-fail needs one. Run once without it: that "
                 "run is saved and becomes the baseline."
             )
@@ -145,5 +158,5 @@ def short_path(path: Path) -> str:
     """A path as the user would type it from where pytest was started."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # OSError: the folder where pytest was started is gone
         return str(path)

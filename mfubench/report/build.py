@@ -8,6 +8,7 @@ from mfubench.advise.learning_section import learning_section
 from mfubench.claims.show.section import claims_section
 from mfubench.gate.show.section import gate_section
 from mfubench.knobs.section import compile_section, knobs_section
+from mfubench.report.headline import headline
 from mfubench.report.sections.answer import answer_section
 from mfubench.report.sections.breakdown import breakdown_section, roofline_section
 from mfubench.report.sections.cases import cases_section, foreign_section
@@ -21,28 +22,29 @@ from mfubench.trace.section import trace_section
 
 Builder = Callable[[Collection], Section | None]
 SECTIONS: tuple[tuple[str, Builder], ...] = (
-    ("The answer", answer_section),
-    ("Machines", machines_section),
+    ("In short", answer_section),
+    ("Side by side", machines_section),
     ("Where the time goes", breakdown_section),
     ("Roofline", roofline_section),
     ("Traces", trace_section),
-    ("Batch, dtype, compile", heat_section),
-    ("Knobs", knobs_section),
+    ("Batch and dtype", heat_section),
+    ("Settings", knobs_section),
     ("When compiling pays", compile_section),
-    ("Loss curves", learning_section),
+    ("Loss", learning_section),
     ("Gate", gate_section),
     ("What forums say", claims_section),
     ("History", history_section),
-    ("All cases", cases_section),
+    ("Cases", cases_section),
     ("Other timings", foreign_section),
     ("Left out", skipped_section),
-    ("To repeat this", provenance_section),
+    ("Repeat it", provenance_section),
 )
 
 MALFORMED = (
     ArithmeticError,
     AttributeError,
     LookupError,
+    StopIteration,
     TypeError,
     ValueError,
 )
@@ -54,12 +56,14 @@ def build_report(collection: Collection) -> Report:
     sections = [
         section for title, build in SECTIONS if (section := _safely(title, build, collection))
     ]
-    machines = collection.machines
-    traces = "traces" if collection.documents.get("trace") else "plain timings"
-    title = "mfubench: " + (", ".join(machines[:3]) if machines else traces)
-    if len(machines) > 3:
-        title += f" and {len(machines) - 3} more"
-    return Report(title=title, subtitle=_subtitle(collection), sections=sections)
+    return Report(title=_title(collection), subtitle=_subtitle(collection), sections=sections)
+
+
+def _title(collection: Collection) -> str:
+    try:
+        return headline(collection)
+    except MALFORMED:
+        return "mfubench"
 
 
 def _safely(title: str, build: Builder, collection: Collection) -> Section | None:
@@ -83,5 +87,11 @@ def _subtitle(collection: Collection) -> str:
         return f"{len(collection.foreign)} timings"
     days = sorted({run.datetime[:10] for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
-    return f"{count}, {len(collection.cases)} cases, {when}"
+    told = [_counted(len(runs), "run"), _counted(len(collection.cases), "case"), when]
+    if len(machines := collection.all_machines) > 1:
+        told.insert(0, _counted(len(machines), "machine"))
+    return " · ".join(told)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

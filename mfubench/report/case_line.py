@@ -34,17 +34,17 @@ def case_line(record: CaseRecord) -> str:
     return f"{name}  {step} · {tokens} · {share} of the ceiling"
 
 
-def ceiling_rate(record: CaseRecord) -> str:
-    """The rate of a ceiling case in its own unit.
+def ceiling_rate(record: CaseRecord, rate: float | None = None) -> str:
+    """The rate of a ceiling case in its own unit, or another rate of its kind.
 
     >>> ceiling_rate(CaseRecord(case_id="ceiling/dispatch/cpu", question="ceiling", device="cpu",
     ...     ceiling_kind="dispatch", ceiling_rate_per_s=8e5, ceiling_unit="op"))
     '1.25 µs per operation'
     """
-    rate, unit = known(record.ceiling_rate_per_s), record.ceiling_unit
+    rate = known(record.ceiling_rate_per_s) if rate is None else rate
     if record.ceiling_kind == "dispatch":
         return f"{format_duration(1 / rate)} per operation"
-    return format_si(rate, f"{unit}/s")
+    return format_si(rate, f"{record.ceiling_unit}/s")
 
 
 def harness_ratio(record: CaseRecord) -> str:

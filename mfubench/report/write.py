@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mfubench.files import write_output
 from mfubench.results.collect import collect
 from mfubench.results.collection import Collection
 
@@ -106,21 +107,19 @@ def _write_frames(sources: Sequence[str | Path], wanted: Wanted) -> list[Path]:
         if target is None:
             continue
         for frame, path in zip(flattened, (target, rounds_path(target)), strict=True):
+            if target is wanted.csv:
+                text = without_formulas(frame).to_csv(index=False)
+                paths.append(write_text(path, text, option="--csv PATH"))
+                continue
+            content = io.BytesIO()
             try:
-                if target is wanted.csv:
-                    without_formulas(frame).to_csv(path, index=False)
-                else:
-                    one_type(frame).to_parquet(path, index=False)
+                one_type(frame).to_parquet(content, index=False)
             except ImportError:
                 raise ReportError(
                     "--parquet needs pyarrow, which is not installed; type: pip install pyarrow "
                     "(or use --csv)"
                 ) from None
-            except OSError as error:
-                raise ReportError(
-                    f"{path} cannot be written: {error.strerror or error}. Give another PATH."
-                ) from None
-            paths.append(path)
+            paths.append(write_text(path, content.getvalue(), option="--parquet PATH"))
     return paths
 
 
@@ -139,19 +138,12 @@ def _write_pictures(report: Report, folder: Path) -> list[Path]:
         ) from None
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Replace a file in one piece, so that no reader and no full disk leaves half a page."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def write_text(path: Path, content: str | bytes, *, option: str = "-o FILE") -> Path:
+    """Write a file that a user named; raises ReportError with what to type in its place."""
     try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        try:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        return write_output(path, content)
     except OSError as error:
         raise ReportError(
-            f"{path} cannot be written: {error.strerror or error}. Give another place with -o FILE."
+            f"{path} cannot be written: {error.strerror or error}. Give another place with "
+            f"{option}."
         ) from None
-    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from mfubench.results.bars import BarChange
@@ -29,8 +30,8 @@ class KnobResult(Struct, kw_only=True):
     changes_numerics: bool
     ratio: Positive | None = None
     """Tokens per second with the knob over without."""
-    low: float | None = None
-    high: float | None = None
+    low: Positive | None = None
+    high: Positive | None = None
     """95 % interval of the ratio."""
     pairs: int | None = None
     processes: int | None = None
@@ -47,6 +48,21 @@ class KnobResult(Struct, kw_only=True):
     net_ratio: float | None = None
     horizon_iters: int | None = None
     """Iterations that `net_ratio` is over."""
+
+    def check(self) -> None:
+        """What a knob that was measured must say. Raises msgspec.ValidationError."""
+        wanted = ["ratio", "low", "high", "verdict"]
+        if self.verdict == "no difference":
+            wanted.append("beyond")
+        if self.start_up_s is not None:
+            wanted += ["net_ratio", "horizon_iters"]
+        if self.break_even_iters is not None:
+            wanted.append("horizon_iters")
+        for name in wanted:
+            if getattr(self, name) is None:
+                raise msgspec.ValidationError(
+                    f"Expected a value, got `null` of a knob that was measured - at `$.knob.{name}`"
+                )
 
     @property
     def effect(self) -> tuple[float, float, float]:
@@ -108,6 +124,8 @@ class ScriptAnswer(Struct, kw_only=True):
     accumulation: int | None = None
     """Backward passes per step; None where steps differ."""
     ended_early: str | None = None
+    parts_lost: list[str] | None = None
+    """What could not be worked out of the run, and the error that it failed with."""
     compiled_graphs: int | None = None
     rank: int | None = None
     ranks: int | None = None
@@ -119,7 +137,7 @@ class ScriptAnswer(Struct, kw_only=True):
     evaluations: int | None = None
     checkpoint_total_s: float | None = None
     checkpoints: int | None = None
-    loop_s: float | None = None
+    loop_s: Positive | None = None
     """The whole of training, pauses included."""
     flops_uncounted_share: float | None = None
     flops_uncounted: list[UncountedOperator] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,10 @@ def written(folder: Path, name: str, text: str) -> str:
     try:
         return f"saved in {write_numbered(folder, name, text)}"
     except OSError as error:
-        rescued = write_elsewhere(f"0001_{name}", text)
-        return (
-            f"it could not be saved in {folder} ({error.strerror or error}) and is in {rescued}: "
-            "copy it there when there is room"
-        )
+        why = f"it could not be saved in {folder} ({error.strerror or error})"
+        try:
+            rescued = write_elsewhere(f"0001_{name}", text)
+        except OSError as problem:
+            print(text, file=sys.stderr)  # the last place that takes it
+            return f"{why}, nor elsewhere ({problem.strerror or problem}): it is on standard error"
+        return f"{why} and is in {rescued}: copy it there when there is room"

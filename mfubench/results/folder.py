@@ -7,13 +7,17 @@ results/<machine>/anchor.json, ceilings.json, unsaved-<pid>.jsonl             ne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 DOCUMENTS = ("advice", "gate", "self-test", "trace")
 """Kinds of file that stand beside runs and are none."""
 
 NUMBERED = "[0-9][0-9][0-9][0-9]*_*.json"
+MOST_ENTRIES = 200_000
+"""A folder with more is a disk or a home, and reading all of it would take minutes."""
 ANCHOR = "anchor.json"
 """A run that is copied to this name in the machine's folder is the gate's anchor."""
 
@@ -21,16 +25,28 @@ ANCHOR = "anchor.json"
 def result_paths(sources: Iterable[str | Path]) -> Iterator[Path]:
     """The files given, and the saved runs and documents below the folders given.
 
-    Raises FileNotFoundError when a path does not exist.
+    Raises FileNotFoundError when a path does not exist, or is a folder of far too much.
     """
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            yield from sorted(path.rglob(NUMBERED))
+            yield from sorted(_below(path))
         elif path.exists():
             yield path
         else:
             raise FileNotFoundError(f"no result file or folder at {path}")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    entries = 0
+    for root, _, names in os.walk(folder):
+        entries += 1 + len(names)
+        if entries > MOST_ENTRIES:
+            raise FileNotFoundError(
+                f"no place for results at {folder}: it holds more than {MOST_ENTRIES:,} files and "
+                "folders; name the folder with the results"
+            )
+        yield from (Path(root, name) for name in names if fnmatchcase(name, NUMBERED))
 
 
 def saved_runs(machine: Path) -> list[Path]:

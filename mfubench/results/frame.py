@@ -31,6 +31,45 @@ PER_ROUND = (
 """What a row of a round says of its case; the rest is in the frame of cases."""
 
 
+class Cases(pd.DataFrame):
+    """A frame that a notebook shows by its headline: the columns that answer, in readable units.
+
+    Everything else is a DataFrame's; all columns are there.
+    """
+
+    @property
+    def _constructor(self) -> type[Cases]:
+        return Cases
+
+    def _repr_html_(self) -> str:
+        shown = pd.DataFrame(
+            {
+                name: self[column].map(form, na_action="ignore")
+                for column, (name, form) in HEADLINE.items()
+                if column in self.columns
+            }
+        )
+        if "case" not in shown.columns:
+            return pd.DataFrame(self).to_html(max_rows=60)
+        more = len(self.columns) - len(shown.columns)
+        return (
+            shown.to_html(index=False, na_rep="–", max_rows=60, justify="left")
+            + f"<p>{len(self)} rows; {more} more columns: list(frame.columns)</p>"
+        )
+
+
+HEADLINE: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "case_id": ("case", str),
+    "outcome": ("outcome", str),
+    "step_s": ("ms/step", lambda seconds: f"{seconds * 1e3:.2f}"),
+    "tokens_per_s": ("tokens/s", lambda rate: f"{rate:,.0f}"),
+    "achieved_flops_per_s": ("GFLOP/s", lambda rate: f"{rate / 1e9:,.1f}"),
+    "ceiling_utilisation": ("of ceiling", lambda share: f"{share * 100:.1f} %"),
+    "mfu": ("MFU", lambda share: f"{share * 100:.1f} %"),
+    "commit": ("commit", lambda commit: str(commit)[:7]),
+}
+
+
 def load(
     source: str | Path | Iterable[str | Path], *, per: Literal["case", "round"] = "case"
 ) -> pd.DataFrame:
@@ -69,7 +108,7 @@ def frames(
             continue
         for found, kind in zip(rows, kinds, strict=True):
             found.extend(ROWS[kind](result))
-    made = [pd.DataFrame(found) for found in rows]
+    made: list[pd.DataFrame] = [Cases(found) for found in rows]
     for frame in made:
         frame.attrs["skipped"] = skipped
     return made

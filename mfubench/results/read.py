@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from mfubench.files import read_input
 from mfubench.results.outcomes import SCHEMA_VERSION
 from mfubench.results.record import CaseRecord
 from mfubench.results.run import DocumentHeader, Run, Stats
 
 MAX_FILE_BYTES = 64 * 2**20
 """A file above this is refused: a run is a few hundred kilobytes."""
+
+MAX_DEPTH = 40
+"""A file that is nested more deeply is refused; ours have a dozen levels."""
+MOST_DIGITS = 25
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -64,14 +75,12 @@ class Document:
 def read_bytes(path: Path) -> bytes:
     """A file's bytes; raises ResultError when it is too large or cannot be read."""
     try:
-        size_bytes = path.stat().st_size
-        if size_bytes > MAX_FILE_BYTES:
-            raise ResultError(
-                f"{path} has {size_bytes / 2**20:.0f} MiB; no result is that large "
-                f"(at most {MAX_FILE_BYTES // 2**20} MiB are read)"
-            )
-        return path.read_bytes()
+        return read_input(path, MAX_FILE_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ResultError(
+                f"{path} has more than {MAX_FILE_BYTES // 2**20} MiB; no result is that large"
+            ) from None
         raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
@@ -82,24 +91,102 @@ def decoded(path: Path, text: bytes, into: type[T]) -> T:
     unknown stays unknown.
     """
     try:
-        return msgspec.json.decode(text, type=into)
+        found = msgspec.json.decode(text, type=into)
     except msgspec.ValidationError as error:
         raise ResultError(f"{path} is not a valid result: {in_words(error)}") from None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, OverflowError):
         pass
+    else:
+        _refuse_depth(path, found)
+        return found
     try:
-        data = json.loads(text.decode("utf-8"), parse_constant=lambda _: None)
+        data = json.loads(
+            text.decode("utf-8"), parse_constant=_unknown, parse_float=_finite, parse_int=_whole
+        )
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path} is not whole JSON ({error})") from None
-    return converted(path, data, into)
+        raise ResultError(f"{path} is not a result file: {_no_json(text, error)}") from None
+    _refuse_depth(path, data)
+    return converted(path, _without_surrogates(data), into)
+
+
+def _no_json(text: bytes, error: Exception) -> str:
+    """What a file holds that is no JSON."""
+    if not text.strip():
+        return "it is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8, and a result is JSON"
+    if isinstance(error, json.JSONDecodeError):
+        if text.lstrip()[:1] not in (b"{", b"["):
+            return "it is no JSON"
+        return f"its JSON breaks off, or is wrong, at line {error.lineno}"
+    return "it is nested too deeply, or holds a number that is far too long"
+
+
+def _unknown(_: str) -> None:
+    return None
+
+
+def _finite(text: str) -> float | None:
+    """A number; None where it is too large for one, as 1e999 is."""
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _whole(text: str) -> int | float | None:
+    """A whole number; a float or None beyond 64 bits, which nothing that we count reaches."""
+    return int(text) if len(text) <= MOST_DIGITS else _finite(text)
+
+
+def _refuse_depth(path: Path, data: object) -> None:
+    """Raise ResultError for JSON that is nested so deeply that no reader of ours would end."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [
+            value
+            for item in level
+            if isinstance(item, dict | list)
+            for value in (item.values() if isinstance(item, dict) else item)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    raise ResultError(f"{path} is nested more than {MAX_DEPTH} levels deep; no result is")
+
+
+def _without_surrogates(data: object) -> object:
+    """Half a character, which no encoding can write, becomes the mark of a missing one."""
+    if isinstance(data, str):
+        return data if data.isascii() else _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", data)
+    if isinstance(data, dict):
+        return {_without_surrogates(k): _without_surrogates(v) for k, v in data.items()}
+    if isinstance(data, list):
+        return [_without_surrogates(item) for item in data]
+    return data
 
 
 def converted(path: Path, data: Any, into: type[T], where: str = "") -> T:
     """JSON types as a type; raises ResultError with the field that is wrong."""
     try:
         return msgspec.convert(data, into)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
         raise ResultError(f"{path} is not a valid result: {in_words(error, where)}") from None
+
+
+@contextlib.contextmanager
+def shown(path: Path) -> Iterator[None]:
+    """Within, a field that no check of ours foresaw is one sentence: raises ResultError."""
+    try:
+        yield
+    except ResultError:
+        raise
+    except (
+        *(ArithmeticError, AttributeError, LookupError),
+        *(StopIteration, TypeError, ValueError),
+    ) as error:
+        raise ResultError(
+            f"{path} cannot be shown: a field of it is not as its schema version says "
+            f"({type(error).__name__}: {str(error)[:200]})"
+        ) from None
 
 
 def in_words(error: Exception, where: str = "") -> str:

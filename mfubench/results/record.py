@@ -108,8 +108,8 @@ class CaseRecord(ScriptAnswer, kw_only=True):
 
     ceiling_kind: str | None = None
     ceiling_unit: str | None = None
-    ceiling_rate_per_s: float | None = None
-    ceiling_kept_rate_per_s: float | None = None
+    ceiling_rate_per_s: Positive | None = None
+    ceiling_kept_rate_per_s: Positive | None = None
     work_per_round: float | None = None
     shape_mnk: list[int] | None = None
     layout: str | None = None
@@ -121,20 +121,20 @@ class CaseRecord(ScriptAnswer, kw_only=True):
     eval_interval: int | None = None
     eval_iters: int | None = None
     log_interval: int | None = None
-    evaluation_s: float | None = None
+    evaluation_s: Share | None = None
     evaluation_batches_timed: int | None = None
-    checkpoint_s: float | None = None
-    iteration_amortised_s: float | None = None
-    predicted_training_s: float | None = None
+    checkpoint_s: Share | None = None
+    iteration_amortised_s: Positive | None = None
+    predicted_training_s: Share | None = None
 
-    harness_ratio: float | None = None
+    harness_ratio: Positive | None = None
     harness_ratio_low: float | None = None
     harness_ratio_high: float | None = None
     harness_pairs: int | None = None
     bare_rounds_s: list[float] | None = None
 
     breakdown: Annotated[list[Bar], Meta(min_length=1)] | None = None
-    breakdown_step_s: float | None = None
+    breakdown_step_s: Positive | None = None
     breakdown_binds: Binds | None = None
     breakdown_groups: dict[str, float] | None = None
     breakdown_unexplained: float | None = None
@@ -170,9 +170,24 @@ class CaseRecord(ScriptAnswer, kw_only=True):
         return self.case_id.partition("/")[2]
 
     @property
-    def distance(self) -> tuple[bool, bool, int]:
-        """How far a case is from what nanoGPT's user ran: the step, eager, the smallest batch."""
-        return self.question != "train-step", bool(self.compile), self.batch_size or 0
+    def distance(self) -> tuple[bool, int, int]:
+        """How far a case is from what nanoGPT's user ran: the step, the smallest batch; eager
+        float32 on a CPU, and compiled bfloat16 on a GPU, as nanoGPT's own settings are.
+
+        >>> def of(device, dtype, compile):
+        ...     return CaseRecord(case_id="x", question="train-step", device=device, dtype=dtype,
+        ...                       compile=compile, batch_size=12).distance
+        >>> of("cpu", "float32", False) < of("cpu", "float32", True)
+        True
+        >>> of("cuda", "bfloat16", True) < of("cuda", "bfloat16", False) < of("cuda", "tf32", False)
+        True
+        """
+        if self.device == "cpu" or self.device.startswith("mps"):
+            strange = int(bool(self.compile))
+        else:
+            dtypes = {"bfloat16": 0, "float16": 2, "tf32": 4}
+            strange = dtypes.get(self.dtype or "", 6) + int(not self.compile)
+        return self.question != "train-step", strange, self.batch_size or 0
 
     @property
     def how(self) -> str:
@@ -203,14 +218,13 @@ class CaseRecord(ScriptAnswer, kw_only=True):
         and no rate.
         """
         if self.outcome is Outcome.OK:
-            wanted: tuple[str, ...] = ("rounds",) if self.question == "claim" else MEASURED
-            if self.question in TRAINING:
-                wanted = (*MEASURED, *TRAINED)
-            for name in wanted:
+            for name in self._wanted():
                 if getattr(self, name) is None:
                     raise msgspec.ValidationError(
                         f"Expected a value, got `null` of a case that is ok - at `$.{name}`"
                     )
+            if self.knob is not None:
+                self.knob.check()
         else:
             if not self.outcome_reason:
                 raise msgspec.ValidationError(
@@ -223,6 +237,15 @@ class CaseRecord(ScriptAnswer, kw_only=True):
                     )
         if self.question == "claim" and self.claim is None:
             raise msgspec.ValidationError("Expected an object - at `$.claim`")
+
+    def _wanted(self) -> tuple[str, ...]:
+        """The fields that a case which is ok must have."""
+        wanted: tuple[str, ...] = ("rounds",) if self.question == "claim" else MEASURED
+        if self.question in TRAINING:
+            wanted += TRAINED
+        if self.breakdown is not None:
+            wanted += ACCOUNTED
+        return wanted + ANSWERED.get(self.question, ())
 
     def as_extra_info(self) -> dict[str, Any]:
         """The flat JSON object that stands in a result file."""
@@ -254,6 +277,18 @@ TRAINED = (
     "dtype",
     "compile",
 )
+ACCOUNTED = ("breakdown_step_s", "breakdown_groups", "breakdown_unexplained")
+ANSWERED: Mapping[str, tuple[str, ...]] = {
+    "ceiling": ("ceiling_kind", "ceiling_unit", "ceiling_rate_per_s"),
+    "harness": ("harness_ratio", "harness_ratio_low", "harness_ratio_high", "harness_pairs"),
+    "knob": ("knob",),
+    "planted": ("planted",),
+    "script": (
+        *("loop_s", "steps_seen", "loader_wait_s"),
+        *("evaluation_total_s", "checkpoint_total_s"),
+    ),
+}
+"""What the answer of a question is, beside its rounds."""
 DECLARED = frozenset(CaseRecord.__struct_fields__) - {"extra"}
 FIELDS = CaseRecord.__struct_fields__
 ALWAYS = FIELDS[FIELDS.index("case_id") : FIELDS.index("loss_step") + 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
@@ -36,8 +38,24 @@ def _finite(value: object) -> object:
 
 
 def write_elsewhere(name: str, text: str) -> Path:
-    """Write a file in a new folder of the system's temporary one, when its own cannot take it."""
-    return write_whole(Path(tempfile.mkdtemp(prefix="mfubench-results-")) / name, text)
+    """Write a file in a new folder of the system's temporary one, when its own cannot take it.
+
+    Where that one is full too, it goes where the user stands, or home. Raises OSError.
+    """
+    problem: OSError | None = None
+    for parent in (None, Path.cwd, Path.home):
+        try:
+            folder = tempfile.mkdtemp(prefix="mfubench-results-", dir=parent and parent())
+        except (OSError, RuntimeError) as error:
+            problem = error if isinstance(error, OSError) else problem
+            continue
+        try:
+            return write_whole(Path(folder) / name, text)
+        except OSError as error:
+            problem = error
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+    raise problem or OSError(errno.ENOSPC, "no folder takes it")
 
 
 def write_problem(folder: Path) -> str | None:
@@ -84,5 +102,6 @@ def write_whole(path: Path, text: str) -> Path:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return path

@@ -39,34 +39,60 @@ AVOIDABLE = (phases.DATA, phases.CLIP, phases.LOGGING, phases.PYTHON)
 
 def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> None:
     """Add the account of a step to its record, or say why there is none."""
-    clock = found.phases
     if record.step_s is None:
         return
-    parts_s = clock.typical_s() if clock is not None else {}
-    if not parts_s or not found.beside_phases_s:
+    pauses_s = {"evaluation": record.evaluation_total_s, "checkpoint": record.checkpoint_total_s}
+    seen = known(record.steps_seen)
+    outside = {name: seconds / seen for name, seconds in pauses_s.items() if seconds}
+    step_s = record.step_s + sum(outside.values())
+    account = None
+    if isinstance(found.clock, phases.PhaseClock):
+        account = _account_of_phases(record, found.clock, found.beside_clock_s, outside, tally)
+    elif found.clock is not None:
+        from mfubench.script.device_profile import account_of
+        from mfubench.trace.read import TraceError
+
+        try:
+            step = found.clock.typical_step()
+        except TraceError as error:
+            record.breakdown_problem = f"no breakdown: {error}"
+            return
+        if step is not None:
+            ceiling = record.ceiling_flops_per_s
+            account = account_of(step, outside, step_s=step_s, ceiling_flops_per_s=ceiling)
+    if account is None:
         record.breakdown_problem = (
             "no breakdown: the script ended before the steps that it is taken from; it needs about "
             f"{10 + 2 * phases.PROFILED_STEPS} steps"
         )
         return
-    pauses_s = {"evaluation": record.evaluation_total_s, "checkpoint": record.checkpoint_total_s}
-    seen = known(record.steps_seen)
-    outside = {name: seconds / seen for name, seconds in pauses_s.items() if seconds}
+    account.fill(record)
+    record.breakdown_operators = []
+    record.profile_by_module = True
+
+
+def _account_of_phases(
+    record: CaseRecord,
+    clock: phases.PhaseClock,
+    beside_s: list[float],
+    outside: dict[str, float],
+    tally: Tally | None,
+) -> Account | None:
+    parts_s = clock.typical_s()
+    if not parts_s or not beside_s:
+        return None
     # The machine may have been faster or slower then: the plain steps between them tell.
-    scale = record.step_s / statistics.median(found.beside_phases_s)
-    account = close_account(
+    scale = known(record.step_s) / statistics.median(beside_s)
+    return close_account(
         {name: seconds * scale for name, seconds in parts_s.items()},
         outside,
-        step_s=record.step_s + sum(outside.values()),
+        step_s=known(record.step_s) + sum(outside.values()),
         flops={
             phases.FORWARD: tally.flops("model", "forward") if tally else 0,
             phases.BACKWARD: tally.flops("model", "backward") if tally else 0,
         },
         ceiling_flops_per_s=record.ceiling_flops_per_s,
     )
-    account.fill(record)
-    record.breakdown_operators = []
-    record.profile_by_module = True
 
 
 def close_account(

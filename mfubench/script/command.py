@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfubench.arguments import UserError, add_results_dir
-from mfubench.script.launch import Ending, Target, leave, refuse_missing
+from mfubench.arguments import LARGEST_SIZE, UserError, add_results_dir, output_path
+from mfubench.files import write_output
+from mfubench.script.launch import Target, before_hard_exit, leave, refuse_missing
 from mfubench.script.launch import run as run_target
+from mfubench.streams import SafeStream, safe_streams
 
 if TYPE_CHECKING:
-    from mfubench.script.run import TrainingRun
+    from mfubench.script.finish import Wanted
+    from mfubench.script.journal import RunJournal
+    from mfubench.script.run import Found, TrainingRun
 
 
 def add_parser(commands: Any) -> None:
@@ -46,7 +50,12 @@ def add_parser(commands: Any) -> None:
         "--no-ceilings", action="store_true", help="without the share of the measured ceiling"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="write the record to this file too"
+        "--json", type=output_path, metavar="PATH", help="write the record to this file too"
+    )
+    parser.add_argument(
+        "--rescue",
+        action="store_true",
+        help="save what killed runs had measured (the next run does it too), and run nothing",
     )
     add_results_dir(parser, "where the run is saved and ceilings are kept")
     parser.add_argument(
@@ -63,33 +72,69 @@ def _count(text: str) -> int:
         number = int(text)
     except ValueError:
         number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 1 on")
+    if not 1 <= number <= LARGEST_SIZE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no count; give a whole number from 1 on, at most {LARGEST_SIZE:,}"
+        )
     return number
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the script; the exit status is the script's own."""
+    results_dir: Path = arguments.results_dir.absolute()  # the script may change the folder
+    if arguments.rescue:
+        return _rescue_alone(arguments, results_dir)
     target = _target(arguments)
     refuse_missing(target)
-    results_dir: Path = arguments.results_dir.absolute()  # the script may change the folder
     _refuse_unwritable(results_dir)
     if not arguments.no_ceilings:
         _measure_ceilings_first(results_dir)
 
+    from mfubench.results.document import machine_dir
+    from mfubench.script.journal import RunJournal, rescue
     from mfubench.script.run import TrainingRun
+    from mfubench.script.save import commit_of_start
 
-    run = TrainingRun(steps=arguments.steps, breakdown=arguments.breakdown, say=_say)
+    for sentence in rescue(results_dir):
+        _say(sentence)
+    commit_of_start()
+    report = _Report(arguments, target, results_dir, RunJournal(machine_dir(results_dir)))
+    run = TrainingRun(
+        steps=arguments.steps, breakdown=arguments.breakdown, say=_say, keep=report.keep
+    )
     run.start()
+
+    def at_hard_exit(why: str) -> None:
+        report.print_and_save(run, run.look(), ended=why)
+
+    restore = before_hard_exit(at_hard_exit)
     ending = run_target(target)
+    restore()
     if run.is_ours:
         try:
-            _report(run, ending, target, arguments, results_dir)
+            found = run.stop()
+            report.print_and_save(
+                run,
+                found,
+                ended=ending.reason,
+                may_measure=ending.is_clean,
+                variables=vars(sys.modules["__main__"]),
+            )
         except KeyboardInterrupt:
             _say("interrupted again: the report was left out")
         except Exception as error:  # the script's end is its own, whatever becomes of our part
             _say(f"the measurement could not be finished: {type(error).__name__}: {error}")
     return leave(ending)
+
+
+def _rescue_alone(arguments: argparse.Namespace, results_dir: Path) -> int:
+    from mfubench.script.journal import rescue
+
+    if arguments.script:
+        raise UserError("--rescue runs nothing; leave the script out")
+    for sentence in rescue(results_dir) or ["no killed run has left anything behind"]:
+        _say(sentence)
+    return 0
 
 
 def _target(arguments: argparse.Namespace) -> Target:
@@ -119,43 +164,62 @@ def _measure_ceilings_first(results_dir: Path) -> None:
 def _say(text: str) -> None:
     """A quiet line on standard error, by the first rank only."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"mfubench run: {text}", file=sys.stderr, flush=True)
+        with safe_streams():
+            print(f"mfubench run: {text}", file=sys.stderr, flush=True)
 
 
-def _report(
-    run: TrainingRun,
-    ending: Ending,
-    target: Target,
-    arguments: argparse.Namespace,
-    results_dir: Path,
-) -> None:
-    """Save first, then print."""
-    found = run.stop()
-    if "torch" not in sys.modules:
-        _say(f"nothing was measured: {target.label} does not use torch")
-        return
-    from mfubench.script.finish import finish
+class _Report:
+    """What is made of a run: kept while it lasts, saved and printed at its end."""
 
-    record, notes = finish(
-        run,
-        found,
-        label=target.label,
-        argv=[target.label, *target.arguments],
-        tokens_per_step=arguments.tokens_per_step,
-        ended=ending.reason,
-        results_dir=results_dir,
-        with_ceiling=not arguments.no_ceilings,
-        may_measure=ending.is_clean,
-        variables=vars(sys.modules["__main__"]),
-    )
-    if arguments.json is not None:
-        from mfubench.results.write import json_text
+    def __init__(
+        self, arguments: argparse.Namespace, target: Target, results_dir: Path, journal: RunJournal
+    ) -> None:
+        self._arguments, self._target = arguments, target
+        self._results_dir, self._journal = results_dir, journal
 
-        try:
-            arguments.json.write_text(json_text(record.as_extra_info()), encoding="utf-8")
-        except OSError as error:
-            notes.append(f"{arguments.json} could not be written: {error.strerror or error}")
-    if os.environ.get("RANK", "0") == "0":
-        from mfubench.script.text import run_text
+    def _wanted(self) -> Wanted:
+        from mfubench.script.finish import Wanted
 
-        print("\n" + run_text(record, color=sys.stderr.isatty(), notes=notes), file=sys.stderr)
+        return Wanted(
+            label=self._target.label,
+            argv=[self._target.label, *self._target.arguments],
+            tokens_per_step=self._arguments.tokens_per_step,
+            results_dir=self._results_dir,
+            with_ceiling=not self._arguments.no_ceilings,
+        )
+
+    def keep(self, run: TrainingRun, found: Found) -> None:
+        """Write the journal."""
+        from mfubench.script.finish import made
+
+        if run.is_ours:
+            ended = f"the process was killed after its step {len(found.steps.steps)} or later"
+            self._journal.write(made(run, found, self._wanted(), ended=ended)[1])
+
+    def print_and_save(self, run: TrainingRun, found: Found, **how: Any) -> None:
+        """Save first, then print."""
+        if "torch" not in sys.modules:
+            _say(f"nothing was measured: {self._target.label} does not use torch")
+            return
+        from mfubench.script.finish import finish
+
+        record, notes = finish(run, found, self._wanted(), **how)
+        self._journal.finish()
+        path: Path | None = self._arguments.json
+        if path is not None:
+            from mfubench.results.write import json_text
+
+            try:
+                write_output(path, json_text(record.as_extra_info()))
+            except OSError as error:
+                notes.append(f"{path} could not be written: {error.strerror or error}")
+        if os.environ.get("RANK", "0") == "0":
+            from mfubench.script.text import run_text
+            from mfubench.show.terminal import has_color, width_of
+
+            color, width = has_color(sys.stderr), width_of(sys.stderr)
+            with safe_streams(table_on_stderr=True):
+                if isinstance(sys.stderr, SafeStream):
+                    sys.stderr.keep_styles = color
+                text = run_text(record, color=color, notes=notes, width=width)
+                print("\n" + text, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,10 @@ class Measured:
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        """The same for a notebook, which cuts no line and scrolls where it is narrow."""
+        return f'<pre style="line-height:1.3">{html.escape(str(self))}</pre>'
+
 
 @contextlib.contextmanager
 def measure_training(
@@ -45,7 +50,7 @@ def measure_training(
             train()
         print(run)
     """
-    from mfubench.script.finish import finish
+    from mfubench.script.finish import Wanted, finish
 
     run, measured = TrainingRun(), Measured()
     run.start()
@@ -58,9 +63,11 @@ def measure_training(
             measured.record, measured._notes = finish(
                 run,
                 found,
-                label=name,
-                argv=[name],
-                tokens_per_step=tokens_per_step,
+                Wanted(
+                    label=name,
+                    argv=[name],
+                    tokens_per_step=tokens_per_step,
+                    results_dir=None if results_dir is None else Path(results_dir),
+                ),
                 ended=None if error is None else f"the block failed: {type(error).__name__}",
-                results_dir=None if results_dir is None else Path(results_dir),
             )

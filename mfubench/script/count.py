@@ -11,7 +11,9 @@ from mfubench_model.dispatch_count import DispatchCounter
 from torch._subclasses.fake_tensor import FakeTensor
 
 from mfubench.script import graphs
-from mfubench.script.recorder import Recorder, clock_s
+from mfubench.script.causal import SEEN, CausalWatch
+from mfubench.script.pauses import clock_s
+from mfubench.script.recorder import Recorder
 from mfubench.script.tally import (
     BACKWARD,
     COUNTED,
@@ -38,6 +40,7 @@ class StepCounter(DispatchCounter):
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tally = Tally()
+        self._causal = CausalWatch(self.tally)
         self._recorder = recorder
         self._is_open = False
         self._inside_graph = False
@@ -77,6 +80,10 @@ class StepCounter(DispatchCounter):
             out = func(*args, **kwargs)
             if kind != OTHER:
                 self._count(func, kind, args, kwargs, out)
+            if not self._inside_graph and name_of(func) in SEEN and not _is_fake(args):
+                phase = self._phase()
+                module = self._module(phase) if kind == COUNTED else ""
+                self._causal.after(func, args, kwargs, out, phase=phase, module=module)
             return out
         since_s = clock_s()
         out = func(*args, **kwargs)
@@ -94,8 +101,11 @@ class StepCounter(DispatchCounter):
             if phase == FORWARD:
                 self.tally.add_embedding(args)
         elif kind == COUNTED:
-            module = self._modules.current(phase) if self._modules is not None else ""
+            module = self._module(phase)
             self.tally.add(func, args, kwargs, out, phase=phase, module=module)
+
+    def _module(self, phase: str) -> str:
+        return self._modules.current(phase) if self._modules is not None else ""
 
     def _phase(self) -> str:
         if _graph_task() != -1:
@@ -104,7 +114,7 @@ class StepCounter(DispatchCounter):
         if self._recorder.in_optimizer and not torch.is_grad_enabled():
             return OPTIMIZER
         # A frozen backbone is in eval mode too, and its forward is part of training.
-        is_evaluation = self._recorder.is_evaluating and not torch.is_grad_enabled()
+        is_evaluation = self._recorder.pauses.is_evaluating and not torch.is_grad_enabled()
         return EVALUATION if is_evaluation else FORWARD
 
     def _graph_called(self, tally: Tally | None, call: Any) -> Any:

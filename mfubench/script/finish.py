@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,58 +10,93 @@ from mfubench.results.outcomes import Outcome
 from mfubench.results.record import CaseRecord
 from mfubench.script import ceiling
 from mfubench.script.account import fill_breakdown
+from mfubench.script.parts import part
 from mfubench.script.record import build_record, fill_nanogpt, fill_shares, typical_count
 from mfubench.script.run import Found, TrainingRun
-from mfubench.script.save import save_run
+from mfubench.script.save import result_data, save_result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is known of a run beside what was seen of it."""
+
+    label: str
+    """What the case is called."""
+    argv: list[str]
+    tokens_per_step: int | None = None
+    results_dir: Path | None = None
+    """Where it is saved and its ceiling kept; None for neither."""
+    with_ceiling: bool = True
 
 
 def finish(
     run: TrainingRun,
     found: Found,
+    wanted: Wanted,
     *,
-    label: str,
-    argv: list[str],
-    tokens_per_step: int | None = None,
     ended: str | None = None,
-    results_dir: Path | None = None,
-    with_ceiling: bool = True,
     may_measure: bool = False,
     variables: dict[str, Any] | None = None,
 ) -> tuple[CaseRecord, list[str]]:
-    """The record, saved where `results_dir` is given, and what is to be said about saving it.
+    """The record, saved where that is wanted, and what is to be said about saving it.
 
-    `may_measure` allows a ceiling that is not in the cache to be measured now, in a process of its
-    own.
+    `ended` says what stopped the script early. `may_measure` allows a ceiling that is not in the
+    cache to be measured now, in a process of its own. `variables` are the script's, among which
+    nanoGPT's are looked for.
     """
+    record, data = made(
+        run, found, wanted, ended=ended, may_measure=may_measure, variables=variables
+    )
+    notes = [text for text in (run.recorder.trouble,) if text]
+    if wanted.results_dir is not None:
+        notes.append(save_result(data, wanted.results_dir))
+    return record, notes
+
+
+def made(
+    run: TrainingRun,
+    found: Found,
+    wanted: Wanted,
+    *,
+    ended: str | None,
+    may_measure: bool = False,
+    variables: dict[str, Any] | None = None,
+) -> tuple[CaseRecord, dict[str, Any]]:
+    """The record and the result file that holds it. A part that fails costs that part alone, and
+    the record says so (`parts_lost`)."""
     record = build_record(
-        run, found, label=label, argv=argv, tokens_per_step=tokens_per_step, ended=ended
+        run,
+        found,
+        label=wanted.label,
+        argv=wanted.argv,
+        tokens_per_step=wanted.tokens_per_step,
+        ended=ended,
     )
     device = _device(record.device)
     stored = None
-    if with_ceiling and results_dir is not None and device is not None:
-        stored = _ceiling(record, device, results_dir, may_measure=may_measure)
-    fill_shares(record, typical_count(found), device, stored)
-    notes = [text for text in (run.recorder.trouble,) if text]
+    if wanted.with_ceiling and wanted.results_dir is not None and device is not None:
+        with part(record, "the ceiling"):
+            stored = _ceiling(record, device, wanted.results_dir, may_measure=may_measure)
+    with part(record, "rates and shares"):
+        fill_shares(record, typical_count(found), device, stored)
     if record.outcome is Outcome.OK:
-        try:  # what may fail without taking the rest with it
-            if found.wants_phases:
+        if found.wants_breakdown:
+            with part(record, "the breakdown"):
                 fill_breakdown(record, found, typical_count(found))
-            if variables is not None:
+        if variables is not None:
+            with part(record, "what nanoGPT prints"):
                 fill_nanogpt(record, variables)
-        except Exception as error:
-            notes.append(f"not all could be said of this run: {type(error).__name__}: {error}")
-    if results_dir is not None:
-        notes.append(
-            save_run(
-                record,
-                found.rounds_s,
-                results_dir=results_dir,
-                started_at_s=run.started_at_s,
-                device=device.description() if device is not None else {},
-                complete=ended is None,
-            )
-        )
-    return record, notes
+    description: dict[str, Any] = {}
+    with part(record, "the device's description"):
+        description = device.description() if device is not None else {}
+    data = result_data(
+        record,
+        found.rounds_s,
+        started_at_s=run.started_at_s,
+        device=description,
+        complete=ended is None,
+    )
+    return record, data
 
 
 def _device(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib.machinery
 import io
 import os
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from mfubench.arguments import UserError
 
@@ -73,7 +74,11 @@ def refuse_missing(target: Target) -> None:
             f"there is no script {target.name!r} in {Path.cwd()}; type mfubench run SCRIPT, or "
             "mfubench run -m MODULE"
         )
-    if path.is_dir() or zipfile.is_zipfile(path):
+    if path.is_dir():
+        return
+    if not path.is_file():
+        raise UserError(f"{target.name} is no file but a device or a pipe; name a script's file")
+    if zipfile.is_zipfile(path):
         return
     try:
         with path.open("rb") as file:
@@ -193,6 +198,28 @@ def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
 
 
 _OUR_FOLDER = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+
+
+def before_hard_exit(report: Callable[[str], None]) -> Callable[[], None]:
+    """Have `report(why)` called before this process leaves by `os._exit`, which runs nothing that
+    anybody asked for at the end; call the answer to have it called no more. A child that was forked
+    leaves as it did."""
+    original, process = os._exit, os.getpid()
+
+    def hard_exit(status: int) -> NoReturn:
+        if os.getpid() == process and os._exit is hard_exit:
+            os._exit = original
+            with contextlib.suppress(BaseException):  # the process ends, whatever becomes of it
+                report(f"the script left by os._exit({status!r})")
+        original(status)
+
+    os._exit = hard_exit
+
+    def restore() -> None:
+        if os._exit is hard_exit:
+            os._exit = original
+
+    return restore
 
 
 def leave(ending: Ending) -> int:

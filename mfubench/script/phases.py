@@ -4,19 +4,20 @@ the loop runs.
 Forward, backward and optimizer are seen by hooks and run undisturbed. Between them, in every other
 timed step, the operators that the loop itself calls are watched: they tell a batch that is made
 from a loss that is read. Watching takes time, so those steps give shares only, and the others the
-seconds that are shared out. On an accelerator these steps wait for the device at every border, so
-that a part's time is its own.
+seconds that are shared out. GPUs have a profile instead (`device_profile`); any other accelerator
+is waited for at every border, so that a part's time is its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mfubench.script import graphs
-from mfubench.script.recorder import Recorder, clock_s
+from mfubench.script.pauses import clock_s
+from mfubench.script.recorder import Recorder
 from mfubench.script.stretches import (
     BACKWARD,
     CLIP,
@@ -31,6 +32,9 @@ from mfubench.script.stretches import (
     StretchWatch,
     divided,
 )
+
+if TYPE_CHECKING:
+    from mfubench.script.device_profile import DeviceProfile
 
 __all__ = [
     "BACKWARD",
@@ -58,6 +62,8 @@ class PhaseClock:
     def __init__(self, recorder: Recorder) -> None:
         self.steps_s: list[dict[Key, float]] = []
         """Of each timed step, the seconds of its parts; every other one was watched."""
+        self.rows: list[int] = []
+        """The rows of the recorder at whose ends a timed step began."""
         self.is_running = False
         self._recorder = recorder
         self._stack: list[str] = []
@@ -69,8 +75,24 @@ class PhaseClock:
         self._undo: list[Callable[[], object]] = []
         device = recorder.device
         self._wait: Callable[[], None] | None = None
-        if device is not None and device.type == "cuda":
-            self._wait = lambda: torch.cuda.synchronize(device)
+        if device is not None and device.type == "mps":
+            self._wait = torch.mps.synchronize
+
+    def step_ended(self, row: int) -> bool:
+        """At the end of a step: every other one is timed part by part, until there are enough (then
+        True). The plain ones between them say how fast the machine was then."""
+        if self.is_running:
+            self.stop()
+            return len(self.steps_s) >= PROFILED_STEPS
+        self.rows.append(row)
+        self.start()
+        return False
+
+    def interrupt(self) -> None:
+        """The script is over: a step that was not whole is dropped."""
+        if self.is_running:
+            self.stop()
+            self.steps_s.pop()
 
     def start(self) -> None:
         """At the end of a step."""
@@ -208,6 +230,15 @@ class PhaseClock:
                     name_ = DATA if name == DATA_WAIT else name
                     parts[name_] = parts.get(name_, 0.0) + seconds * share / whole / len(middle)
         return parts
+
+
+def clock_for(recorder: Recorder) -> PhaseClock | DeviceProfile:
+    """What times the parts of a step on the device that the script trains on."""
+    if recorder.device is None or recorder.device.type not in ("cuda", "xpu"):
+        return PhaseClock(recorder)
+    from mfubench.script.device_profile import DeviceProfile
+
+    return DeviceProfile(recorder.device.type)
 
 
 def _around_compiled_modules(clock: PhaseClock) -> Callable[[], None]:

@@ -17,6 +17,7 @@ from mfubench.results.case_id import CaseId
 from mfubench.results.outcomes import Dtype, Outcome
 from mfubench.results.record import CaseRecord
 from mfubench.script import graphs
+from mfubench.script.parts import part
 from mfubench.script.tally import as_data
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def build_record(
     record.tokens_per_step = tokens_per_step or (tally.tokens if tally else None)
     _fill(record, _what_was_seen(run, found, argv, ended))
     if tally is not None:
-        _fill(record, _what_was_counted(found, tally))
+        with part(record, "what was counted"):
+            _fill(record, _what_was_counted(found, tally))
     if not found.steps.found or not found.rounds_s:
         why = found.steps.boundary
         record.outcome = Outcome.UNSUPPORTED if ended is None else Outcome.ERROR
@@ -98,10 +100,14 @@ def _fill_times(record: CaseRecord, run: TrainingRun, found: Found, device: Any)
     record.warmup_steps = len(found.warmup_s) or None
     record.warmup_s = sum(found.warmup_s)
     record.steady = len(found.rounds_s) >= 2 * 4
-    record.peak_memory_bytes = peak_memory_bytes(run, device)
-    record.loss = run.recorder.learning_loss()
-    record.loss_step = run.recorder.loss_step if record.loss is not None else None
-    record.compile_s = graphs.compile_seconds()
+    with part(record, "memory"):
+        record.peak_memory_bytes = peak_memory_bytes(run, device)
+    with part(record, "the loss"):
+        if found.is_over or device is None or device.type == "cpu":  # else it is a wait
+            record.loss = run.recorder.learning_loss()
+        record.loss_step = run.recorder.loss_step if record.loss is not None else None
+    with part(record, "the time of compilation"):
+        record.compile_s = graphs.compile_seconds()
 
 
 def _what_was_seen(

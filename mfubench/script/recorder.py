@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import FrameType
 from typing import Any
 
-from mfubench.script.steps import PARAMETER, Rows
+from mfubench.script.device_clock import CudaClock
+from mfubench.script.pauses import Pause, Pauses, clock_s
+from mfubench.script.steps import COLUMNS, PARAMETER, Rows
 
 LOSS_STEP = 10
 """The loss is kept at this step, as the suite's own cases keep it, or at the last before it."""
-PENDING_EVENTS = 64
-"""CUDA events that may wait to be read; older ones have happened, so reading them is no wait."""
 NEVER = float("inf")
-
-clock_s = time.perf_counter
 
 
 class Recorder:
@@ -41,6 +39,8 @@ class Recorder:
         self.on_alarm: Callable[[int], None] = lambda which: None
         self.alarm: float = NEVER
         """From this many steps of the first optimizer on, `on_alarm` is called at each step."""
+        self.alarm_at_s: float = NEVER
+        """The same, from this moment on."""
         self.steps = 0
         self.backward_depth = 0
         self.creates_graph = False
@@ -54,23 +54,17 @@ class Recorder:
         self._known: dict[int, int] = {}
         self._optimizers: list[Any] = []  # held, so that no id is used twice
         self._in_backward: list[Any] = []
-        self._device_clock: _CudaClock | None = None
+        self.pauses = Pauses()
+        self._device_clock: CudaClock | None = None
         self._parameter: Any = None
         self._version = 0
-        self._evaluation_since_s: float | None = None
         self._step_since_s = 0.0
         self._backwards_before = 0
         self._clear()
 
-    @property
-    def is_evaluating(self) -> bool:
-        """Whether a module was told to evaluate and not yet to train again."""
-        return self._evaluation_since_s is not None
-
     def _clear(self) -> None:
         self._n_backward = 0
         self._backward_s = self._optimizer_s = self._data_s = 0.0
-        self._evaluation_s = self._checkpoint_s = 0.0
         self._batches = 0
 
     def failed(self, error: Exception) -> None:
@@ -129,12 +123,12 @@ class Recorder:
     def _use_device(self, device: Any) -> None:
         self.device = device
         if device.type == "cuda":
-            self._device_clock = _CudaClock(device)
+            clock = self._device_clock = CudaClock(device)
+            self.pauses.event, self.pauses.ended = clock.event, clock.paused
 
     def _note(self, which: int) -> None:
         now_s = clock_s()
-        if self._evaluation_since_s is not None:
-            self._evaluation_since_s = None  # left in eval mode for good, as a frozen teacher is
+        self._was(self.pauses.step_ended())
         self.rows.data.extend(
             (
                 now_s,
@@ -144,8 +138,6 @@ class Recorder:
                 self._optimizer_s,
                 self._data_s,
                 self._batches,
-                self._evaluation_s,
-                self._checkpoint_s,
             )
         )
         if self._device_clock is not None:
@@ -153,7 +145,7 @@ class Recorder:
         self._clear()
         if which <= 0:
             self.steps += 1
-        if self.steps >= self.alarm:
+        if self.steps >= self.alarm or now_s >= self.alarm_at_s:
             self.on_alarm(which)
 
     # --- backward --------------------------------------------------------------------------------
@@ -199,25 +191,37 @@ class Recorder:
 
     def training_mode(self, training: bool) -> None:
         """A module was told to evaluate, or to train again."""
-        if not training:
-            if self._evaluation_since_s is None:
-                self._evaluation_since_s = clock_s()
-        elif self._evaluation_since_s is not None:
-            self._evaluation_s += clock_s() - self._evaluation_since_s
-            if self.phases is not None:
-                self.phases.known("pause", self._evaluation_since_s)
-            self._evaluation_since_s = None
+        self._was(self.pauses.mode(training, len(self.rows)))
 
-    def checkpoint_saved(self, since_s: float) -> None:
-        """Something was written by `torch.save` or the like."""
-        if self._evaluation_since_s is None:
-            self._checkpoint_s += clock_s() - since_s
-            if self.phases is not None:
-                self.phases.known("pause", since_s)
+    def checkpoint_starts(self) -> None:
+        """Before `torch.save` or the like."""
+        self.pauses.saving(len(self.rows))
+
+    def checkpoint_saved(self) -> None:
+        """After it."""
+        self._was(self.pauses.saved())
+
+    def gradients_off(self, frame: FrameType) -> None:
+        """A block without gradients is entered from a frame of the script, or of torch's."""
+        if not self._is_busy():
+            self.pauses.gradients_off(frame, len(self.rows), self._n_backward)
+
+    def gradients_on(self) -> None:
+        """Such a block ends."""
+        if not self._is_busy():
+            self._was(self.pauses.gradients_on())
+
+    def _is_busy(self) -> bool:
+        """Whether a block without gradients is part of something that is known already."""
+        return self.in_optimizer or self.backward_depth > 0 or threading.get_ident() != self.thread
+
+    def _was(self, pause: Pause | None) -> None:
+        if pause is not None and self.phases is not None:
+            self.phases.known("pause", pause.since_s)
 
     def batch_loaded(self, since_s: float) -> None:
         """A data loader gave a batch."""
-        if self._evaluation_since_s is None:
+        if not self.pauses.is_evaluating and not self.pauses.is_without_gradients:
             self._data_s += clock_s() - since_s
             if self.phases is not None:
                 self.phases.known("data wait", since_s)
@@ -225,8 +229,17 @@ class Recorder:
 
     # --- afterwards ------------------------------------------------------------------------------
 
+    def so_far(self) -> Rows:
+        """The rows whose times are known, without a wait for a device."""
+        rows = replace(self.rows, data=self.rows.data[:], pauses=self.pauses.all)
+        if self._device_clock is not None:
+            rows.device_s = self._device_clock.so_far()
+            del rows.data[len(rows.device_s) * len(COLUMNS) :]
+        return rows
+
     def finished(self) -> Rows:
         """The rows; device times are waited for here, once."""
+        self.rows.pauses = self.pauses.all
         if self._device_clock is not None:
             self.rows.device_s = self._device_clock.finished()
         return self.rows
@@ -236,39 +249,6 @@ class Recorder:
         if self.loss is None or self.loss_is_scaled:
             return None
         return float(self.loss)
-
-
-class _CudaClock:
-    """Times between steps on the device's own clock: an event per step, and no wait for it."""
-
-    def __init__(self, device: Any) -> None:
-        import torch
-
-        self._torch: Any = torch
-        self._device = device
-        self._pending: list[Any] = []
-        self._last: Any = None
-        self._times_s = array("d")
-
-    def mark(self) -> None:
-        event = self._torch.cuda.Event(enable_timing=True)
-        event.record(self._torch.cuda.current_stream(self._device))
-        self._pending.append(event)
-        if len(self._pending) > PENDING_EVENTS and self._pending[0].query():
-            self._read(1)
-
-    def _read(self, count: int) -> None:
-        for event in self._pending[:count]:
-            since = self._last.elapsed_time(event) * 1e-3 if self._last is not None else 0.0
-            self._times_s.append(since)
-            self._last = event
-        del self._pending[:count]
-
-    def finished(self) -> array[float]:
-        if self._pending:
-            self._pending[-1].synchronize()
-            self._read(len(self._pending))
-        return self._times_s
 
 
 def _a_leaf(roots: Sequence[Any]) -> Any:

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mfubench.script.journal import next_after_s
+from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import NEVER, Recorder
 from mfubench.script.signals import Signals, after_import
-from mfubench.script.steps import Steps, boundary_optimizer, find_steps, warmup_length
+from mfubench.script.steps import Rows, Steps, boundary_optimizer, find_steps, warmup_length
 
 if TYPE_CHECKING:
     from mfubench.script.count import StepCounter
+    from mfubench.script.device_profile import DeviceProfile
     from mfubench.script.phases import PhaseClock
     from mfubench.script.tally import Tally
 
@@ -44,14 +47,16 @@ class Found:
     """What is left when the run is over."""
 
     steps: Steps
+    is_over: bool = True
+    """False for a look into a run that goes on."""
     rounds_s: list[float] = field(default_factory=list)
     """The measured steps: without warm-up, and without those in which FLOPs were counted."""
     warmup_s: list[float] = field(default_factory=list)
     counts: list[Count] = field(default_factory=list)
-    wants_phases: bool = False
-    phases: PhaseClock | None = None
-    """The clock of the profiled steps, where a breakdown was asked for."""
-    beside_phases_s: list[float] = field(default_factory=list)
+    wants_breakdown: bool = False
+    clock: PhaseClock | DeviceProfile | None = None
+    """What timed the parts of some steps, where a breakdown was asked for."""
+    beside_clock_s: list[float] = field(default_factory=list)
     """The plain steps between those."""
 
 
@@ -64,7 +69,9 @@ class TrainingRun:
         steps: int | None = None,
         breakdown: bool = False,
         say: Callable[[str], None] = lambda text: None,
+        keep: Callable[[TrainingRun, Found], None] | None = None,
     ) -> None:
+        """`keep` writes down what is found so far; it is called now and then."""
         self.recorder = Recorder()
         self.steps_wanted = steps
         self.memory_before_bytes: int | None = None
@@ -77,11 +84,13 @@ class TrainingRun:
         self._counting_from = 0
         self._counts: list[Count] = []
         self._to_count = list(COUNT_FROM)
-        self._asked_for_phases = self._wants_phases = breakdown
-        self._phases: PhaseClock | None = None
-        self._phased_from: list[int] = []
+        self._asked_for_breakdown = self._wants_breakdown = breakdown
+        self._clock: PhaseClock | DeviceProfile | None = None
         self._check_end_at = NEVER if steps is None else steps
         self._found: Found | None = None
+        self._keep = keep
+        self._kept_at: list[int] = []
+        """The rows after which the run was kept: that is part of no step."""
 
     def start(self) -> None:
         """Watch, from torch's import on where it is not imported yet."""
@@ -92,6 +101,8 @@ class TrainingRun:
         self.memory_before_bytes = _memory_bytes("VmRSS")
         self.recorder.on_alarm = self._alarm
         self._set_alarm()
+        if self._keep is not None:
+            self.recorder.alarm_at_s = clock_s() + next_after_s(0)
 
     def _count_graphs(self) -> None:
         from mfubench.script.graphs import count_at_compile_time
@@ -107,17 +118,33 @@ class TrainingRun:
 
     def _set_alarm(self) -> None:
         next_count = self._to_count[0] if self._to_count else NEVER
-        if not self._to_count and self._wants_phases:
+        if not self._to_count and self._wants_breakdown:
             next_count = 0
         self.recorder.alarm = min(next_count, self._check_end_at)
 
     def _alarm(self, which: int) -> None:
         """At the end of a step, when something is due. Trouble of ours is never the script's."""
+        recorder = self.recorder
         try:
-            self._due(which)
+            if recorder.steps >= recorder.alarm:
+                self._due(which)
+            if clock_s() >= recorder.alarm_at_s and not self._is_looking:
+                self._keep_now()
         except Exception as error:
-            self.recorder.failed(error)
-            self.recorder.alarm = NEVER
+            recorder.failed(error)
+            recorder.alarm = recorder.alarm_at_s = NEVER
+
+    @property
+    def _is_looking(self) -> bool:
+        """Whether a step is being counted or timed part by part."""
+        return self._counter is not None or (self._clock is not None and self._clock.is_running)
+
+    def _keep_now(self) -> None:
+        assert self._keep is not None
+        self._kept_at.append(len(self.recorder.rows) - 1)
+        self._keep(self, self.look())
+        lasted_s = clock_s() - self.recorder.started_s
+        self.recorder.alarm_at_s = clock_s() + next_after_s(lasted_s)
 
     def _due(self, which: int) -> None:
         recorder = self.recorder
@@ -125,9 +152,9 @@ class TrainingRun:
             if which == self._counting_which:
                 self._end_count()
             return
-        if self._wants_phases and not self._to_count:
+        if self._wants_breakdown and not self._to_count:
             if which == self._counting_which:
-                self._phase_alarm()
+                self._clock_alarm()
             return
         if self._to_count and recorder.steps >= self._to_count[0]:
             chosen = boundary_optimizer(recorder.rows.column("which"))
@@ -170,25 +197,20 @@ class TrainingRun:
             self._end_if_enough()
         self._set_alarm()
 
-    def _phase_alarm(self) -> None:
-        """Every other step is timed part by part, until there are enough: the plain ones between
-        them say how fast the machine was then."""
-        from mfubench.script.phases import PROFILED_STEPS, PhaseClock
+    def _clock_alarm(self) -> None:
+        """A breakdown wants the ends of some steps."""
+        from mfubench.script.phases import clock_for
 
         row = len(self.recorder.rows) - 1
-        if self._phases is None or not self._phases.is_running:
-            self._phases = self._phases or PhaseClock(self.recorder)
-            self._phases.start()
-            self._phased_from.append(row)
-            return
-        self._phases.stop()
-        if len(self._phases.steps_s) >= PROFILED_STEPS:
-            self._wants_phases = False
+        if self._clock is None:
+            self._clock = clock_for(self.recorder)
+        if self._clock.step_ended(row):
+            self._wants_breakdown = False
             self._set_alarm()
 
     def _end_if_enough(self) -> None:
         assert self.steps_wanted is not None
-        missing = self.steps_wanted - len(self._look().rounds_s)
+        missing = self.steps_wanted - len(self.look().rounds_s)
         if missing <= 0:
             raise EnoughSteps
         self._check_end_at = self.recorder.steps + missing
@@ -200,32 +222,41 @@ class TrainingRun:
         if self._found is None:
             if self._counter is not None:
                 self._counter.stop()
-            if self._phases is not None and self._phases.is_running:
-                self._phases.stop()
-                self._phases.steps_s.pop()  # it was not a whole step
+            if self._clock is not None:
+                self._clock.interrupt()
             self._signals.detach()
             for undo in self._undo:
                 undo()
             self.recorder.rows.backwards_without_step = self.recorder.backwards
             self.recorder.finished()
-            self._found = self._look()
+            self._found = self._look(self.recorder.rows)
         return self._found
 
-    def _look(self) -> Found:
-        steps = find_steps(self.recorder.rows)
+    def look(self) -> Found:
+        """What is found so far, in a run that goes on: no device is waited for."""
+        found = self._look(self.recorder.so_far())
+        found.is_over = False
+        return found
+
+    def _look(self, noted: Rows) -> Found:
+        steps = find_steps(noted)
         found = Found(steps=steps)
-        rows = {(step.first_row, step.last_row) for step in steps.steps}
+        # Forward passes of evaluation that nobody announced were counted as training.
+        rows = {(s.first_row, s.last_row) for s in steps.steps if not s.has_quiet_evaluation}
         found.counts = [c for c in self._counts if (c.first_row, c.last_row) in rows]
         counted = {(c.first_row, c.last_row) for c in self._counts}
+        timed_from = self._clock.rows if self._clock is not None else []
         plain = [
             s
             for s in steps.steps
-            if (s.first_row, s.last_row) not in counted and s.first_row not in self._phased_from
+            if (s.first_row, s.last_row) not in counted
+            and s.first_row not in timed_from
+            and not any(s.first_row <= row < s.last_row for row in self._kept_at)
         ]
-        found.phases, found.wants_phases = self._phases, self._asked_for_phases
-        if self._phased_from:
-            first, last = self._phased_from[0], self._phased_from[-1]
-            found.beside_phases_s = [s.seconds for s in plain if first <= s.first_row <= last + 1]
+        found.clock, found.wants_breakdown = self._clock, self._asked_for_breakdown
+        if timed_from:
+            first, last = timed_from[0], timed_from[-1]
+            found.beside_clock_s = [s.seconds for s in plain if first <= s.first_row <= last + 1]
         times_s = [s.seconds for s in plain]
         warm = warmup_length(times_s)
         found.warmup_s, found.rounds_s = times_s[:warm], times_s[warm:]

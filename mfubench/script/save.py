@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,26 @@ from mfubench.results.record import CaseRecord
 from mfubench.results.write import json_text
 
 
-def save_run(
+@functools.cache
+def commit_of_start() -> dict[str, Any]:
+    """The revision of the folder that the script is started in. Asked for once, before it starts:
+    git runs in a process of its own, and the script may change the folder."""
+    commit: dict[str, Any] = get_commit_info()
+    return commit
+
+
+def result_data(
     record: CaseRecord,
     rounds_s: list[float],
     *,
-    results_dir: Path,
     started_at_s: float,
     device: dict[str, Any],
     complete: bool,
-) -> str:
-    """Write the file and say where it is. A folder that cannot be written costs nothing: the file
-    goes to the system's temporary one."""
-    commit = get_commit_info()
-    data = {
+) -> dict[str, Any]:
+    """The result file of a run, as JSON types."""
+    return {
         "machine_info": machine_info(),
-        "commit_info": commit,
+        "commit_info": commit_of_start(),
         "benchmarks": _benchmarks(record, rounds_s),
         "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
         "version": pytest_benchmark.__version__,
@@ -51,8 +57,19 @@ def save_run(
             "other_outcomes": [] if record.outcome is Outcome.OK else [record.as_extra_info()],
         },
     }
-    name = f"{str(commit.get('id') or 'unversioned')[:12]}_{get_current_time()}.json"
-    return written(machine_dir(results_dir) / get_machine_id(), name, json_text(data))
+
+
+def save_result(data: dict[str, Any], results_dir: Path) -> str:
+    """Write the file and say where it is. A folder that cannot be written costs nothing: the file
+    goes to the system's temporary one."""
+    return save_text(json_text(data), results_dir)
+
+
+def save_text(text: str, results_dir: Path) -> str:
+    """The same for a file's text."""
+    revision = str(commit_of_start().get("id") or "unversioned")[:12]
+    name = f"{revision}_{get_current_time()}.json"
+    return written(machine_dir(results_dir) / get_machine_id(), name, text)
 
 
 def _benchmarks(record: CaseRecord, rounds_s: list[float]) -> list[dict[str, Any]]:

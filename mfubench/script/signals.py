@@ -16,7 +16,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from mfubench.script.recorder import Recorder, clock_s
+from mfubench.script.pauses import clock_s
+from mfubench.script.recorder import Recorder
 
 
 class Signals:
@@ -79,6 +80,9 @@ class Signals:
         self._wrap(torch.amp.GradScaler, "_maybe_opt_step", self._scaler)
         self._wrap(torch.nn.Module, "train", self._mode)
         self._wrap(torch, "save", self._save)
+        for block in (torch.no_grad, torch.inference_mode, torch.set_grad_enabled):
+            self._wrap(block, "__enter__", self._gradients_off)
+            self._wrap(block, "__exit__", self._gradients_on)
         self._wrap(_BaseDataLoaderIter, "__next__", self._batch)
 
     def detach(self) -> None:
@@ -156,13 +160,40 @@ class Signals:
         recorder = self._recorder
 
         def save(*args: Any, **kwargs: Any) -> Any:
-            since_s = clock_s()
+            recorder.checkpoint_starts()
             try:
                 return original(*args, **kwargs)
             finally:
-                recorder.checkpoint_saved(since_s)
+                recorder.checkpoint_saved()
 
         return save
+
+    def _gradients_off(self, original: Any) -> Any:
+        recorder = self._recorder
+
+        def enter(block: Any) -> Any:
+            result = original(block)
+            if _is_without_gradients(block):
+                try:
+                    recorder.gradients_off(sys._getframe(1))
+                except Exception as error:
+                    recorder.failed(error)
+            return result
+
+        return enter
+
+    def _gradients_on(self, original: Any) -> Any:
+        recorder = self._recorder
+
+        def leave(block: Any, *error: Any) -> Any:
+            if _is_without_gradients(block):
+                try:
+                    recorder.gradients_on()
+                except Exception as error_of_ours:
+                    recorder.failed(error_of_ours)
+            return original(block, *error)
+
+        return leave
 
     def _watch_safetensors(self) -> None:
         self._wrap(sys.modules["safetensors.torch"], "save_file", self._save)
@@ -178,6 +209,12 @@ class Signals:
                 recorder.batch_loaded(since_s)
 
         return next_batch
+
+
+def _is_without_gradients(block: Any) -> bool:
+    """`set_grad_enabled(True)` and `inference_mode(False)` switch gradients on."""
+    mode = getattr(block, "mode", None)
+    return mode is None or mode is (type(block).__name__ == "inference_mode")
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):

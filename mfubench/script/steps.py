@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import statistics
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+from mfubench.script.pauses import CHECKPOINT, QUIET, Pause, is_occasional
 
 COLUMNS = (
     "at_s",
@@ -20,8 +22,6 @@ COLUMNS = (
     "optimizer_s",
     "data_s",
     "batches",
-    "evaluation_s",
-    "checkpoint_s",
 )
 PARAMETER = -1
 """Stands for an optimizer that nobody saw: a parameter changed between two backward passes."""
@@ -40,6 +40,7 @@ class Rows:
     """The classes of the optimizers, in the order in which they first stepped."""
     device_s: array[float] | None = None
     """Seconds since the row before on the device's own clock."""
+    pauses: list[Pause] = field(default_factory=list)
     skipped: int = 0
     inside_backward: bool = False
     has_closure: bool = False
@@ -69,6 +70,8 @@ class Step:
     batches: int
     evaluation_s: float
     checkpoint_s: float
+    has_quiet_evaluation: bool
+    """Whether it holds evaluation that no module was told of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +138,31 @@ def find_steps(rows: Rows) -> Steps:
         )
         return Steps(steps=[], boundary=sentence, found=False)
     columns = {name: rows.column(name) for name in COLUMNS}
-    steps = [_step(columns, rows.device_s, a, b) for a, b in pairwise(ends)]
+    pauses = _by_row(rows.pauses, len(rows))
+    steps = [
+        _step(columns, rows.device_s, [p for row in range(a + 1, b + 1) for p in pauses[row]], a, b)
+        for a, b in pairwise(ends)
+    ]
     return Steps(steps=steps, boundary=_how(rows, which, chosen, len(ends)), found=True)
 
 
+def _by_row(pauses: list[Pause], rows: int) -> defaultdict[int, list[Pause]]:
+    """Pauses by the row that they come before. A block without gradients that runs in most rows is
+    part of a step, and none."""
+    sites = Counter(site for site, _ in {(p.site, p.row) for p in pauses if p.kind == QUIET})
+    found: defaultdict[int, list[Pause]] = defaultdict(list)
+    for pause in pauses:
+        if pause.kind != QUIET or is_occasional(sites[pause.site], rows):
+            found[pause.row].append(pause)
+    return found
+
+
 def _step(
-    columns: dict[str, array[float]], device_s: array[float] | None, before: int, end: int
+    columns: dict[str, array[float]],
+    device_s: array[float] | None,
+    pauses: list[Pause],
+    before: int,
+    end: int,
 ) -> Step:
     def total(name: str) -> float:
         return sum(columns[name][before + 1 : end + 1])
@@ -150,7 +172,8 @@ def _step(
         whole_s = sum(device_s[before + 1 : end + 1])
     else:
         whole_s = at_s[end] - at_s[before]
-    evaluation_s, checkpoint_s = total("evaluation_s"), total("checkpoint_s")
+    evaluation_s = sum(p.seconds for p in pauses if p.kind != CHECKPOINT)
+    checkpoint_s = sum(p.seconds for p in pauses if p.kind == CHECKPOINT)
     return Step(
         first_row=before,
         last_row=end,
@@ -162,6 +185,7 @@ def _step(
         batches=round(total("batches")),
         evaluation_s=evaluation_s,
         checkpoint_s=checkpoint_s,
+        has_quiet_evaluation=any(p.kind == QUIET for p in pauses),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mfubench_model.dispatch_count import DispatchCounter
 
-from mfubench.script.recorder import clock_s
+from mfubench.script.pauses import clock_s
 
 FORWARD, BACKWARD, CLIP, OPTIMIZER = "forward", "backward", "clip", "optimizer"
 DATA, LOGGING, COMMUNICATION, PYTHON = "data", "logging", "communication", "dispatch"

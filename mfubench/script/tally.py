@@ -83,6 +83,14 @@ class Tally:
         if phase == FORWARD and name == "aten::convolution" and not self.images:
             self.images = int(given["input"].shape[0])
 
+    def take_off(self, phase: str, operator: str, module: str, flops: int) -> None:
+        """FLOPs of a product that was added turn out not to be the model's: they are masked."""
+        totals = [self.operators[phase, operator]]
+        if module:
+            totals.append(self.modules[phase, module])
+        for total in totals:
+            total.model -= flops
+
     def add_embedding(self, args: Any) -> None:
         """A look-up of indices in a table, in a training forward."""
         rows, count = int(args[0].shape[0]), int(args[1].numel())

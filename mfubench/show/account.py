@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import RenderableType
@@ -10,7 +11,8 @@ from rich.table import Table
 from mfubench.results.bars import Bar, Operator
 from mfubench.results.outcomes import Outcome, known
 from mfubench.results.record import CaseRecord
-from mfubench.show.console import as_text, plain_table
+from mfubench.show.console import Column, as_text, fitted, left_out, plain_table
+from mfubench.show.terminal import width_of
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 
 LABELS = {
@@ -26,6 +28,15 @@ LABELS = {
 }
 """Bars whose name alone would not say it."""
 
+PLAIN_NAMES = {
+    "gemm": "matrix products",
+    "gemm in place": "matrix products",
+    "dispatch": "launching operators",
+    "copies": "dtype casts and copies",
+    "clip": "gradient clip",
+}
+"""The same where a bar is named in a sentence."""
+
 CLOSES, CLOSES_COMPILED = 0.05, 0.10
 """An account that leaves more of the step unexplained says so."""
 
@@ -34,25 +45,33 @@ WORTH_NAMING = 0.01
 """Of the step: less than this to win is not worth a sentence."""
 
 
-def breakdown_table(bars: Sequence[Bar], title: str) -> Table:
-    """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check."""
-    table = plain_table(title_justify="left")
-    table.add_column(title, overflow="fold", min_width=34)
-    for name in ("ms", "points", "could be", "to win", "saved without"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for bar in bars:
-        table.add_row(
+def breakdown_parts(bars: Sequence[Bar], title: str, width: int) -> list[RenderableType]:
+    """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check; and
+    which of these a narrow terminal has no room for."""
+    rows = [
+        [
             bar_label(bar),
             _ms(bar.seconds),
             f"{bar.points * 100:.1f}",
             _ms(bar.floor_s),
             _ms(bar.to_win_s),
             _check(bar),
-        )
-    table.add_section()
+        ]
+        for bar in bars
+    ]
     total_s = sum(bar.seconds for bar in bars)
-    table.add_row("the step", _ms(total_s), "100.0", "", "", "")
-    return table
+    rows.append(["the step", _ms(total_s), "100.0", "", "", ""])
+    columns = (
+        Column(name=title, rank=0, is_text=True, min_width=34),
+        Column(name="ms", rank=0),
+        Column(name="points", rank=1),
+        Column(name="could be", rank=2),
+        Column(name="to win", rank=0),
+        Column(name="saved without", rank=3),
+    )
+    table, without = fitted(columns, rows, width=width)
+    note = left_out(without, width)
+    return [table, note] if note else [table]
 
 
 def bar_label(bar: Bar) -> str:
@@ -85,12 +104,9 @@ def breakdown_sentences(record: CaseRecord) -> str:
         if seconds / step_s >= WORTH_NAMING
     ).replace("%", " %")
     parts = [f"This case is {binds}: of its {format_duration(step_s)}, {shares}."]
-    to_win = sorted(
-        (bar for bar in bars if (bar.to_win_s or 0.0) >= WORTH_NAMING * step_s),
-        key=lambda bar: -(bar.to_win_s or 0.0),
-    )
-    if to_win:
-        parts.append("Most to win: " + "; ".join(_named(b, step_s) for b in to_win[:TOP]) + ".")
+    if to_win := worth_winning(bars, step_s):
+        said = "; ".join(could_save(bar, step_s) for bar in to_win[:TOP])
+        parts.append(said[0].upper() + said[1:] + ".")
     doubtful = [bar.name for bar in bars if bar.reliable is False]
     if doubtful:
         parts.append(
@@ -114,29 +130,40 @@ def breakdown_sentences(record: CaseRecord) -> str:
     return " ".join(parts)
 
 
-def _named(bar: Bar, step_s: float) -> str:
-    """One bar: its share, what it reaches, and what could be won.
+def worth_winning(bars: Sequence[Bar], step_s: float) -> list[Bar]:
+    """The bars that could save a per cent of the step or more, the largest saving first."""
+    return sorted(
+        (bar for bar in bars if (bar.to_win_s or 0.0) >= WORTH_NAMING * step_s),
+        key=lambda bar: -(bar.to_win_s or 0.0),
+    )
 
-    >>> _named(Bar(name="activation", seconds=0.004, floor_s=0.001, to_win_s=0.003,
-    ...            bytes=40_000_000), 0.04)
-    'activation takes 10 % of the step and reaches 25 % of the memory bandwidth (3.00 ms to win)'
+
+def could_save(bar: Bar, step_s: float) -> str:
+    """What a bar could save at most, in milliseconds and of the step, and what it reaches.
+
+    >>> could_save(Bar(name="activation", seconds=0.004, floor_s=0.001, to_win_s=0.003,
+    ...                bytes=40_000_000), 0.04)
+    'activation could save up to 3.00 ms (8 %; it reaches 25 % of the memory bandwidth)'
+    >>> could_save(Bar(name="attention", seconds=0.009, floor_s=0.0), 0.06)
+    'attention could save up to 9.00 ms (15 %)'
     """
-    share = f"{bar.seconds / step_s:.0%}".replace("%", " %")
-    text = f"{LABELS.get(bar.name, bar.name)} takes {share} of the step"
+    won_s = bar.to_win_s or 0.0
+    share = f"{won_s / step_s:.0%}".replace("%", " %")
     if bar.bytes and bar.floor_s and bar.name != "attention":
         reached = f"{bar.floor_s / bar.seconds:.0%}".replace("%", " %")
-        text += f" and reaches {reached} of the memory bandwidth"
-    return f"{text} ({format_duration(bar.to_win_s)} to win)"
+        share += f"; it reaches {reached} of the memory bandwidth"
+    name = PLAIN_NAMES.get(bar.name, bar.name)
+    return f"{name} could save up to {format_duration(won_s)} ({share})"
 
 
 def breakdown_text(record: CaseRecord, *, operators: bool = False, color: bool = False) -> str:
-    """The account of one case as text of at most 100 columns, with its operators if asked for."""
+    """The account of one case as text, with its operators if asked for."""
     if record.outcome != Outcome.OK or record.breakdown is None:
         ended = record.outcome if record.outcome != Outcome.OK else "no account"
         reason = record.breakdown_problem or record.outcome_reason
         return as_text(f"{record.case_id}: {ended}: {reason}", color=color)
     parts: list[RenderableType] = [
-        breakdown_table(record.breakdown, breakdown_title(record)),
+        *breakdown_parts(record.breakdown, breakdown_title(record), width_of(sys.stdout)),
         breakdown_sentences(record),
     ]
     if operators:

@@ -7,18 +7,21 @@ texts from files are spelt in character references, and what does not fit is lef
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from mfubench.show.blocks import (
     Block,
+    Card,
     Cell,
     Commands,
     Figure,
+    Fold,
     Heading,
     Prose,
     Report,
     Section,
     Table,
+    Verdicts,
 )
 from mfubench.show.svg import clean
 
@@ -68,18 +71,26 @@ def _name(value: str) -> str:
 
 
 def _section(section: Section) -> str:
-    body = "\n".join(filter(None, (_block(block, section) for block in section.blocks)))
+    body = _blocks(section.blocks, section)
     if section.key in OPEN:
         return f"### {text(section.title)}\n\n{body}"
     return f"<details><summary><b>{text(section.title)}</b></summary>\n\n{body}\n</details>\n"
 
 
-def _block(block: Block, section: Section) -> str:
+def _block(block: Block, section: Section) -> str:  # noqa: PLR0911 - one per kind
     if isinstance(block, Prose):
         written = _name(block.text)
         return f"<sub>{written}</sub>\n" if block.kind == "note" else f"{written}\n"
     if isinstance(block, Heading):
         return f"**{_name(block.text)}**\n"
+    if isinstance(block, Verdicts):
+        marks = ["" if line.look == "plain" else f"{line.mark} " for line in block.lines]
+        marked = zip(marks, block.lines, strict=True)
+        return "".join(f"- {mark}{_name(line.text)}\n" for mark, line in marked)
+    if isinstance(block, Fold):
+        return _fold(block, section)
+    if isinstance(block, Card):
+        return _card(block, section)
     if isinstance(block, Commands):
         lines = "\n".join(_code(line) for line in block.lines)
         return f"<pre>{lines}</pre>\n"
@@ -88,6 +99,26 @@ def _block(block: Block, section: Section) -> str:
     if isinstance(block, Figure) and block.table is not None:
         return _table(block.table, named=True)
     return ""
+
+
+def _fold(fold: Fold, section: Section) -> str:
+    body = _blocks(fold.blocks, section)
+    return f"<details><summary>{_name(fold.summary)}</summary>\n\n{body}\n</details>\n"
+
+
+def _card(card: Card, section: Section) -> str:
+    """The tiles as a table; the gauge says nothing that they do not."""
+    parts = [f"**{_name(card.name)}** <sub>{_name(card.note)}</sub>\n"]
+    if card.tiles:
+        cells = [Cell(text=tile.value, note=tile.note) for tile in card.tiles]
+        heads = [text(tile.name) for tile in card.tiles]
+        parts.append("\n".join([_row(heads), _row(["---"] * len(heads)), _row(map(_cell, cells))]))
+        parts.append("")
+    return "\n".join([*parts, _blocks(card.blocks, section)])
+
+
+def _blocks(blocks: Iterable[Block], section: Section) -> str:
+    return "\n".join(filter(None, (_block(block, section) for block in blocks)))
 
 
 def _code(line: str) -> str:
@@ -105,7 +136,7 @@ def _table(table: Table, *, named: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(cells: Sequence[str]) -> str:
+def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 

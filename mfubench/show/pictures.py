@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from mfubench.files import write_output
 from mfubench.show.blocks import Report
 from mfubench.show.page import style
 
@@ -48,6 +49,6 @@ def write_pictures(report: Report, folder: Path) -> list[Path]:
     for figure in report.figures:
         png = resvg_py.svg_to_bytes(svg_string=standalone_svg(str(figure.wide)), zoom=PIXELS_PER_PX)
         path = folder / f"{figure.key}.png"
-        path.write_bytes(bytes(png))
+        write_output(path, bytes(png))
         paths.append(path)
     return paths

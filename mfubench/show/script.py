@@ -12,10 +12,11 @@ WORTH_NAMING = 0.01
 
 def script_sentences(record: CaseRecord) -> list[str]:
     """One paragraph each: how steps were found, FLOPs, pauses, what would help most."""
+    lost = [f"One part of the record is missing. {text}." for text in record.parts_lost or ()]
     if record.outcome is not Outcome.OK:
-        return []  # the table has the reason
+        return lost  # the table has the reason
     parts = [_steps(record), _flops(record), _pauses(record), _advice(record)]
-    return [part for part in parts if part]
+    return [*(part for part in parts if part), *lost]
 
 
 def script_answer(record: CaseRecord) -> str:
@@ -29,25 +30,25 @@ def script_answer(record: CaseRecord) -> str:
         )
         step = format_duration(record.step_s)
         return f"{record.preset} takes {step} per step. It has no MFU: {why}."
-    text = f"{record.preset} does {format_si(achieved, 'FLOP/s')}"
+    text = ""
+    if record.mfu is not None:
+        kind = "CPU" if record.device == "cpu" else "GPU"
+        least = "at least " if record.flops_are_a_lower_bound else ""
+        text = f"{record.preset} uses {least}{format_share(record.mfu)} of this {kind}'s peak. "
+        if record.mfu_a100 is not None:
+            shown = f"{record.mfu_a100 * 100:.2f} %"
+            text += f"nanoGPT shows {shown} because it divides by an A100's peak. "
+    text += f"Measured: {format_si(achieved, 'FLOP/s')}"
     if record.ceiling_utilisation is not None:
         text += (
-            f": {format_share(record.ceiling_utilisation)} of what the best {record.dtype} "
-            f"matrix multiplication sustains on this {record.device} "
-            f"({format_si(record.ceiling_flops_per_s, 'FLOP/s')}, measured)"
+            f", {format_share(record.ceiling_utilisation)} of the fastest {record.dtype} matrix "
+            f"product here ({format_si(record.ceiling_flops_per_s, 'FLOP/s')})"
         )
     if record.mfu is not None:
-        least = "at least " if record.flops_are_a_lower_bound else ""
-        text += (
-            f", and an MFU of {least}{format_share(record.mfu)} of its peak "
-            f"({format_si(record.peak_flops_per_s, 'FLOP/s')}; {record.peak_source})"
-        )
+        text += f". Peak: {format_si(record.peak_flops_per_s, 'FLOP/s')} ({record.peak_source})"
     else:
         text += f". The device's peak is not known ({record.peak_source}), so it has no MFU"
-    text += "."
-    if record.mfu_a100 is not None:
-        text += f" nanoGPT prints mfu {format_share(record.mfu_a100)} for this step."
-    return text
+    return text + "."
 
 
 def _steps(record: CaseRecord) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from mfubench.streams import UNSEEN
+
 FONT_PX = 12.0
 _CHARACTER_PX = 0.56 * FONT_PX
 
@@ -35,7 +37,7 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def _shown(value: object) -> object:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
 def group(children: Sequence[object], **attributes: object) -> Markup:
@@ -80,13 +82,18 @@ def rect(x: float, y: float, width: float, height: float, cls: str, **more: obje
     return tag("rect", x=x, y=y, width=max(0.0, width), height=max(0.0, height), cls=cls, **more)
 
 
+def strokes(steps: str, cls: str) -> Markup:
+    """Several lines of one look as one element, by the commands of a path."""
+    return tag("path", d=steps, cls=cls)
+
+
 def path(points: Sequence[tuple[float, float]], cls: str) -> Markup:
     """A line through points."""
     steps = " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(points))
     return tag("path", d=steps, cls=cls)
 
 
-_UNSEEN = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)))
+_LINES = {ord(c): "�" for c in "\t\n"}
 
 
 def clean(text: str) -> str:
@@ -95,9 +102,7 @@ def clean(text: str) -> str:
     >>> clean("a\\x00b\\u202ec")
     'a�b�c'
     """
-    return "".join(
-        "�" if c in _UNSEEN or unicodedata.category(c) in ("Cc", "Cs") else c for c in text
-    )
+    return UNSEEN.sub("�", text).translate(_LINES)
 
 
 def width_px(text: str, font_px: float = FONT_PX) -> float:
@@ -175,17 +180,27 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def axis_x(
-    scale: Scale, top: float, bottom: float, show: Callable[[float], str], count: int = 5
+    scale: Scale,
+    top: float,
+    bottom: float,
+    show: Callable[[float], str],
+    count: int = 5,
+    *,
+    width: float = math.inf,
 ) -> list[Markup]:
-    """Grid lines and their labels below; a label that would touch the one before is left out."""
+    """Grid lines and their labels below, none of them outside a picture of that width.
+
+    A label that would touch the one before is left out.
+    """
     parts, free_from = [], -math.inf
     for tick in scale.ticks(count):
         x, text = scale(tick), show(tick)
         parts.append(line(x, top, x, bottom, "grid"))
-        half = width_px(text) / 2 + 4
-        if x - half >= free_from:
-            parts.append(label(x, bottom + 16, text, anchor="middle", cls="tick"))
-            free_from = x + half
+        half = width_px(text) / 2
+        middle = max(min(x, width - half), half)
+        if middle - half - 4 >= free_from:
+            parts.append(label(middle, bottom + 16, text, anchor="middle", cls="tick"))
+            free_from = middle + half + 4
     return parts
 
 

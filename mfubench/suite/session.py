@@ -59,7 +59,7 @@ class BenchSession:
         self.threads = self._set_threads()
         self.journal = Journal(machine_dir)
         self.ceilings = CeilingCache(machine_dir / "ceilings.json")
-        scratch = tempfile.TemporaryDirectory(prefix="mfubench-corpus-")
+        scratch = tempfile.TemporaryDirectory(prefix="mfubench-corpus-", ignore_cleanup_errors=True)
         self._scratch = Path(self._open.enter_context(scratch))
         self.corpora: dict[tuple[int, int], Corpus] = {}
         self._devices: dict[str, Device] = {}

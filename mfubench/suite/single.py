@@ -13,6 +13,7 @@ from mfubench.hardware.dtypes import DTYPES
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.results.case_id import CaseId, CaseIdError
 from mfubench.results.record import CaseRecord
+from mfubench.streams import escaped
 from mfubench.suite.progress import Progress
 from mfubench.suite.runner import CaseRunner
 from mfubench.suite.session import BenchSession
@@ -55,7 +56,7 @@ class StreamScreen:
     """Progress on a stream: on a terminal one line that is overwritten, else nothing."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream = getattr(stream, "raw", stream)  # it goes back to the line's beginning
         self.is_terminal = stream.isatty()
 
     def line(self, text: str) -> None:
@@ -64,7 +65,7 @@ class StreamScreen:
             self._stream.write("\r" + " " * 79 + "\r")
 
     def transient(self, text: str) -> None:
-        self._stream.write("\r" + text[:79].ljust(79))
+        self._stream.write("\r" + escaped(text)[:79].ljust(79))
         self._stream.flush()
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from mfubench.arguments import UserError, add_json, add_results_dir
+from mfubench.arguments import UserError, add_json, add_results_dir, user_path
 
 EXIT_NO_DEVICE = 2
 
@@ -20,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "files",
         nargs="+",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="what prof.export_chrome_trace(…) wrote, plain or gzip; of several ranks, one each",
     )
@@ -37,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit status 0, or 2 for a file that is no trace and for one without device events, whose
     host side is printed all the same."""
     from mfubench.results import document
+    from mfubench.show.terminal import has_color
     from mfubench.trace.build import NoDeviceError, trace_account
     from mfubench.trace.read import TraceError
     from mfubench.trace.text import trace_text
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(document.body_text(account))
     else:
-        text = trace_text(account, kernels=arguments.kernels, color=sys.stdout.isatty())
+        text = trace_text(account, kernels=arguments.kernels, color=has_color(sys.stdout))
         print(f"{text}\n{where}")
     if problem is None:
         return 0

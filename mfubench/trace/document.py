@@ -153,3 +153,9 @@ class TraceAccount(msgspec.Struct, kw_only=True):
     """Whether steps were marked in the trace; else each trace is one window."""
     steps: list[Step]
     notes: list[str] = []
+
+    def __post_init__(self) -> None:
+        told = {(step.rank, step.name) for step in self.steps}
+        for rank in self.ranks:
+            if (rank.rank, rank.median_step) not in told:
+                raise ValueError(f"Expected a step named {rank.median_step!r} of {rank.file}")

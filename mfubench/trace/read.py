@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from mfubench.files import open_input
+
 MAX_TEXT_BYTES = 1_000_000_000
 """A longer trace is refused: it would be minutes of events, and a profile needs a few steps."""
 PIECE_BYTES = 4 * 2**20
@@ -111,7 +113,7 @@ class TraceReader:
     def pieces(self) -> Iterator[list[Event]]:
         """Lists of events in the file's order. Raises TraceError with what is wrong."""
         try:
-            with self.path.open("rb") as file:
+            with open_input(self.path) as file:
                 yield from self._read(_text(file, self.path))
         except FileNotFoundError:
             raise TraceError(f"there is no {self.path}; give a trace file") from None

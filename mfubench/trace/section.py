@@ -7,7 +7,17 @@ from functools import partial
 
 from mfubench.analysis import components
 from mfubench.results.collection import Collection
-from mfubench.show.blocks import Block, Cell, Figure, Heading, Prose, Section, Table, drawn_twice
+from mfubench.show.blocks import (
+    Block,
+    Cell,
+    Figure,
+    Fold,
+    Heading,
+    Prose,
+    Section,
+    Table,
+    drawn_twice,
+)
 from mfubench.show.figures.timeline import Row, Stretch, time_line
 from mfubench.show.units import UNKNOWN, format_share
 from mfubench.trace import idle
@@ -62,6 +72,8 @@ def trace_section(collection: Collection) -> Section | None:
             blocks += _rank(account, rank, f"trace-{index}-{number}")
     if not blocks:
         return None
+    if not any(isinstance(block, Figure) for block in blocks):
+        return Section(key="trace", title="Traces", blocks=blocks)
     note = (
         "A row per stream of the device; a mark's height is the share of its stretch in which the "
         "stream was busy. The last row says why nothing ran. Bars add up to the step, and what ran "
@@ -79,10 +91,13 @@ def _rank(account: TraceAccount, rank: Rank, key: str) -> list[Block]:
         blocks.append(_figure(rank, step, key, bars))
     else:
         blocks.append(bars)
+    folded: list[Block] = []
     if len(own) > 1:
-        blocks.append(_steps(own[:SHOWN_STEPS]))
+        folded.append(_steps(own[:SHOWN_STEPS]))
     if step.gemms:
-        blocks.append(_gemms(step.gemms[:SHOWN_GEMMS]))
+        folded.append(_gemms(step.gemms[:SHOWN_GEMMS]))
+    if folded:
+        blocks.append(Fold(summary="Every step, and its matrix products", blocks=folded))
     blocks += [Prose(text=f"Note: {note}.", kind="note") for note in (*rank.notes, *account.notes)]
     return blocks
 
@@ -134,8 +149,8 @@ def _bars(step: Step) -> Table:
             ]
             for bar in step.account
         ],
-        is_folded=bool(step.timeline),
-    )
+        is_folded=True,
+    ).without_empty_columns()
 
 
 def _steps(own: Sequence[Step]) -> Table:
@@ -166,7 +181,8 @@ def _steps(own: Sequence[Step]) -> Table:
             ]
             for step in own
         ],
-    )
+        is_cards=True,
+    ).without_empty_columns()
 
 
 def _gemms(gemms: Sequence[Gemm]) -> Table:
@@ -185,7 +201,7 @@ def _gemms(gemms: Sequence[Gemm]) -> Table:
             ]
             for gemm in gemms
         ],
-    )
+    ).without_empty_columns()
 
 
 def _ms(seconds: float | None) -> Cell:

@@ -46,7 +46,7 @@ def test_the_table_fits_and_ends_with_the_answer(project: Project, bench: Bench)
     start = next(n for n, line in enumerate(lines) if "= mfubench =" in line)
     assert max(len(line) for line in lines[start + 1 : -1]) <= 100
     text = " ".join(lines)
-    for words in ("nanoGPT would print mfu", "A100's bfloat16 peak", "measured)", "saved in"):
+    for words in ("of this CPU's peak", "divides by an A100's peak", "Next: ", "saved in"):
         assert words in text
 
 
@@ -74,7 +74,9 @@ def test_compare_works_out_of_the_box(project: Project, bench: Bench) -> None:
     assert any("there is no saved run" in line for line in first.outlines[:before_timing])
     second = bench("--benchmark-compare")
     assert second.ret == 0
-    assert any("(0001_" in line for line in second.outlines), "the baseline is not in the table"
+    assert any(line.startswith("Beside 0001_") for line in second.outlines)
+    head = next(line for line in second.outlines if line.startswith("case") and "before" in line)
+    assert head.split() == ["case", "before", "now", "change", "verdict", "spread"]
 
 
 def test_compare_fail_without_a_baseline_is_refused_before_timing(
@@ -138,7 +140,8 @@ def test_harness(measure_case, device):
     assert loop["iteration_amortised_s"] == pytest.approx(
         loop["step_s"] + (loop["evaluation_s"] + loop["checkpoint_s"]) / loop["eval_interval"]
     )
-    assert "100 iterations takes about" in " ".join(result.outlines)
+    said = " ".join(result.outlines)
+    assert "100 iterations take about" in said or "This run was unsteady" in said
     others = [o for o in data["mfubench"]["other_outcomes"] if o["question"] == "harness"]
     harness = infos.get("harness") or others[0]  # on a busy machine it may be refused
     assert len(harness["bare_rounds_s"]) == harness["harness_pairs"] == harness["rounds"]

@@ -5,6 +5,7 @@ Whatever the user's folder has, everything works in it, and takes no module from
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -24,7 +25,19 @@ pytest.importorskip("pip", reason="pip, which builds the wheel, is not installed
 
 PACKAGES = {"mfubench", "mfubench_benchmarks", "mfubench_model"}
 COMMANDS = (
-    *("flops", "explain", "breakdown", "advise", "gate", "report", "device", "show", "validate"),
+    *(
+        "bench",
+        "flops",
+        "explain",
+        "breakdown",
+        "advise",
+        "gate",
+        "report",
+        "device",
+        "show",
+        "validate",
+        "completion",
+    ),
 )
 POISON = """
 open(__file__ + ".imported", "w").close()
@@ -244,3 +257,44 @@ def test_the_sweep_runs_by_the_name_of_its_package(tmp_path: Path, site: Path, r
     assert re.search(r"ceiling/dispatch/cpu +\d", done.stdout)
     assert len(list((tmp_path / "results").rglob("0001_*.json"))) == 1
     assert {path for path in site.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+@pytest.mark.parametrize("as_module", [False, True], ids=["mfubench", "python -m mfubench"])
+def test_bench_measures_from_the_wheel_in_any_folder(
+    hostile: Path, site: Path, run: Run, as_module: bool
+) -> None:
+    """Their conftest.py, their pytest settings and their modules change nothing."""
+    (hostile / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n", encoding="utf-8")
+    script = shutil.which("mfubench", path=site / "bin") or str(site / "Scripts" / "mfubench")
+    program = [sys.executable, "-m", "mfubench"] if as_module else [script]
+    words = ["bench", "--sweep=smoke", "--only=ceilings", "-k", "dispatch", "--results-dir=bench"]
+    before = set((hostile / "bench").rglob("*.json")) if (hostile / "bench").exists() else set()
+    done = run([*program, *words], hostile)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("mfubench ")
+    assert "results go to bench/" in first
+    assert any("1 case on" in line for line in rest)
+    assert any(line.startswith("dispatch/cpu") for line in rest)
+    saved = set((hostile / "bench").rglob("0*_*.json")) - before
+    assert len(saved) == 1
+    assert imported(hostile) == []
+
+
+def test_the_run_as_json_is_all_that_the_standard_output_has(hostile: Path, run: Run) -> None:
+    words = ["bench", "--sweep=smoke", "--only=ceilings", "-k", "dispatch", "--json"]
+    done = run([sys.executable, "-m", "mfubench", *words, "--results-dir=json"], hostile)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert [case["case_id"] for case in data["cases"]] == ["ceiling/dispatch/cpu"]
+    assert Path(data["result"]).is_file()
+    assert "measured ceiling" in done.stderr
+
+
+def test_quiet_keeps_the_table_and_the_whole_sentences(hostile: Path, run: Run) -> None:
+    words = ["bench", "--sweep=smoke", "--only=train-step", "--dtypes=float32", "-q"]
+    done = run([sys.executable, "-m", "mfubench", *words, "--threads=1"], hostile)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Training uses .* of this CPU's peak", done.stdout)
+    assert "Next: " in done.stdout
+    assert "saved in" in done.stdout

@@ -128,7 +128,7 @@ def test_with_timing_switched_off_nothing_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "cannot be read"), ("{", "is not whole JSON")]
+    ("content", "words"), [(None, "cannot be read"), ("{", "is not a result file")]
 )
 def test_another_machines_file_is_refused_before_anything_is_timed(
     project: Project, bench: Bench, content: str | None, words: str

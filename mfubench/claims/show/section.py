@@ -4,48 +4,64 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mfubench.claims.show.text import claim_rank
+from mfubench.claims.show.text import claim_rank, quantity_in_words
 from mfubench.results.answers import ClaimResult
 from mfubench.results.collection import Collection
-from mfubench.show.blocks import Cell, Prose, Section, Table
-from mfubench.show.units import UNKNOWN, format_share
+from mfubench.show.blocks import Cell, Fold, Prose, Section, Table, Verdict, Verdicts
+from mfubench.show.figures import Look
+from mfubench.show.units import UNKNOWN
 
 
 def claims_section(collection: Collection) -> Section | None:
     """One row per claim and machine, in the order of their numbers."""
-    found = [(case.run.machine, c) for case in collection.cases if (c := case.record.claim)]
+    found = [
+        (collection.place(case).rstrip(": "), c)
+        for case in collection.cases
+        if (c := case.record.claim)
+    ]
     if not found:
         return None
     found.sort(key=lambda pair: claim_rank(pair[1].id))
+    lines = [_verdict(claim, machine) for machine, claim in found]
     rows = [
         [
-            Cell(text=f"{claim.id}: {claim.claim}", note=machine),
+            Cell(text=claim.id, note=machine),
             Cell(text=claim.verdict),
-            _value(claim),
+            Cell(text=quantity_in_words(claim) or UNKNOWN),
             Cell(text=claim.because),
         ]
         for machine, claim in found
     ]
-    counts = Counter(claim.verdict for _, claim in found)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    counts = Counter(str(claim.verdict) for _, claim in found)
+    named = {told: counts[verdict] for verdict, told in TOLD.items() if counts[verdict]}
+    said = ", ".join(f"{count} {told}" for told, count in named.items())
+    table = Table(
+        name="Claims",
+        columns=("claim", "verdict", "measured", "because"),
+        rows=rows,
+        is_cards=True,
+    )
     return Section(
         key="claims",
         title="What forums say",
         blocks=[
-            Prose(text=f"Claims about training on such machines, tested here: {said}."),
-            Table(name="Claims", columns=("claim", "verdict", "#measured", "because"), rows=rows),
+            Prose(text=f"Common claims about training, tested here: {said}."),
+            Verdicts(lines=lines),
+            Fold(summary="Why, with the numbers", blocks=[table]),
         ],
     )
 
 
-def _value(claim: ClaimResult) -> Cell:
-    if claim.value is None:
-        return Cell(text=UNKNOWN)
+TOLD = {
+    "holds": "true here",
+    "does not hold": "not true here",
+    "untestable here": "that cannot be tested here",
+}
+LOOKS: dict[str, Look] = {"holds": "true", "does not hold": "false"}
 
-    def shown(x: float) -> str:
-        return format_share(x) if claim.unit == "share" else f"{x:.4g} {claim.unit or ''}".rstrip()
 
-    interval = ""
-    if claim.low is not None and claim.high is not None:
-        interval = f"{shown(claim.low)} to {shown(claim.high)}"
-    return Cell(text=shown(claim.value), value=claim.value, note=interval)
+def _verdict(claim: ClaimResult, machine: str) -> Verdict:
+    where = f" ({machine})" if machine else ""
+    told = TOLD.get(claim.verdict, str(claim.verdict)).removeprefix("that ")
+    text = f"{claim.id}: {claim.claim}{where} {told[0].upper()}{told[1:]}."
+    return Verdict(text=text, look=LOOKS.get(claim.verdict, "unclear"))

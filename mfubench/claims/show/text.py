@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from mfubench.results.answers import ClaimResult
 from mfubench.results.outcomes import known
 from mfubench.results.record import CaseRecord
-from mfubench.show.console import plain_table
+from mfubench.show.console import plain_table, verdict_text
 from mfubench.show.units import format_duration, format_share, format_si
 
 
@@ -25,7 +26,7 @@ def claims_table(records: Sequence[CaseRecord]) -> Table:
     table.add_column("because", ratio=6, overflow="fold")
     for record in sorted(records, key=lambda i: claim_rank(known(i.claim).id)):
         claim = known(record.claim)
-        table.add_row(claim.id, claim.claim, claim.verdict, claim.because)
+        table.add_row(claim.id, claim.claim, verdict_text(claim.verdict), claim.because)
         table.add_section()
     return table
 
@@ -52,8 +53,15 @@ def claim_line(record: CaseRecord) -> str:
     claim = known(record.claim)
     if claim.value is None:
         return f"{claim.verdict}: {claim.because}"
+    return f"{claim.verdict}: {quantity_in_words(claim)}"
+
+
+def quantity_in_words(claim: ClaimResult) -> str:
+    """What was measured for a claim, with its interval; empty where nothing was."""
+    if claim.value is None:
+        return ""
     unit = claim.unit or ""
-    text = f"{claim.verdict}: {_quantity(claim.value, unit)}"
+    text = _quantity(claim.value, unit)
     if claim.low is None or claim.high is None:
         return text
     if unit.startswith("×"):

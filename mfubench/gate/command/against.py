@@ -15,7 +15,8 @@ def run_against(arguments: argparse.Namespace) -> int:
     from mfubench.gate.rules.policy import EXIT_STATUS, worst
     from mfubench.gate.show.stored import stored_text
     from mfubench.results import document
-    from mfubench.results.read import ResultError
+    from mfubench.results.read import ResultError, shown
+    from mfubench.show.terminal import has_color
 
     try:
         reference = read_run(arguments.against)
@@ -25,7 +26,12 @@ def run_against(arguments: argparse.Namespace) -> int:
     stored = StoredRuns(folder, without=arguments.against)
     if not stored.runs:
         raise UserError(f"no run of this machine is stored in {folder}; type pytest benchmarks/")
-    run = stored.runs[-1]
+    run = stored.newest_with(reference.rounds)
+    if run is None:
+        raise UserError(
+            f"no other stored run of this machine has a case of {arguments.against} "
+            f"({', '.join(reference.rounds) or 'it has none with rounds'}); measure it once more"
+        )
     here, there = run.machine, reference.machine
     if here != there and not arguments.advisory:
         raise UserError(
@@ -33,8 +39,13 @@ def run_against(arguments: argparse.Namespace) -> int:
             "differs between machines is no regression. --advisory compares all the same, and "
             "never fails"
         )
-    found = verdicts(run, reference, stored, settings=gate_settings(arguments))
-    print(stored_text(found, run=run.path.name, color=sys.stdout.isatty()))
+    settings = gate_settings(arguments)
+    try:
+        with shown(arguments.against):
+            found = verdicts(run, reference, stored, settings=settings)
+    except ResultError as error:
+        raise UserError(str(error)) from None
+    print(stored_text(found, run=run.path.name, color=has_color(sys.stdout)))
     if arguments.advisory:
         print("\nadvisory: this never fails")
         return 0

@@ -9,7 +9,17 @@ from typing import Any
 
 from mfubench_model.presets import PRESETS
 
-from mfubench.arguments import UserError, add_corpus_and_threads, add_results_dir, duration_s
+from mfubench.arguments import (
+    UserError,
+    add_corpus_and_threads,
+    add_results_dir,
+    duration_s,
+    output_path,
+    refuse_output,
+    user_path,
+)
+from mfubench.files import write_output
+from mfubench.streams import shortened
 
 COULD_NOT_RUN = 3
 
@@ -20,11 +30,16 @@ def add_parser(commands: Any) -> None:
         "gate", help="judge whether the working tree trains slower than another revision"
     )
     parser.error = lambda message: parser.exit(
-        COULD_NOT_RUN, f"mfubench gate: {message}; see mfubench gate --help\n"
+        COULD_NOT_RUN, f"mfubench gate: {shortened(message)}; see mfubench gate --help\n"
     )
     add = parser.add_argument
     add("--base", metavar="REV", help="the revision to compare with (default: the merge base)")
-    add("--base-python", type=Path, metavar="PATH", help="the base's Python: another environment")
+    add(
+        "--base-python",
+        type=user_path,
+        metavar="PATH",
+        help="the base's Python: another environment",
+    )
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a candidate's setting")
     add("--set-base", action="append", default=[], metavar="KEY=VALUE", help="a base's setting")
     add(
@@ -33,7 +48,12 @@ def add_parser(commands: Any) -> None:
         metavar="PATHS",
         help="packages or modules of the revisions to compare (default: %(default)s)",
     )
-    add("--against", type=Path, metavar="FILE", help="judge the newest stored run against this one")
+    add(
+        "--against",
+        type=user_path,
+        metavar="FILE",
+        help="judge the newest stored run against this one",
+    )
     add("--advisory", action="store_true", help="across machines, and never fail")
     add("--preset", choices=tuple(PRESETS), default="nanogpt-cpu", help="(default: %(default)s)")
     add("--device", default="cpu", metavar="NAME", help="cpu, cuda, … (default: %(default)s)")
@@ -67,9 +87,9 @@ def add_parser(commands: Any) -> None:
     )
     add("--json", action="store_true", help="machine-readable")
     add("--markdown", action="store_true", help="for a pull request")
-    add("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
+    add("--junit", type=output_path, metavar="FILE", help="write JUnit XML too")
     add_results_dir(parser, "where verdicts are kept")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, could_not_run=COULD_NOT_RUN)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -91,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return run_self_test(arguments)
             return _gate(arguments)
     except (UserError, CaseChoiceError, VariantError, BusyError, CouldNotRunError) as error:
-        print(f"mfubench gate: {error}", file=sys.stderr)
+        print(f"mfubench gate: {shortened(str(error))}", file=sys.stderr)
     except OSError as error:
         what = error.strerror or error
         print(
@@ -112,8 +132,10 @@ def _gate(arguments: argparse.Namespace) -> int:
     from mfubench.gate.rules.policy import PAIRS
     from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
     from mfubench.results import document
+    from mfubench.show.terminal import has_color
 
     settings = gate_settings(arguments)
+    refuse_output("--junit", arguments.junit)
     cases = gate_cases_of(arguments)
     machine = document.machine_dir(arguments.results_dir)
     if refusal := document.refusal_to_write(machine / "gate"):
@@ -128,13 +150,26 @@ def _gate(arguments: argparse.Namespace) -> int:
     gate = msgspec.convert(measured | about, GateVerdict)
     where = document.save("gate", gate, arguments.results_dir)
     journal.finish()
-    if arguments.junit is not None:
-        arguments.junit.write_text(gate_junit(gate), encoding="utf-8")
+    problem = _write_junit(arguments.junit, gate_junit(gate))
     if arguments.json:
         print(document.body_text(gate, without="measured"))
     elif arguments.markdown:
         print(gate_markdown(gate), end="")
     else:
-        print(gate_text(gate, color=sys.stdout.isatty()))
+        print(gate_text(gate, color=has_color(sys.stdout)))
         print(f"\n{where}")
+    if problem is not None:
+        print(f"mfubench gate: {problem}; the verdict is saved", file=sys.stderr)
+        return gate.exit_status or COULD_NOT_RUN
     return gate.exit_status
+
+
+def _write_junit(path: Path | None, text: str) -> str | None:
+    """Why it could not be written; None where it was, or is not wanted."""
+    if path is None:
+        return None
+    try:
+        write_output(path, text)
+    except OSError as error:
+        return f"--junit {path} could not be written: {error.strerror or error}"
+    return None

@@ -24,6 +24,7 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     from mfubench.gate.rules.trials import summary
     from mfubench.gate.show.self_test import self_test_text
     from mfubench.results import document
+    from mfubench.show.terminal import has_color
 
     pairs = DEFAULT_PAIRS if arguments.pairs is None else arguments.pairs
     if pairs < LEAST_PAIRS:
@@ -48,6 +49,6 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(document.body_text(found, without="measured"))
     else:
-        print(self_test_text(found, color=sys.stdout.isatty()))
+        print(self_test_text(found, color=has_color(sys.stdout)))
         print(f"\n{where}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -56,16 +57,14 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises UserError for a limit that is none.
     """
-    import tomllib
-
-    from mfubench.gate.rules.limits import Limits, gate_table, is_share
+    from mfubench.gate.rules.limits import Limits, LimitsError, gate_table, is_share
     from mfubench.gate.rules.policy import LEAST_PAIRS
 
     known = {*Limits.__struct_fields__, "cases", "pairs"}
     try:
         table = gate_table(Path("pyproject.toml"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"pyproject.toml cannot be read: {error}") from None
+    except LimitsError as error:
+        raise UserError(str(error)) from None
     for name in ("floor", "tolerance"):
         if getattr(arguments, name) is not None:
             table[name] = getattr(arguments, name)
@@ -113,10 +112,13 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     from mfubench.gate.measure.pairs import PairBench
 
     refuse_corpus(arguments.corpus)
-    under_test = tuple(name.strip() for name in arguments.under_test.split(",") if name.strip())
+    under_test = _under_test(arguments.under_test)
     python = arguments.base_python
-    if python is not None and not python.exists():
-        raise UserError(f"There is no {python}; give the base environment's python")
+    if python is not None and not (python.is_file() and os.access(python, os.X_OK)):
+        raise UserError(
+            f"--base-python {python} is no program; give the base environment's python, for "
+            "instance .venv-base/bin/python"
+        )
     base_settings, settings = _settings(arguments.set_base), _settings(arguments.set)
     same_tree = bool(base_settings or settings or python) and arguments.base is None
     same_tree = same_tree or arguments.self_test
@@ -152,11 +154,29 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
         )
 
 
+def _under_test(text: str) -> tuple[str, ...]:
+    """Paths below the root of each revision. Raises UserError for others."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UserError("--under-test names nothing; type for instance --under-test model")
+    for name in names:
+        path = Path(name)
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise UserError(
+                f"--under-test {name}: give a package or module by its path below the repository's "
+                "root, for instance model/mfubench_model"
+            )
+    return names
+
+
 def _settings(words: list[str]) -> dict[str, Any]:
     """Settings of a training loop from KEY=VALUE; a value is JSON, or a word as it is."""
     import json
 
-    from mfubench.measure.loop_config import ConfigError, LoopConfig
+    import msgspec
+
+    from mfubench.measure.loop_config import LoopConfig
+    from mfubench.results.read import in_words
 
     changes: dict[str, Any] = {}
     for word in words:
@@ -166,10 +186,16 @@ def _settings(words: list[str]) -> dict[str, Any]:
             raise UserError(f"{word!r} is no KEY=VALUE of a training loop; keys: {allowed}")
         try:
             changes[key] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             changes[key] = text
     try:
-        LoopConfig().changed(changes)
-    except (ConfigError, TypeError, ValueError) as error:
-        raise UserError(str(error)) from None
+        whole = msgspec.convert(LoopConfig().as_data() | changes, LoopConfig)
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+        raise UserError(f"--set {in_words(error)}") from None
+    for name, value in whole.environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise UserError(
+                f"--set environment: no variable can be {name!r} with the value {value!r}; type "
+                """for instance --set environment='{"OMP_NUM_THREADS": "1"}'"""
+            )
     return changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,21 @@ class StoredRuns:
         elif self.runs:
             self.anchor = self.runs[0]
 
+    def newest_with(self, cases: Collection[str]) -> StoredRun | None:
+        """The newest run that has one of these cases: a run of one script stands between the runs
+        of the suite and of other scripts."""
+        having = (run for run in reversed(self.runs) if not run.rounds.keys().isdisjoint(cases))
+        return next(having, None)
+
+    def anchor_rounds(self, *, without: StoredRun) -> dict[str, list[float]]:
+        """Rounds of each case by the anchor: where it lacks the case, by the oldest run with it."""
+        found: dict[str, list[float]] = {}
+        anchors = [] if self.anchor is None else [self.anchor]
+        for run in (*anchors, *self.runs):
+            if run.path != without.path:
+                found = {**run.rounds, **found}
+        return found
+
     def _read(self, path: Path) -> StoredRun | None:
         try:
             return read_run(path)
@@ -81,7 +96,7 @@ def verdicts(
     return judge_run(
         run.rounds,
         baseline.rounds,
-        stored.anchor.rounds if stored.anchor is not None else {},
+        stored.anchor_rounds(without=run),
         [other.rounds for other in stored.runs if other.path != run.path],
         settings=settings,
         not_measured=run.not_measured,

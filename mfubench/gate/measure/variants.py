@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import mfubench_model
+import psutil
 
 import mfubench
 from mfubench.gate.measure.cases import BINDING, GateCase
@@ -30,6 +32,9 @@ HARNESS = Path(mfubench.__file__).resolve().parent.parent
 MODEL = Path(mfubench_model.__file__).resolve().parent
 MODEL_UNDER_TEST = "model/mfubench_model"
 """Where a revision of this project has its model, below its root."""
+
+
+BASE_PREFIX = "mfubench-base-"
 
 
 class VariantError(RuntimeError):
@@ -123,7 +128,10 @@ def variant(
         if not source.is_dir():
             source = tree / f"{name}.py"
         if not source.exists():
-            raise VariantError(f"{label} has no {name}; give what is under test with --under-test")
+            raise VariantError(
+                f"{label} has no {name}, which is compared; name what both revisions have with "
+                "--under-test PATHS"
+            )
         link = folder / source.name
         if not link.exists():
             link.symlink_to(source.resolve(), target_is_directory=source.is_dir())
@@ -134,12 +142,22 @@ def git(*arguments: str, cwd: Path) -> str:
     """What git prints; raises VariantError with git's own words."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+            ["git", *arguments],
+            cwd=cwd,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            check=False,
+            # A group of its own: Ctrl-C must not end it halfway through a checkout or its removal.
+            process_group=None if sys.platform == "win32" else 0,
         )
     except FileNotFoundError:
         raise VariantError(
             "git is not installed; --base-python or --set compare without it"
         ) from None
+    except OSError as error:
+        raise VariantError(f"git cannot be started: {error.strerror or error}") from None
     if done.returncode:
         words = done.stderr.strip().splitlines()
         raise VariantError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
@@ -178,16 +196,37 @@ def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def worktree(root: Path, commit: str) -> Iterator[Path]:
-    """A checkout of a commit beside the repository's own, gone afterwards whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix="mfubench-base-"))
-    tree = folder / "tree"
+    """A checkout of a commit beside the repository's own, gone afterwards whatever happens.
+
+    What a gate that was killed left behind is taken away by the next one.
+    """
+    _remove_left_behind(root)
+    folder = Path(tempfile.gettempdir()) / f"{BASE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
     try:
-        git("worktree", "add", "--detach", "--quiet", str(tree), commit, cwd=root)
-        yield tree
+        folder.mkdir(mode=0o700)
+        git("worktree", "add", "--detach", "--quiet", str(folder / "tree"), commit, cwd=root)
+        yield folder / "tree"
     finally:
-        with contextlib.suppress(VariantError):
-            git("worktree", "remove", "--force", str(tree), cwd=root)
-        with contextlib.suppress(VariantError):
-            git("worktree", "prune", cwd=root)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        _remove(root, folder)
+
+
+def _remove(root: Path, folder: Path) -> None:
+    with contextlib.suppress(VariantError):
+        git("worktree", "remove", "--force", str(folder / "tree"), cwd=root)
+    shutil.rmtree(folder, ignore_errors=True)  # where git was killed before it knew of it
+    with contextlib.suppress(VariantError):
+        git("worktree", "prune", cwd=root)
+
+
+def _remove_left_behind(root: Path) -> None:
+    """Take away the checkouts of this repository by processes that are gone."""
+    try:
+        listed = git("worktree", "list", "--porcelain", cwd=root)
+    except VariantError:
+        return
+    for line in listed.splitlines():
+        folder = Path(line.removeprefix("worktree ")).parent
+        pid = folder.name.removeprefix(BASE_PREFIX).partition("-")[0]
+        is_ours = line.startswith("worktree ") and folder.name.startswith(BASE_PREFIX)
+        if is_ours and pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            _remove(root, folder)

@@ -199,6 +199,12 @@ class SelfTest(Struct, kw_only=True):
     summary: Summary
     measured: Annotated[list[Pair], Meta(min_length=1)]
 
+    def __post_init__(self) -> None:
+        shares = {"0", *(f"{power.effect:g}" for power in self.summary.power)}
+        for rival in self.rivals:
+            if missing := sorted(shares - set(rival.rates)):
+                raise ValueError(f"Expected a rate for {missing[0]} of {rival.name}")
+
 
 # --- a verdict -----------------------------------------------------------------------------------
 

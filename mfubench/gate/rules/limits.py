@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from mfubench.files import read_input
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """What may change without anybody being told."""
@@ -24,20 +26,33 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Relative change of the loss, either way: faster because wrong is a failure."""
 
 
+MOST_BYTES = 2**24
+
+
+class LimitsError(ValueError):
+    """A pyproject.toml that sets no limits, in one sentence."""
+
+
 def gate_table(path: Path) -> dict[str, Any]:
     """The table `tool.mfubench.gate` of a pyproject.toml; empty where there is none.
 
-    Raises tomllib.TOMLDecodeError.
+    Raises LimitsError.
     """
-    if not path.exists():
+    try:
+        table: Any = tomllib.loads(read_input(path, MOST_BYTES).decode("utf-8"))
+    except FileNotFoundError:
         return {}
-    table: dict[str, Any] = (
-        tomllib.loads(path.read_text(encoding="utf-8"))
-        .get("tool", {})
-        .get("mfubench", {})
-        .get("gate", {})
-    )
-    return table
+    except (OSError, ValueError, RecursionError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise LimitsError(f"{path} cannot be read: {words}") from None
+    for name in ("tool", "mfubench", "gate"):
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise LimitsError(f"{path}: {name} of tool.mfubench.gate is {table!r} and no table")
+    cases = table.get("cases", {})
+    if not isinstance(cases, dict) or not all(isinstance(one, dict) for one in cases.values()):
+        raise LimitsError(f"{path}: tool.mfubench.gate.cases must hold a table for each pattern")
+    return dict(table)
 
 
 def is_share(value: object) -> bool:

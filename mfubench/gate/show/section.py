@@ -5,12 +5,29 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.gate.rules.document import CaseVerdict, GateVerdict, SelfTest
-from mfubench.gate.rules.policy import INCONCLUSIVE, STEP
-from mfubench.gate.show.self_test import LOAD_WORDS, alarms_per_case, planted_shares
+from mfubench.gate.rules.policy import IMPROVED, PASS, REGRESSED, STEP
+from mfubench.gate.show.self_test import (
+    LOAD_WORDS,
+    alarms_per_case,
+    planted_shares,
+    trust_sentence,
+)
 from mfubench.gate.show.self_test import sentences as self_test_sentences
 from mfubench.gate.show.text import gate_sentence, reliability
 from mfubench.results.collection import Collection
-from mfubench.show.blocks import Block, Cell, Figure, Heading, Prose, Section, Table, drawn_twice
+from mfubench.show.blocks import (
+    Block,
+    Cell,
+    Figure,
+    Fold,
+    Prose,
+    Section,
+    Table,
+    Verdict,
+    Verdicts,
+    drawn_twice,
+)
+from mfubench.show.figures import Look
 from mfubench.show.figures.forest import Band, ForestRow, forest
 from mfubench.show.units import UNKNOWN
 
@@ -18,38 +35,47 @@ from mfubench.show.units import UNKNOWN
 def gate_section(collection: Collection) -> Section | None:
     """The newest gate and the newest self-test of each machine."""
     blocks: list[Block] = []
+    tests = collection.newest("self-test")
     for index, document in enumerate(collection.newest("gate")):
         key = f"gate-forest-{index}" if index else "gate-forest"
-        blocks += _gate(document.read(GateVerdict), collection.whose(document), key)
-    for document in collection.newest("self-test"):
+        is_tested = document.machine in {test.machine for test in tests}
+        gate = document.read(GateVerdict)
+        blocks += _gate(gate, collection.whose(document), key, is_tested=is_tested)
+    for document in tests:
         blocks += _self_test(document.read(SelfTest), collection.whose(document))
     return Section(key="gate", title="Gate", blocks=blocks) if blocks else None
 
 
-def _gate(gate: GateVerdict, whose: str, key: str) -> list[Block]:
-    blocks: list[Block] = [Prose(text=whose + gate_sentence(gate))]
+def _gate(gate: GateVerdict, whose: str, key: str, *, is_tested: bool) -> list[Block]:
+    look = GATE_LOOKS.get(gate.verdict, "unclear")
+    blocks: list[Block] = [
+        Verdicts(lines=[Verdict(text=whose + gate_sentence(gate), look=look)]),
+    ]
     rows, table_rows = _rows(gate.cases)
     if rows:
         blocks.append(_forest(gate, rows, table_rows, key))
     for case in gate.cases:
         if case.reason:
-            blocks.append(Prose(text=f"{case.id}: {case.verdict}: {case.reason}"))
+            blocks.append(Prose(text=f"{_short(case.id)}: {case.verdict}: {case.reason}"))
+    if gate.self_test is not None and not is_tested:
+        blocks.append(Prose(text=reliability(gate.self_test), kind="note"))
     drift = [
-        [Cell(text=case.id), *_changes(control.change, control.low, control.high)]
+        [Cell(text=_short(case.id)), *_changes(control.change, control.low, control.high)]
         for case in gate.cases
         if (control := case.control) is not None and control.change is not None
     ]
     if drift:
-        blocks.append(
-            Table(
-                name="Control: a kernel that is the same on both sides, in the same turns",
-                columns=("case", "#change", "#low", "#high"),
-                rows=drift,
-            )
+        still = Table(
+            name="A kernel that is the same on both sides, in the same turns",
+            columns=("case", "#change", "#low", "#high"),
+            rows=drift,
         )
-    if gate.self_test is not None:
-        blocks.append(Prose(text=reliability(gate.self_test), kind="note"))
+        blocks.append(Fold(summary="Control: did the machine itself drift?", blocks=[still]))
     return blocks
+
+
+GATE_LOOKS: dict[str, Look] = {PASS: "same", IMPROVED: "helps", REGRESSED: "hurts"}
+"""A pass is certain, an inconclusive case is hollow."""
 
 
 def _rows(cases: list[CaseVerdict]) -> tuple[list[ForestRow], list[list[Cell]]]:
@@ -70,7 +96,8 @@ def _rows(cases: list[CaseVerdict]) -> tuple[list[ForestRow], list[list[Cell]]]:
                     low=1 + one.low,
                     high=1 + one.high,
                     verdict=said,
-                    is_settled=one.verdict != INCONCLUSIVE,
+                    look=GATE_LOOKS.get(one.verdict, "unclear"),
+                    said="" if one.verdict == PASS else said,
                 )
             )
             table_rows.append(
@@ -111,10 +138,9 @@ def _forest(
         rows=table_rows,
         is_folded=True,
     )
-    draw = partial(
-        forest, rows, title="Changes by the gate", description=told, bands=bands, as_change=True
-    )
-    return drawn_twice(key, "Change of each case with its 95 % interval", draw, table=table)
+    draw = partial(forest, rows, title="Changes by the gate", description=told, bands=bands)
+    caption = "Change of each case with its 95 % interval: ● pass, ▲ faster, ▼ slower, ○ too noisy"
+    return drawn_twice(key, caption, draw, table=table)
 
 
 def _changes(*values: float | None) -> list[Cell]:
@@ -125,15 +151,14 @@ def _changes(*values: float | None) -> list[Cell]:
 
 
 def _self_test(body: SelfTest, whose: str) -> list[Block]:
-    """How often this machine cries wolf, and how small a change it sees."""
+    """How often this machine cries wolf, in one sentence; how small a change it sees, folded."""
     power, shares = body.summary.power, ("0", *planted_shares(body))
     own = (alarms_per_case(body), *(one.rate for one in power))
     alarms = [
         _shares(f"this gate, {body.summary.pairs} pairs", *own),
         *(_shares(rival.name, *(rival.rates[s] for s in shares)) for rival in body.rivals),
     ]
-    return [
-        Heading(text=f"{whose}How far this machine can be trusted"),
+    details: list[Block] = [
         Table(
             name=f"Alarms per case, by what was planted{LOAD_WORDS[body.load]}",
             columns=("rule", "#no change", *(f"#+{one.effect * 100:g} %" for one in power)),
@@ -142,9 +167,15 @@ def _self_test(body: SelfTest, whose: str) -> list[Block]:
         Table(
             name="What pairs of processes differ by without a change",
             columns=("case", "#SD of a pair", "#control, SD", "#seen 9 times in 10"),
-            rows=[_shares(c.id, c.pair_sd, c.control_sd, c.mde) for c in body.summary.cases],
+            rows=[
+                _shares(_short(c.id), c.pair_sd, c.control_sd, c.mde) for c in body.summary.cases
+            ],
         ),
         *(Prose(text=text, kind="note") for text in self_test_sentences(body)),
+    ]
+    return [
+        Prose(text=whose + trust_sentence(body)),
+        Fold(summary="The self-test of the gate in full", blocks=details),
     ]
 
 

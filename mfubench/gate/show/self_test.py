@@ -68,6 +68,24 @@ LOAD_WORDS: Mapping[Load, str] = {
 """What was planted beside the pairs, with a comma before it."""
 
 
+def trust_sentence(body: SelfTest) -> str:
+    """How far the gate can be trusted on its machine, in short."""
+    summary = body.summary
+    false = summary.false_alarms
+    caught = ", ".join(
+        f"{power.effect * 100:g} % slow-downs in {power.rate * 100:.0f} %"
+        for power in summary.power
+    )
+    alarms = (
+        f"Without a change{LOAD_WORDS[body.load]}, {false.count} of {false.trials} whole gates "
+        f"gave a false alarm (so at most {false.high * 100:.0f} % do), and "
+        f"{false.drawn_rate * 100:.1f} % of {false.drawn_gates} simulated ones."
+    )
+    if body.load == "candidate" or not caught:
+        return alarms
+    return f"The gate caught {caught} of simulated gates. {alarms}"
+
+
 def sentences(body: SelfTest) -> list[str]:
     """The whole gate's figures, with the bounds that the number of trials supports."""
     summary = body.summary

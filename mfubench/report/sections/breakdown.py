@@ -5,51 +5,74 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.analysis.roofline import Reach, reaches, roof_of, roof_points
+from mfubench.report.headline import workloads_of
 from mfubench.results.collection import Case, Collection
 from mfubench.results.outcomes import known
 from mfubench.show.account import (
     LABELS,
     bar_label,
     breakdown_sentences,
-    breakdown_title,
 )
-from mfubench.show.blocks import Block, Cell, Heading, Prose, Section, Table, drawn_twice
+from mfubench.show.blocks import Block, Cell, Fold, Heading, Prose, Section, Table, drawn_twice
+from mfubench.show.case_name import plain_case
 from mfubench.show.figures.roofline import roofline
 from mfubench.show.figures.waterfall import waterfall
 from mfubench.show.units import UNKNOWN, format_share, format_si
 
-QUESTIONS = ("breakdown", "breakdown-loop")
+QUESTIONS = ("breakdown", "script", "breakdown-loop")
 
 
 def breakdown_section(collection: Collection) -> Section | None:
-    """A waterfall per breakdown."""
+    """A waterfall per breakdown of a step or a script; those of loops are folded."""
+    cases = collection.ok(*QUESTIONS)
+    cases.sort(key=lambda case: QUESTIONS.index(case.record.question))
     blocks: list[Block] = []
-    for index, case in enumerate(collection.ok(*QUESTIONS)):
+    folded: list[Block] = []
+    leading = _leading(collection, cases)
+    for index, case in enumerate(cases):
         if case.record.breakdown is not None:
-            blocks += _waterfall(collection, case, f"waterfall-{index}")
+            into = blocks if any(case is one for one in leading) else folded
+            into += _waterfall(collection, case, f"waterfall-{index}")
         elif problem := case.record.breakdown_problem:
             blocks.append(Prose(text=f"{case.record.case_id}: {problem}.", kind="note"))
-    if not blocks:
+    if not (blocks or folded):
         return None
+    if folded:
+        count = sum(isinstance(block, Heading) for block in folded)
+        what = "breakdown" if count == 1 else "breakdowns"
+        blocks.append(Fold(summary=f"{count} more {what}: loops and other cases", blocks=folded))
     note = (
-        "Bars add up to the step; each starts where the one before ends. Grey is the least that a "
-        "bar could take by closed form at the measured ceilings, the accent what lies above it. "
-        "Points are percent of the step: the first bar's are the MFU."
+        "Bars add up to the step; each starts where the one before ends. Orange: time that could "
+        "be saved. Grey: minimum at this machine's measured limits. The first bar is the "
+        "minimum at the peak; its share is the MFU."
     )
     blocks.insert(0, Prose(text=note, kind="note"))
     return Section(key="breakdown", title="Where the time goes", blocks=blocks)
 
 
+def _leading(collection: Collection, cases: list[Case]) -> list[Case]:
+    """One breakdown of each machine, which is shown without a click: that of its card."""
+    found: dict[str, Case] = {}
+    for case in cases:
+        if case.record.breakdown is None:
+            continue
+        first = workloads_of(collection, case.run.machine)[:1]
+        if first and first[0].breakdown is case.record:
+            found[case.run.machine] = case
+        found.setdefault(case.run.machine, case)
+    return list(found.values())
+
+
 def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
     record = case.record
     bars = known(record.breakdown)
-    name = collection.place(case) + breakdown_title(record)
+    name = collection.place(case) + plain_case(record)
     sentences = breakdown_sentences(record)
 
     draw = partial(waterfall, bars, title=f"Waterfall of {name}", description=sentences)
     table = Table(
         name=f"Bars of {name}",
-        columns=("bar", "#ms", "#points", "#could be, ms", "#to win, ms", "source"),
+        columns=("bar", "#ms", "#% of step", "#minimum, ms", "#to save, ms", "source"),
         rows=[
             [
                 Cell(text=bar_label(bar)),
@@ -63,8 +86,7 @@ def _waterfall(collection: Collection, case: Case, key: str) -> list[Block]:
         ],
         is_folded=True,
     )
-    figure = drawn_twice(key, "From peak to the step", draw, table=table)
-    return [Heading(text=name), Prose(text=sentences), figure]
+    return [Heading(text=name), drawn_twice(key, "", draw, table=table), Prose(text=sentences)]
 
 
 def _ms(seconds: float | None) -> Cell:
@@ -75,6 +97,8 @@ def roofline_section(collection: Collection) -> Section | None:
     """A roofline per breakdown of a step."""
     ceilings = collection.ok("ceiling")
     blocks: list[Block] = []
+    folded: list[Block] = []
+    leading = _leading(collection, collection.ok("breakdown"))
     for index, case in enumerate(collection.ok("breakdown")):
         here = [c.record for c in ceilings if c.run.machine == case.run.machine]
         roof = roof_of(case.record, here)
@@ -83,7 +107,7 @@ def roofline_section(collection: Collection) -> Section | None:
         points = roof_points(case.record, here)
         if not any(point.is_model for point in points):
             continue
-        name = collection.place(case) + breakdown_title(case.record)
+        name = collection.place(case) + plain_case(case.record)
         told = "; ".join(
             f"{p.name} {format_si(p.flops_per_s, 'FLOP/s')} at {p.flops_per_byte:.3g} FLOPs per "
             "byte"
@@ -92,17 +116,19 @@ def roofline_section(collection: Collection) -> Section | None:
         )
 
         draw = partial(roofline, roof, points, title=f"Roofline of {name}", description=told)
-        figure = drawn_twice(f"roofline-{index}", "Under the measured ceilings", draw)
-        blocks += [Heading(text=name), figure]
+        into = blocks if any(case is one for one in leading) else folded
+        into += [Heading(text=name), drawn_twice(f"roofline-{index}", "", draw)]
         if moved := reaches(known(case.record.breakdown)):
-            blocks.append(_reach_table(moved, name))
-    if not blocks:
+            moving = [_reach_table(moved, name)]
+            into.append(Fold(summary="Components that only move bytes", blocks=moving))
+    if not (blocks or folded):
         return None
+    if folded:
+        blocks.append(Fold(summary="Rooflines of other cases", blocks=folded))
     note = (
-        "The roof is measured here: the fastest matrix multiplication and the fastest stream "
-        "through memory. Intensity counts the least traffic, so a component that moves more stands "
-        "further left than drawn. Small dots are the matrix products that were tried for the "
-        "ceiling."
+        "A dot under the roof loses time; the lines are this machine's measured limits. Small dots "
+        "are the matrix products that were tried for the limit. Intensity counts the least "
+        "traffic, so a component that moves more stands further left than drawn."
     )
     blocks.append(Prose(text=note, kind="note"))
     return Section(key="roofline", title="Roofline", blocks=blocks)
@@ -126,7 +152,7 @@ def _reach_table(moved: list[Reach], name: str) -> Table:
             "#ms",
             "#least traffic over time",
             "#of the bandwidth",
-            "#to win, ms",
+            "#to save, ms",
         ),
         rows=rows,
     )

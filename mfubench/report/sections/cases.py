@@ -5,7 +5,8 @@ from __future__ import annotations
 from mfubench.report.case_line import case_line
 from mfubench.results.collection import Case, Collection
 from mfubench.results.outcomes import STEPS, Outcome, known
-from mfubench.show.blocks import Block, Cell, Prose, Section, Table
+from mfubench.show.blocks import Block, Cell, Fold, Prose, Section, Table
+from mfubench.show.case_name import plain_case
 from mfubench.show.units import (
     UNKNOWN,
     format_bytes,
@@ -13,40 +14,49 @@ from mfubench.show.units import (
     format_share,
 )
 
+MOST_OPEN = 8
+"""A longer table is folded."""
+
 
 def cases_section(collection: Collection) -> Section | None:
     """The terminal's table, with every case that has rates; the others as lines."""
     blocks: list[Block] = []
     training = collection.ok(*STEPS)
     if training:
-        blocks.append(
-            Table(
-                name="Training cases",
-                columns=(
-                    "case",
-                    "#ms/step",
-                    "#tokens/s",
-                    "#GFLOP/s",
-                    "#of ceiling",
-                    "#MFU",
-                    "#nanoGPT prints",
-                    "#memory",
-                ),
-                rows=[_row(collection, case) for case in training],
-                can_filter=True,
-            )
+        table = Table(
+            name="Training cases",
+            columns=(
+                "case",
+                "#ms/step",
+                "#tokens/s",
+                "#GFLOP/s",
+                "#of limit",
+                "#MFU",
+                "#nanoGPT shows",
+                "#memory",
+            ),
+            rows=[_row(collection, case) for case in training],
+            can_filter=True,
+            is_cards=True,
         )
+        is_short = len(training) <= MOST_OPEN
+        folded = Fold(summary=f"{len(training)} training cases", blocks=[table])
+        blocks.append(table if is_short else folded)
     others = [c for c in collection.cases if c not in training and not _is_elsewhere(c)]
     if others:
-        blocks.append(
-            Table(
-                name="Other cases",
-                columns=("case", "outcome", "what came out"),
-                rows=[_other(collection, case) for case in others],
-                can_filter=True,
-            )
+        table = Table(
+            name="Other cases",
+            columns=("case", "outcome", "what came out"),
+            rows=[_other(collection, case) for case in others],
+            can_filter=True,
+            is_cards=True,
         )
-    return Section(key="cases", title="All cases", blocks=blocks) if blocks else None
+        failed = sum(case.record.outcome is not Outcome.OK for case in others)
+        summary = f"{len(others)} other cases: limits, breakdowns and the like"
+        if failed:
+            summary += f"; {failed} without a result"
+        blocks.append(Fold(summary=summary, blocks=[table]))
+    return Section(key="cases", title="Cases", blocks=blocks) if blocks else None
 
 
 def _is_elsewhere(case: Case) -> bool:
@@ -57,7 +67,7 @@ def _row(collection: Collection, case: Case) -> list[Cell]:
     record = case.record
     memory = record.peak_memory_bytes
     return [
-        Cell(text=record.case_id, note=_when(case, collection)),
+        Cell(text=plain_case(record), note=_when(case, collection)),
         Cell(
             text=f"{known(record.step_s) * 1e3:.2f}",
             value=record.step_s,
@@ -85,7 +95,8 @@ def _when(case: Case, collection: Collection) -> str:
     """The day, and whether what was measured is what is committed."""
     commit = case.run.commit[:8] + (" with changes" if case.run.dirty else "")
     rounds = case.record.rounds
-    told = [case.run.machine] if len(collection.machines) > 1 else []
+    told = [collection.label(case.run.machine)] if len(collection.machines) > 1 else []
+    told += [case.record.device] if case.record.device != "cpu" else []
     told += [case.run.datetime[:16].replace("T", " "), commit]
     told += [f"{rounds} rounds"] if rounds else []
     return " · ".join(part for part in told if part)

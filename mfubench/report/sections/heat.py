@@ -6,7 +6,8 @@ from functools import partial
 
 from mfubench.results.collection import Case, Collection
 from mfubench.results.outcomes import Outcome
-from mfubench.show.blocks import Block, Cell, Prose, Section, Table, drawn_twice, words
+from mfubench.show.blocks import Block, Cell, Fold, Prose, Section, Table, drawn_twice, words
+from mfubench.show.case_name import plain_case
 from mfubench.show.figures.heatmap import HeatCell, heatmap
 from mfubench.show.units import format_share, format_si
 
@@ -16,21 +17,27 @@ OUTCOMES = {
     "unsupported": "unsupported",
     "unavailable": "absent",
 }
+TITLE = "Batch and dtype"
+LEAST_CELLS = 4
+QUANTITIES = (
+    ("tokens", "tokens_per_s", "Tokens per second"),
+    ("utilisation", "ceiling_utilisation", "Share of the measured limit"),
+)
 
 
 def heat_section(collection: Collection) -> Section | None:
-    """Two maps of the training steps; hatched where there is a reason instead of a number."""
+    """A map of the training steps, with the share of the limit folded; hatched where there is a
+    reason instead of a number. Left out below four cells: the table of all cases has them."""
     cases = [
         c for c in collection.cases if c.record.question == "train-step" and c.record.batch_size
     ]
     if not cases:
         return None
+    if len({(_row_name(collection, case), case.record.batch_size) for case in cases}) < LEAST_CELLS:
+        return _missing_only(cases, collection)
     blocks: list[Block] = []
-    quantities = (
-        ("tokens", "tokens_per_s", "Tokens per second"),
-        ("utilisation", "ceiling_utilisation", "Share of the measured ceiling"),
-    )
-    for key, field, title in quantities:
+    folded: list[Block] = []
+    for key, field, title in QUANTITIES:
         if not any(getattr(case.record, field) for case in cases):
             continue
         rows, columns, cells = _grid(collection, cases, field)
@@ -38,24 +45,39 @@ def heat_section(collection: Collection) -> Section | None:
             f"{r.replace(chr(10), ' ')}, {c}: {cell.text}" for (r, c), cell in cells.items()
         )
         draw = partial(heatmap, rows, columns, cells, title=title, description=told)
-        blocks.append(drawn_twice(f"heat-{key}", title, draw))
-    missing = [
-        [Cell(text=c.record.case_id, note=c.run.machine), *words(c.record.outcome, _reason(c))]
-        for c in cases
-        if c.record.outcome != Outcome.OK
-    ]
-    if missing:
-        blocks.append(
-            Table(name="Without a number", columns=("case", "outcome", "reason"), rows=missing)
-        )
+        into = folded if blocks else blocks
+        into.append(drawn_twice(f"heat-{key}", title, draw))
     blocks.append(
         Prose(
-            text="Darker is more, against the largest value of the map. A hatched cell was asked "
-            "for and has no number; an empty one was not asked for.",
+            text="A stronger colour is more. A hatched cell was asked for and has no number; an "
+            "empty one was not asked for.",
             kind="note",
         )
     )
-    return Section(key="heat", title="Batch, dtype, compile", blocks=blocks)
+    if folded:
+        blocks.append(Fold(summary="The same as a share of the measured limit", blocks=folded))
+    blocks += _missing(cases, collection)
+    return Section(key="heat", title=TITLE, blocks=blocks)
+
+
+def _missing_only(cases: list[Case], collection: Collection) -> Section | None:
+    blocks = _missing(cases, collection)
+    return Section(key="heat", title=TITLE, blocks=blocks) if blocks else None
+
+
+def _missing(cases: list[Case], collection: Collection) -> list[Block]:
+    missing = [
+        [
+            Cell(text=plain_case(c.record), note=collection.place(c).rstrip(": ")),
+            *words(c.record.outcome, _reason(c)),
+        ]
+        for c in cases
+        if c.record.outcome != Outcome.OK
+    ]
+    if not missing:
+        return []
+    columns = ("case", "outcome", "reason")
+    return [Table(name="Without a number", columns=columns, rows=missing, is_cards=True)]
 
 
 def _reason(case: Case) -> str:
@@ -63,11 +85,14 @@ def _reason(case: Case) -> str:
 
 
 def _row_name(collection: Collection, case: Case) -> str:
+    """Dtype and mode; what else tells the rows apart below it."""
     record = case.record
-    name = f"{record.device} {record.dtype} {record.how}"
-    if len({c.record.preset for c in collection.cases if c.record.preset}) > 1:
-        name = f"{record.preset} {name}"
-    return f"{name}\n{case.run.machine}" if len(collection.machines) > 1 else name
+    steps = [c.record for c in collection.cases if c.record.question == "train-step"]
+    below = [str(record.preset)] if len({step.preset for step in steps}) > 1 else []
+    below += [record.device] if len({step.device for step in steps}) > 1 else []
+    if len(collection.machines) > 1:
+        below.append(collection.label(case.run.machine))
+    return "\n".join(filter(None, (f"{record.dtype}, {record.how}", " · ".join(below))))
 
 
 def _grid(

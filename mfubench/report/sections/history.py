@@ -16,7 +16,7 @@ LEAST_POINTS = 3
 def history_section(collection: Collection) -> Section | None:
     """A small picture per case, those whose level changed first."""
     histories = [
-        history_of(machine, case_id, points)
+        history_of(collection.label(machine), case_id, points)
         for (machine, case_id), points in collection.history.items()
         if len(points) >= LEAST_POINTS
     ]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from mfubench.report.headline import BREAKDOWN, breakdown_of, doubt_of
 from mfubench.results.collection import Case, Collection
-from mfubench.results.outcomes import TRAINING, known
+from mfubench.results.outcomes import TRAINING, Outcome, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 
 COLUMNS = (
     "device",
     "model",
-    "#peak",
-    "#measured ceiling",
+    "#measured limit",
     "#achieved",
     "#MFU",
     "#training, predicted",
@@ -22,31 +22,24 @@ COLUMNS = (
 
 
 def machines_section(collection: Collection) -> Section | None:
-    """One row per machine, device and preset."""
+    """One row per machine, device and preset; a single one has its card already."""
     groups: dict[tuple[str, str, str], list[Case]] = defaultdict(list)
     for case in collection.ok(*TRAINING):
         groups[case.run.machine, case.record.device, str(case.record.preset)].append(case)
-    if not groups:
+    if len(groups) < 2:
         return None
     rows = [_row(collection, cases) for cases in groups.values()]
     blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows, is_cards=True)]
-    sources = dict.fromkeys(
-        f"{record.dtype} on {collection.device_name(case)}: {record.peak_source}"
-        for cases in groups.values()
-        for case in cases
-        if (record := case.record).peak_source
-    )
-    blocks.append(Prose(text="Peaks. " + ". ".join(sources) + ".", kind="note"))
     blocks.append(
         Prose(
-            text="Each row is the eager case with the smallest batch. The ceiling is the best "
-            "matrix multiplication measured on that device. Training time is predicted from the "
-            "measured loop; what binds is from the breakdown.",
+            text="Each row is the case that comes nearest to nanoGPT's own settings. The limit is "
+            "the best matrix product measured on that device. Training time is predicted from the "
+            "measured loop. What binds is from the breakdown.",
             kind="note",
         )
     )
     blocks += _pairs(collection, groups)
-    return Section(key="machines", title="Machines", blocks=blocks)
+    return Section(key="machines", title="Side by side", blocks=blocks)
 
 
 def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
@@ -54,41 +47,40 @@ def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
     record = base.record
     loops = [c for c in cases if c.record.question == "train-loop"]
     seconds = iterations = None
-    if loops:
+    if loops and not doubt_of(record):
         loop = min(loops, key=lambda case: case.record.distance).record
         seconds, iterations = loop.predicted_training_s, loop.max_iters
+    peak = "an unknown peak"
+    if record.peak_flops_per_s is not None:
+        peak = format_si(record.peak_flops_per_s, "FLOP/s")
     return [
-        Cell(text=collection.device_name(base), note=f"{base.run.machine} · {record.device}"),
+        Cell(
+            text=collection.device_name(base),
+            note=f"{collection.label(base.run.machine)} · {record.device}",
+        ),
         Cell(text=str(record.preset), note=f"{record.dtype}, batch {record.batch_size}"),
-        _rate(record.peak_flops_per_s, "unknown"),
-        _rate(record.ceiling_flops_per_s, UNKNOWN),
+        Cell(
+            text=format_si(record.ceiling_flops_per_s, "FLOP/s"), value=record.ceiling_flops_per_s
+        ),
         Cell(
             text=format_si(record.achieved_flops_per_s, "FLOP/s"),
             value=record.achieved_flops_per_s,
-            note=f"{format_share(record.ceiling_utilisation)} of the ceiling",
+            note=f"{format_share(record.ceiling_utilisation)} of the limit",
         ),
-        Cell(text=format_share(record.mfu), value=record.mfu),
+        Cell(text=format_share(record.mfu), value=record.mfu, note=f"of {peak}"),
         Cell(
             text=format_duration(seconds),
             value=seconds,
-            note=f"{iterations} iterations" if loops else "",
+            note=f"{iterations:,} iterations" if iterations else "",
         ),
         Cell(text=_binds(collection, base)),
     ]
 
 
-def _rate(value: float | None, unknown: str) -> Cell:
-    return Cell(text=unknown if value is None else format_si(value, "FLOP/s"), value=value)
-
-
 def _binds(collection: Collection, base: Case) -> str:
-    """What binds by the breakdown of the same setting; of the loop where the step has none."""
-    for question in ("breakdown", "breakdown-loop"):
-        for case in collection.ok(question):
-            same = case.record.work == base.record.work and case.run.machine == base.run.machine
-            if same and case.record.breakdown_binds:
-                return case.record.breakdown_binds
-    return UNKNOWN
+    here = [c.record for c in collection.cases if c.run.machine == base.run.machine]
+    found = breakdown_of(base.record, [r for r in here if r.outcome is Outcome.OK])
+    return str(found.breakdown_binds) if found and found.breakdown_binds else BREAKDOWN
 
 
 def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]]) -> list[Block]:
@@ -112,12 +104,12 @@ def _pairs(collection: Collection, groups: dict[tuple[str, str, str], list[Case]
         for at in places:
             cells.append(_against(first, found.get(at)))
         rows.append(cells)
-    heads = [f"#{machine} · {device}" for machine, device in places]
+    heads = [f"#{collection.label(machine)} · {device}" for machine, device in places]
     return [
         Table(name="The same work on each, tokens/s", columns=("case", *heads), rows=rows),
         Prose(
-            text="× is tokens/s over the first device's in the row: two runs at different times, "
-            "so without an interval.",
+            text="× is tokens/s over those of the first device in the row. The runs are from "
+            "different times, so there is no interval.",
             kind="note",
         ),
     ]

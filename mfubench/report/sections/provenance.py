@@ -11,7 +11,7 @@ from mfubench import __version__
 from mfubench.results.collection import Collection, SavedRun
 from mfubench.results.record import CaseRecord
 from mfubench.results.run import RunHeader, Sweep, Torch
-from mfubench.show.blocks import Block, Cell, Commands, Heading, Prose, Section, Table, words
+from mfubench.show.blocks import Block, Cell, Commands, Fold, Prose, Section, Table, words
 from mfubench.show.units import format_bytes
 
 MOST_RUNS = 12
@@ -24,17 +24,28 @@ def provenance_section(collection: Collection) -> Section:
     for run in runs[:MOST_RUNS]:
         header = collection.headers[run.path]
         records = [case.record for case in collection.cases if case.run is run]
-        blocks.append(Heading(text=f"{run.machine}, run {run.path.name}"))
-        blocks.append(
-            Table(name=run.path.name, columns=("what", "value"), rows=_facts(run, header))
+        name = f"{collection.name(run.machine)}, {_minute(run)}"
+        facts = Table(
+            name=f"Facts of {run.path.name}",
+            columns=("what", "value"),
+            rows=_facts(run, header),
+            is_facts=True,
         )
-        blocks.append(Commands(lines=_commands(run, header.sweep, records)))
+        inside: list[Block] = [Commands(lines=_commands(run, header.sweep, records))]
+        if run.dirty:
+            text = "The code had changes that are not committed, so no commit gives it back."
+            inside.append(Prose(text=text, kind="note"))
+        blocks.append(Fold(summary=name, blocks=[*inside, facts]))
     if len(runs) > MOST_RUNS:
         blocks.append(
             Prose(text=f"{len(runs) - MOST_RUNS} older runs are not listed.", kind="note")
         )
     blocks.append(Prose(text=f"Page written by mfubench {__version__}.", kind="note"))
-    return Section(key="provenance", title="To repeat this", blocks=blocks)
+    return Section(key="provenance", title="Repeat it", blocks=blocks)
+
+
+def _minute(run: SavedRun) -> str:
+    return run.datetime[:16].replace("T", " ") or "at an unknown time"
 
 
 def _facts(run: SavedRun, header: RunHeader) -> list[list[Cell]]:
@@ -42,12 +53,14 @@ def _facts(run: SavedRun, header: RunHeader) -> list[list[Cell]]:
     torch = software.torch or Torch()
     commit = run.commit + (" with changes that are not committed" if run.dirty else "")
     found: list[tuple[str, object]] = [
-        ("measured", run.datetime.replace("T", " ")),
+        ("file", run.path.name),
+        ("machine's fingerprint", run.machine),
+        ("measured", _minute(run)),
         ("commit", commit),
         ("complete", None if run.complete else "no: interrupted"),
         ("mfubench", header.mfubench_version),
         ("CPU", parts.get("cpu_model_name")),
-        ("usable cores", parts.get("usable_cores")),
+        ("usable cores", _number(parts.get("usable_cores"))),
         ("instruction sets", _listed(parts.get("cpu_flags"))),
         ("memory", f"{parts['memory_gib']} GiB" if parts.get("memory_gib") else None),
         ("graphics, by PCI", _listed(parts.get("pci"))),
@@ -89,6 +102,14 @@ def _device(described: Mapping[str, Any]) -> str:
     return told
 
 
+def _number(value: object) -> str:
+    """
+    >>> _number(2.0), _number(1.5), _number(None)
+    ('2', '1.5', '')
+    """
+    return f"{value:g}" if isinstance(value, int | float) else str(value or "")
+
+
 def _listed(value: object) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{name}={item}" for name, item in value.items())
@@ -117,7 +138,8 @@ def _commands(run: SavedRun, sweep: Sweep, records: list[CaseRecord]) -> list[st
         options.append(_option("--threads", sweep.threads))
     knobs_only = {record.question for record in records} <= {"knob"}
     where = "benchmarks/test_knobs.py" if knobs_only else "benchmarks/"
-    checkout = [f"git checkout {run.commit}"] if run.commit and run.commit.isalnum() else []
+    is_known = run.commit and run.commit.isalnum() and not run.dirty
+    checkout = [f"git checkout {run.commit}"] if is_known else []
     return [*checkout, f"pytest {where} {' '.join(options)}"]
 
 
@@ -136,7 +158,7 @@ def skipped_section(collection: Collection) -> Section | None:
     rows = [words(path.rpartition("/")[2], reason) for path, reason in shown]
     if count > MOST_SKIPPED:
         text = f"{count} files could not be used; the first {MOST_SKIPPED}:"
-    table = Table(name="Skipped files", columns=("file", "why"), rows=rows)
+    table = Table(name="Skipped files", columns=("file", "why"), rows=rows, is_facts=True)
     return Section(key="skipped", title="Left out", blocks=[Prose(text=text), table])
 
 

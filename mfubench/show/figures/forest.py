@@ -1,4 +1,4 @@
-"""The forest plot: a ratio or a change per row, with its interval, against no change."""
+"""The forest plot: a change per row, with its interval, against no change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mfubench.show.figures import is_narrow
+from mfubench.show.figures import Look, is_narrow
 from mfubench.show.svg import (
     Scale,
     axis_x,
@@ -17,11 +17,13 @@ from mfubench.show.svg import (
     mark,
     picture,
     rect,
+    strokes,
     tag,
     width_px,
 )
 
 ROW_PX, NARROW_ROW_PX = 26.0, 44.0
+NAME_PX = 244.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,10 @@ class ForestRow:
     low: float
     high: float
     verdict: str
-    is_settled: bool = True
-    """False draws it hollow: the interval does not tell."""
+    look: Look
+    """Decides shape and colour of the mark."""
+    said: str = ""
+    """Stands beside the value, where the mark does not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +58,12 @@ def forest(
     key: str,
     width: float,
     bands: Sequence[Band] = (),
-    as_change: bool = False,
 ) -> Markup:
     """Rows on one axis of percent; an interval that goes on past the edge ends in an arrow."""
     narrow = is_narrow(width)
-    left = 12.0 if narrow else 232.0
-    right = width - (12.0 if narrow else 264.0)
+    left = 12.0 if narrow else NAME_PX
+    # The values stand beside the intervals, and have to fit beside the last.
+    right = width - (12.0 if narrow else 12.0 + max([0.0, *(width_px(_told(r)) for r in rows)]))
     row_px = NARROW_ROW_PX if narrow else ROW_PX
     top = 22.0 if bands else 4.0
     bottom = top + row_px * len(rows)
@@ -70,14 +74,15 @@ def forest(
         parts.append(
             mark([rect(x1, top, x2 - x1, bottom - top, "band")], f"{band.name}: {_spread(band)}")
         )
-    parts += axis_x(scale, top, bottom, _percent, 3 if narrow else 5)
+    parts += axis_x(scale, top, bottom, _percent, 3 if narrow else 6, width=width)
     parts.append(line(scale(1.0), top - 4, scale(1.0), bottom, "no-change"))
     if bands:
         names = ", ".join(f"{b.name} {_spread(b)}" for b in bands)
         parts.append(label(0, 12, fit("shaded: " + names, width), cls="tick"))
+    halo = "halo on-band" if bands else "halo"
     for index, row in enumerate(rows):
         y = top + index * row_px
-        parts.append(_row(row, y, scale, width, narrow=narrow, as_change=as_change))
+        parts.append(_row(row, y, scale, width, narrow=narrow, halo=halo))
     return picture(key, (width, bottom + 24), parts, title=title, description=description)
 
 
@@ -99,52 +104,68 @@ def _percent(ratio: float) -> str:
     return "no change" if abs(change) < 1e-6 else f"{change:+.3g} %".replace("-", "−")
 
 
-def _change(ratio: float) -> str:
-    """
-    >>> _change(1.083), _change(0.93)
+def change(ratio: float) -> str:
+    """A ratio as a signed change in per cent.
+
+    >>> change(1.083), change(0.93)
     ('+8.3 %', '−7.0 %')
     """
-    return f"{(ratio - 1) * 100:+.1f} %".replace("-", "−")
+    said = f"{(ratio - 1) * 100:+.1f} %".replace("-", "−")
+    return "0.0 %" if said[1:] == "0.0 %" else said
 
 
 def _spread(band: Band) -> str:
     return f"±{(band.high - 1) * 100:.2g} %"
 
 
+def _told(row: ForestRow) -> str:
+    return f"{change(row.ratio)} {row.said}".rstrip()
+
+
 def _row(
-    row: ForestRow, y: float, scale: Scale, width: float, *, narrow: bool, as_change: bool
+    row: ForestRow, y: float, scale: Scale, width: float, *, narrow: bool, halo: str
 ) -> Markup:
     middle = y + (30.0 if narrow else 13.0)
     text_y = y + (14.0 if narrow else 17.0)
     low, high = (min(max(scale(e), scale.start_px), scale.end_px) for e in (row.low, row.high))
     at = min(max(scale(row.ratio), scale.start_px), scale.end_px)
-    cls = "settled" if row.is_settled else "unsettled"
     drawn: list[object] = [
-        rect(scale.start_px, y + (20 if narrow else 0), scale.end_px - scale.start_px, 22, "hit"),
-        line(low, middle, high, middle, f"interval {cls}"),
+        rect(scale.start_px, middle - 11, scale.end_px - scale.start_px, 22, "hit"),
+        *_interval(row, low, high, middle, scale),
     ]
-    drawn += _ends(row, low, high, middle, scale, cls)
-    drawn.append(tag("circle", cx=at, cy=middle, r=3.8, cls=f"estimate {cls}"))
-    value = _change(row.ratio) if as_change else f"×{row.ratio:.3f}"
-    told = f"{value} · {row.verdict}"
-    told = fit(told, width - scale.end_px - 16) if not narrow else fit(told, width * 0.56)
-    room = width - width_px(told) - 10 if narrow else scale.start_px - 16
-    drawn.append(label(0, text_y, fit(row.name, room), cls="name halo"))
-    drawn.append(label(width - 2, text_y, told, anchor="end", cls="value halo"))
-    interval = f"{_change(row.low)} to {_change(row.high)}"
-    return mark(drawn, f"{row.name}: {value}, 95 % interval {interval}; {row.verdict}")
+    drawn.append(_shape(row.look, at, middle))
+    told = _told(row)
+    if narrow:
+        told = fit(told, width * 0.6)
+        x, anchor, room = width - 2, "end", width - width_px(told) - 10
+    else:
+        x, anchor, room = max(high, at + 6) + 10, None, scale.start_px - 16
+        if row.ratio < 1 and low - 10 - width_px(told) > scale.start_px:
+            x, anchor = min(low, at - 6) - 10, "end"
+    drawn.append(label(0, text_y, fit(row.name, room), cls=f"name {halo}"))
+    drawn.append(label(x, text_y, told, anchor=anchor, cls=f"value {halo}"))
+    interval = f"{change(row.low)} to {change(row.high)}"
+    return mark(drawn, f"{row.name}: {change(row.ratio)}, 95 % interval {interval}; {row.verdict}")
 
 
-def _ends(
-    row: ForestRow, low: float, high: float, y: float, scale: Scale, cls: str
-) -> list[Markup]:
-    """A tick at either end, or an arrow where the interval goes on outside the plot."""
-    ends = []
+def _shape(look: Look, x: float, y: float) -> Markup:
+    """A triangle up helps, one down hurts, a dot makes no difference, a ring is not settled."""
+    if look in ("helps", "hurts"):
+        way = -1 if look == "helps" else 1
+        corners = ((x, y + way * 6.5), (x - 6, y - way * 4.5), (x + 6, y - way * 4.5))
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
+        return tag("polygon", points=points, cls=f"estimate {look}")
+    return tag("circle", cx=x, cy=y, r=4.2, cls=f"estimate {look}")
+
+
+def _interval(row: ForestRow, low: float, high: float, y: float, scale: Scale) -> list[Markup]:
+    """A line with a stroke at either end, or an arrow where it goes on outside the plot."""
+    steps = f"M{low:.1f} {y:g}H{high:.1f}"
+    arrows = []
     for x, edge, way in ((low, row.low, -1), (high, row.high, 1)):
-        outside = edge < scale.low if way < 0 else edge > scale.high
-        if outside:
+        if edge < scale.low if way < 0 else edge > scale.high:
             points = f"{x:.1f},{y:.1f} {x - way * 7:.1f},{y - 4:.1f} {x - way * 7:.1f},{y + 4:.1f}"
-            ends.append(tag("polygon", points=points, cls=f"arrow {cls}"))
+            arrows.append(tag("polygon", points=points, cls="arrow"))
         else:
-            ends.append(line(x, y - 4, x, y + 4, f"interval {cls}"))
-    return ends
+            steps += f"M{x:.1f} {y - 4:g}v8"
+    return [strokes(steps, f"interval {row.look}"), *arrows]

@@ -32,7 +32,8 @@ def heatmap(
     key: str,
     width: float,
 ) -> Markup:
-    """Darker is more. A hatched cell has no number and a reason; an empty one was not asked."""
+    """A stronger colour is more. A hatched cell has no number and a reason; an empty one was not
+    asked for."""
     narrow = is_narrow(width)
     left = 0.0 if narrow else 250.0
     lines = 2 if any("\n" in row for row in rows) else 1

@@ -19,6 +19,7 @@ from mfubench.show.svg import (
     path,
     picture,
     tag,
+    width_px,
 )
 
 MOST_POINTS = 160
@@ -34,6 +35,9 @@ class Curve:
     ys: Sequence[float]
     look: str = "first"
     is_named: bool = True
+    lows: Sequence[float] = ()
+    highs: Sequence[float] = ()
+    """The edges of a band around the line, where it has one."""
 
 
 def curves(
@@ -55,15 +59,16 @@ def curves(
     height = 230.0 if narrow else 280.0
     named = [curve for curve in lines if curve.is_named]
     top = 26.0 + (18.0 * len(named) if narrow else 18.0)
-    left, right, bottom = 62.0, width - 26.0, top + height - 60.0
+    right, bottom = width - 26.0, top + height - 60.0
     xs = [x for curve in lines for x in curve.xs]
-    ys = [y for curve in lines for y in curve.ys]
-    x_scale = Scale(min(xs), max(xs), left, right)
+    ys = [y for curve in lines for y in (*curve.ys, *curve.lows, *curve.highs)]
     ys += [0.0] if zero is not None else []
     room = (max(ys) - min(ys)) * 0.05 or 1.0
     y_scale = Scale(min(ys) - room, max(ys) + room, bottom, top)
+    left = 12.0 + max(width_px(show_y(tick)) for tick in y_scale.ticks(4))
+    x_scale = Scale(min(xs), max(xs), left, right)
     parts: list[object] = [label(0, 12, y_name, cls="axis")]
-    parts += axis_x(x_scale, top, bottom, show_x, 3 if narrow else 6)
+    parts += axis_x(x_scale, top, bottom, show_x, 3 if narrow else 6, width=width)
     parts += axis_y(y_scale, left, right, show_y)
     parts.append(label(right, bottom + 34, x_name, anchor="end", cls="axis"))
     if zero is not None:
@@ -72,10 +77,17 @@ def curves(
     if mark_x is not None and x_scale.low <= mark_x[0] <= x_scale.high:
         x = x_scale(mark_x[0])
         parts.append(line(x, top, x, bottom, "change-line"))
-        anchor = "end" if x > (left + right) / 2 else "start"
-        parts.append(label(x + (-6 if anchor == "end" else 6), top + 14, mark_x[1], anchor=anchor))
+        said = fit(mark_x[1], right - left - 8)
+        # Beside the line where there is room, and never over the numbers of the axis.
+        start = x + 6 if x + 6 + width_px(said) <= right else x - 6 - width_px(said)
+        parts.append(label(max(left + 4, start), top + 14, said, cls="halo"))
     for curve in lines:
-        parts.append(_line(curve, x_scale, y_scale, show_x, show_y))
+        if curve.lows:
+            edge = [*zip(curve.xs, curve.highs, strict=True)]
+            edge += reversed([*zip(curve.xs, curve.lows, strict=True)])
+            parts.append(path([(x_scale(a), y_scale(b)) for a, b in edge], "spread"))
+    for curve in lines:
+        parts.append(_line(curve, x_scale, y_scale, show_x, show_y, len(lines) > 1))
     parts += _legend(named, width, narrow)
     return picture(key, (width, bottom + 42), parts, title=title, description=description)
 
@@ -86,18 +98,20 @@ def _line(
     y_scale: Scale,
     show_x: Callable[[float], str],
     show_y: Callable[[float], str],
+    several: bool,
 ) -> Markup:
     every = max(1, len(curve.xs) // MOST_POINTS)
     pairs = list(zip(curve.xs, curve.ys, strict=True))
     kept = pairs[::every] if pairs[-1] in pairs[::every] else [*pairs[::every], pairs[-1]]
     places = [(x_scale(x), y_scale(y)) for x, y in kept]
     parts: list[object] = [path(places, f"curve {curve.look}")]
+    name = f"{curve.name}: " if several else ""
     dots = kept[:: max(1, len(kept) // 40)]
     for x, y in dots:
         parts.append(
             mark(
                 [tag("circle", cx=x_scale(x), cy=y_scale(y), r=4.0, cls=f"dot {curve.look}")],
-                f"{curve.name}: {show_y(y)} at {show_x(x)}",
+                f"{name}{show_y(y)} at {show_x(x)}",
             )
         )
     return tag("g", *parts)

@@ -47,7 +47,7 @@ def roofline(
     y_scale = Scale(low_y, max(peak, *ys) * 1.6, bottom, top, log=True)
     parts: list[object] = [label(0, top - 12, "FLOP/s", cls="axis")]
     parts += _legend(roof, width, narrow)
-    parts += axis_x(x_scale, top, bottom, lambda v: f"{v:g}")
+    parts += axis_x(x_scale, top, bottom, lambda v: f"{v:g}", width=width)
     parts += axis_y(y_scale, left, right, lambda v: format_si(v, "", digits=1).strip())
     parts.append(label(right, bottom + 34, "FLOPs per byte", anchor="end", cls="axis"))
     taken: list[Box] = []

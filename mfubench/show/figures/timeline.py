@@ -56,7 +56,9 @@ def time_line(
     bottom = top + row_px * len(rows)
     scale = Scale(0.0, total_s, left, right)
     parts: list[object] = list(legend)
-    parts += axis_x(scale, top, bottom, lambda t: f"{t * 1e3:g} ms", 4 if narrow else 8)
+    parts += axis_x(
+        scale, top, bottom, lambda t: f"{t * 1e3:g} ms", 4 if narrow else 8, width=width
+    )
     for index, row in enumerate(rows):
         base = top + (index + 1) * row_px - 4.0
         room = width if narrow else NAMES_PX - 8.0

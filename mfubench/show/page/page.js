@@ -58,6 +58,35 @@
     });
   }
 
+  // Commands: a button to copy them, where the browser lets a page do so.
+  if (navigator.clipboard) {
+    for (const commands of all("pre")) {
+      const text = commands.textContent.trimEnd();
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "copy";
+      button.textContent = "Copy";
+      button.addEventListener("click", () => navigator.clipboard.writeText(text).then(
+        () => { button.textContent = "Copied"; }, () => { button.textContent = "Not copied"; }));
+      commands.prepend(button);
+    }
+  }
+
+  // The navigation says which section is being read.
+  const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
+  const sections = all("main > section");
+  const mark = () => {
+    const read = sections.filter((s) => s.getBoundingClientRect().top < 120).pop() || sections[0];
+    for (const [key, link] of links) {
+      if (key === read.id) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  };
+  if (links.size && sections.length) {
+    mark();
+    document.addEventListener("scroll", mark, { passive: true });
+  }
+
   // Numbers of a mark: beside the pointer, or where a finger touched.
   const tip = document.getElementById("tip");
   for (const mark of all("svg .mark")) {
@@ -80,8 +109,8 @@
   document.addEventListener("pointerdown", show);
   document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
-  // Paper has no clicks: folded tables are printed open.
-  const folded = () => all("details:not([open])");
+  // Paper has no clicks: what is folded is printed open, but for the numbers of a picture.
+  const folded = () => all("details:not([open]):not(.numbers)");
   let opened = [];
   addEventListener("beforeprint", () => { opened = folded(); opened.forEach((d) => { d.open = true; }); });
   addEventListener("afterprint", () => { opened.forEach((d) => { d.open = false; }); });

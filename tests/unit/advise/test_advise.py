@@ -212,7 +212,7 @@ def test_the_advice_says_prediction_outcome_losses_and_what_to_type() -> None:
     assert "Best verified: tanh, fused. ×1.320 tokens/s" in text.replace("\n", " ")
     assert "predicted from the knobs alone ×1.320" in text.replace("\n", " ")
     assert "It learns the same" in text
-    assert "ms from optimizer" in text
+    assert "optimizer: " in text
     assert "python train.py config/train_shakespeare_char.py --device=cpu" in text
     assert "AdamW(…, fused=True)" in text
 

@@ -12,13 +12,16 @@ from mfubench_model.presets import PRESETS
 
 from mfubench.cli import build_parser
 from mfubench.hardware.dtypes import DTYPES
-from mfubench.plugin.options import COMPILE_MODES, add_options
+from mfubench.options import COMPILE_MODES, OPTIONS
+from mfubench.plugin.options import add_options
 from mfubench.results.case_id import DEVICE_KINDS
 from mfubench.suite.sweep import PLANS, SWEEPS
 from tests.unit.docs.pages import first_codes, page, rows, section
 
-OPTIONS = page("docs/options.md")
+SWEEP = page("docs/options.md")
 COMMANDS = page("docs/commands.md")
+EVERYWHERE = {"--help", "--color"}
+"""Options of every command, documented once."""
 
 
 class Declarations:
@@ -56,7 +59,7 @@ def option_names(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_every_pytest_option_is_documented_and_no_other(declared: dict[str, Any]) -> None:
-    headings = re.findall(r"^### `(--[\w-]+)`", OPTIONS, re.MULTILINE)
+    headings = re.findall(r"^### `(--[\w-]+)`", SWEEP, re.MULTILINE)
     assert headings == list(declared)
 
 
@@ -71,25 +74,25 @@ def test_every_pytest_option_is_documented_and_no_other(declared: dict[str, Any]
     ],
 )
 def test_every_allowed_value_is_named(heading: str, values: tuple[str, ...]) -> None:
-    text = section(OPTIONS, heading)
+    text = section(SWEEP, heading)
     assert [value for value in values if f"`{value}`" not in text] == []
 
 
 @pytest.mark.parametrize("option", ["--sweep", "--preset", "--ceiling-max-age", "--results-dir"])
 def test_defaults_are_the_declared_ones(declared: dict[str, Any], option: str) -> None:
-    heading = re.search(rf"^### `{option}`.*$", OPTIONS, re.MULTILINE)
+    heading = re.search(rf"^### `{option}`.*$", SWEEP, re.MULTILINE)
     assert heading
     default = declared[option]["default"]
     shown = (
         default[0] if isinstance(default, tuple) else f"{default:g}" if default == 7 else default
     )
-    assert re.search(rf"Default: `?{re.escape(str(shown))}\b", section(OPTIONS, heading.group()))
+    assert re.search(rf"Default: `?{re.escape(str(shown))}\b", section(SWEEP, heading.group()))
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_sweeps_table_is_the_plan(name: str) -> None:
     (cells,) = (
-        cells for cells in rows(section(OPTIONS, "### `--sweep` NAME")) if cells[0] == f"`{name}`"
+        cells for cells in rows(section(SWEEP, "### `--sweep` NAME")) if cells[0] == f"`{name}`"
     )
     plan = PLANS[name]
 
@@ -111,7 +114,7 @@ def test_the_sweeps_table_is_the_plan(name: str) -> None:
 def test_the_sweeps_table_says_who_asks(question: str) -> None:
     asked_from = re.findall(r'from_sweep="(\w+)"', page(f"benchmarks/test_{question}.py"))
     (least,) = set(asked_from)
-    for cells in rows(section(OPTIONS, "### `--sweep` NAME")):
+    for cells in rows(section(SWEEP, "### `--sweep` NAME")):
         asks = SWEEPS.index(cells[0].strip("`")) >= SWEEPS.index(least)
         assert cells[8] == ("yes" if asks else "no")
 
@@ -119,7 +122,7 @@ def test_the_sweeps_table_says_who_asks(question: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_presets_table_is_the_presets(name: str) -> None:
     (cells,) = (
-        cells for cells in rows(section(OPTIONS, "### `--preset` NAMES")) if cells[0] == f"`{name}`"
+        cells for cells in rows(section(SWEEP, "### `--preset` NAMES")) if cells[0] == f"`{name}`"
     )
     preset = PRESETS[name]
     assert cells[2:] == [str(preset.batch_size), f"{parameter_count(preset.config).total:,}"]
@@ -136,7 +139,8 @@ def test_every_command_is_documented_and_no_other() -> None:
 @pytest.mark.parametrize("name", commands())
 def test_every_option_of_a_command_is_documented_and_no_other(name: str) -> None:
     text = section(COMMANDS, f"## mfubench {name}")
-    assert set(first_codes(text)) == option_names(commands()[name]) - {"--help"}
+    swept = {option.name for option in OPTIONS} if name == "bench" else set()  # docs/options.md
+    assert set(first_codes(text)) == option_names(commands()[name]) - EVERYWHERE - swept
 
 
 def test_the_general_options_are_documented() -> None:

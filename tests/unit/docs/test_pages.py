@@ -34,8 +34,12 @@ def relative_links() -> list[tuple[Path, str]]:
     return found
 
 
-def test_the_readme_opens_with_the_two_commands() -> None:
-    assert [block.strip() for block in fenced(page("README.md"))[:2]] == [MEASURE, TEST]
+def test_the_readme_ends_with_the_two_commands_of_a_clone() -> None:
+    assert [block.strip() for block in fenced(page("README.md"))[-2:]] == [MEASURE, TEST]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(page("README.md").splitlines()) <= 150
 
 
 @pytest.mark.parametrize(
@@ -70,8 +74,8 @@ def test_fences_are_closed(path: Path) -> None:
     assert len(fences) % 2 == 0
 
 
-def test_the_readmes_tree_names_every_folder_and_no_other() -> None:
-    (tree,) = (block for block in fenced(page("README.md")) if "├──" in block)
+def test_the_tree_names_every_folder_and_no_other() -> None:
+    (tree,) = (block for block in fenced(page("CONTRIBUTING.md")) if "├──" in block)
     named = set(re.findall(r"^(?:[├└]── )?(\w+)/", tree, re.MULTILINE))
     rooms = {path.parent.name for path in (ROOT / "mfubench").glob("*/__init__.py")}
     assert named == {"model", "benchmarks", "mfubench", "results", "tests", "docs"} | rooms

@@ -236,7 +236,9 @@ def test_what_cannot_be_a_base_is_said(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
     with pytest.raises(VariantError, match="there is no revision 'v9'"):
         variants.resolve_base(root, "v9")
-    with pytest.raises(VariantError, match="base has no trainer; give what is under test"):
+    with pytest.raises(
+        VariantError, match="base has no trainer, which is compared; name what both revisions have"
+    ):
         variants.variant("base", root, tmp_path / "links", under_test=("trainer",))
 
 

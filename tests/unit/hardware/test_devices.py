@@ -43,11 +43,11 @@ def test_a_device_is_parsed(text: str, kind: str, index: int) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("rocm", "'cuda'"),
-        ("cudaa", "'cuda'"),
-        ("gpu", "'cuda'"),
-        ("metal", "'mps'"),
-        ("cpi", "'cpu'"),
+        ("rocm", "cuda"),
+        ("cudaa", "cuda"),
+        ("gpu", "cuda or cpu"),
+        ("metal", "mps"),
+        ("cpi", "cpu"),
     ],
 )
 def test_an_unknown_device_is_refused_with_the_nearest(text: str, hint: str) -> None:
@@ -108,7 +108,7 @@ def test_a_cpu_really_trains_in_what_it_does_not_refuse(dtype: torch.dtype) -> N
 
 
 def test_a_misspelt_dtype_is_refused() -> None:
-    with pytest.raises(ValueError, match="did you mean 'float16'"):
+    with pytest.raises(ValueError, match="did you mean float16"):
         CpuDevice().unsupported_reason("flaot16")
 
 

@@ -23,7 +23,7 @@ from mfubench.report.build import build_report
 from mfubench.results.collect import collect
 from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_sentences
-from mfubench.show.blocks import Figure, Prose, Report, Table
+from mfubench.show.blocks import Card, Figure, Prose, Report, Table, Verdicts, every_block
 from mfubench.show.page import as_html
 from tests.unit.report.example_results import (
     OTHER_MACHINE,
@@ -61,13 +61,17 @@ def built(folder: Path, data: dict[str, Any]) -> Report:
 
 def section_text(report: Report, key: str) -> str:
     (section,) = (s for s in report.sections if s.key == key)
-    return " ".join(block.text for block in section.blocks if isinstance(block, Prose))
+    said = []
+    for block in every_block(section.blocks):
+        if isinstance(block, Prose):
+            said.append(block.text)
+        elif isinstance(block, Verdicts):
+            said += [line.text for line in block.lines]
+    return " ".join(said)
 
 
 def table(report: Report, name: str) -> Table:
-    found = [b for s in report.sections for b in s.blocks if isinstance(b, Table)]
-    found += [f.table for f in report.figures if f.table]
-    return next(t for t in found if t.name == name)
+    return next(b for b in report.blocks if isinstance(b, Table) and b.name == name)
 
 
 def test_every_section_is_there_in_order_and_none_apologises(report: Report, page: str) -> None:
@@ -83,10 +87,11 @@ def test_the_answer_is_the_terminals(tmp_path: Path) -> None:
 
 def test_the_answer_names_the_best_configuration_and_the_gates_verdict(report: Report) -> None:
     text = section_text(report, "answer")
-    assert "malloc keeps memory, adamw fused, batch x4. It trains ×1.310 as fast" in text
-    assert "95 % interval 1.290 to 1.330, 4 pairs of processes" in text
-    assert "It learns as much per token as the baseline did." in text
-    assert "Gate, working tree against main~1 (abc123): regressed (1 pass, 1 regressed" in text
+    assert "31 % faster (29 to 33 %) with malloc keeps memory, adamw fused, batch x4: " in text
+    assert "verified together in 4 pairs of processes. It learns as much per token." in text
+    told = section_text(report, "gate")
+    assert "Gate, working tree against main~1 (abc123): regressed (1 pass, 1 regressed" in told
+    assert "Gate, " not in text, "the gate has a section of its own"
 
 
 def test_machines_stand_side_by_side_with_their_ratio(report: Report) -> None:
@@ -94,11 +99,12 @@ def test_machines_stand_side_by_side_with_their_ratio(report: Report) -> None:
     assert set(rows) == {"AMD EPYC", "Made-up GPU"}
     info = case(reference(), "train-step/nanogpt-cpu/cpu-float32-b12-eager")["extra_info"]
     assert [cell.text for cell in table(report, "Machines").rows[0][2:6]] == [
-        "207 GFLOP/s",
         "188 GFLOP/s",
         "96.4 GFLOP/s",
         "46.5 %",
+        "1 min 23 s",
     ]
+    assert table(report, "Machines").rows[0][4].note == "of 207 GFLOP/s"
     pairs = table(report, "The same work on each, tokens/s")
     step = next(row for row in pairs.rows if row[0].text.startswith("train-step"))
     assert step[1].value == pytest.approx(info["tokens_per_s"])
@@ -126,7 +132,15 @@ def test_pictures_say_in_words_what_they_show(report: Report) -> None:
     keys = [figure.key for figure in report.figures]
     kinds = {key.rstrip("0123456789-") for key in keys}
     assert kinds >= {
-        *("waterfall", "roofline", "heat-tokens", "heat-utilisation", "knobs", "break-even"),
+        *(
+            "waterfall",
+            "roofline",
+            "gauge",
+            "heat-tokens",
+            "heat-utilisation",
+            "knobs",
+            "knobs-0-pays",
+        ),
         *("loss", "gate-forest", "history"),
     }
     for figure in report.figures:
@@ -168,6 +182,7 @@ def test_the_gate_draws_floor_and_tolerance_and_says_what_did_not_run(report: Re
     assert str(figure.wide).count('class="band"') == 2
     text = section_text(report, "gate")
     assert "inconclusive: new: the base does not run it: no such case" in text
+    assert "The gate caught 3 % slow-downs in 80 %, 5 % slow-downs in 100 % of" in text
     own, rival = table(report, "Alarms per case, by what was planted").rows
     assert [cell.text for cell in own] == ["this gate, 10 pairs", "0.00 %", "80.00 %", "100.00 %"]
     assert [cell.text for cell in rival[1:]] == ["24.00 %", "40.00 %", "55.00 %"]
@@ -287,7 +302,7 @@ def test_one_odd_field_costs_its_file_alone_and_is_named(tmp_path: Path) -> None
     report = built(tmp_path, reference())
     (left_out,) = table(report, "Skipped files").rows
     assert "extra_info/breakdown_groups: expected object | null, got int" in left_out[1].text
-    assert {"answer", "machines", "breakdown", "cases"} <= {s.key for s in report.sections}
+    assert {"answer", "breakdown", "cases"} <= {s.key for s in report.sections}
 
 
 ODD = st.one_of(
@@ -332,12 +347,15 @@ def test_an_empty_map_or_a_single_round_still_draws(tmp_path: Path) -> None:
     info["ceiling_utilisation"] = info["mfu"] = info["ceiling_flops_per_s"] = None
     info["peak_flops_per_s"] = info["step_spread_ratio"] = None
     report = built(tmp_path, data)
-    assert [f.key for f in report.figures] == ["heat-tokens"]
-    assert "unknown" in [cell.text for cell in table(report, "Machines").rows[0]]
+    assert report.figures == [], "no gauge without a share, no map of one cell"
+    (card,) = (block for block in report.blocks if isinstance(block, Card))
+    assert [tile.value for tile in card.tiles] == ["–", "19,408", "39.6 ms", "?"]
+    assert "run `mfubench breakdown`" in section_text(report, "answer")
 
 
 def test_a_figures_numbers_are_folded_below_it(report: Report) -> None:
-    figures = [f for f in report.figures if f.key.startswith(("waterfall", "knobs", "gate"))]
+    figures = [f for f in report.figures if f.key.startswith(("waterfall", "gate"))]
+    figures += [f for f in report.figures if f.key == "knobs-0"]
     assert all(isinstance(f, Figure) and f.table and f.table.is_folded for f in figures)
 
 
@@ -358,18 +376,19 @@ def test_what_another_machine_advised_and_ruled_is_said_to_be_its_own(tmp_path: 
         made["mfubench"]["fingerprint"]["id"] = OTHER_MACHINE
         save(tmp_path, f"0001_{kind}.json", made)
     report = build_report(collect([tmp_path]))
-    answer = section_text(report, "answer")
-    assert f"On {OTHER_MACHINE}: Best verified configuration" in answer
-    assert f"On {OTHER_MACHINE}: Gate, " in answer
-    assert section_text(report, "gate").startswith(f"On {OTHER_MACHINE}: ")
+    cards = [block for block in report.blocks if isinstance(block, Card)]
+    assert [card.name for card in cards] == ["AMD EPYC", OTHER_MACHINE]
+    assert "31 % faster" in str(cards[1].blocks)
+    assert "31 % faster" not in str(cards[0].blocks)
+    assert section_text(report, "gate").startswith(f"{OTHER_MACHINE}: Gate, ")
 
 
 def test_knobs_that_help_say_where_their_time_came_from(report: Report) -> None:
     (section,) = (s for s in report.sections if s.key == "knobs")
-    tables = [block for block in section.blocks if isinstance(block, Table)]
+    tables = [block for block in every_block(section.blocks) if isinstance(block, Table)]
     (told,) = (t for t in tables if t.name.startswith("Where the time came from"))
     assert [[cell.text for cell in row] for row in told.rows] == [
-        ["batch x4", "1.2 of 1.9 ms from optimizer"]
+        ["batch x4", "optimizer: 1.90 → 0.700 ms"]
     ]
 
 
@@ -377,11 +396,11 @@ def test_the_answer_says_where_a_kept_knob_took_its_time_from(tmp_path: Path) ->
     save(tmp_path, "0001_run.json", reference())
     made = advice()
     save(tmp_path, "0001_advice.json", made)
-    told = "Of an iteration adamw fused: 1.2 of 1.9 ms from optimizer"
+    told = "In an iteration, adamw fused: optimizer: 1.90 → 0.700 ms"
     assert told in section_text(build_report(collect([tmp_path])), "answer")
     made["advice"]["tries"][0]["bars"] = None
     save(tmp_path, "0001_advice.json", made)
-    assert "Of an iteration" not in section_text(build_report(collect([tmp_path])), "answer")
+    assert "In an iteration" not in section_text(build_report(collect([tmp_path])), "answer")
 
 
 def test_a_document_with_an_odd_field_is_left_out_and_named(tmp_path: Path) -> None:
@@ -393,7 +412,7 @@ def test_a_document_with_an_odd_field_is_left_out_and_named(tmp_path: Path) -> N
     told = "is not a valid result: advice/tries/0/bars/0: object missing required field before_s"
     assert found.skipped == [(str(path), f"{path} {told}")]
     report = build_report(found)
-    assert {"answer", "machines", "cases"} <= {section.key for section in report.sections}
+    assert {"answer", "cases"} <= {section.key for section in report.sections}
     assert told in html.unescape(as_html(report))
 
 

@@ -195,7 +195,7 @@ def test_a_truncated_document_is_told_by_its_path(
     path = tmp_path / "0001_x.json"
     path.write_bytes(newest(kind).read_bytes()[:-100])
     assert main(["validate", str(path)]) == 1
-    assert f"{path} is not whole JSON" in capsys.readouterr().err
+    assert f"{path} is not a result file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["run", *KINDS])

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from mfubench.script import phases, recorder, run, signals, stretches
-from mfubench.script.run import TrainingRun
+from mfubench.script import pauses, phases, recorder, run, signals, stretches
+from mfubench.script.phases import PhaseClock
+from mfubench.script.run import Found, TrainingRun
 
 
 class Clock:
@@ -28,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (phases, recorder, signals, stretches):
+    for module in (pauses, phases, recorder, signals, stretches):
         monkeypatch.setattr(module, "clock_s", clock)
     return clock
 
@@ -72,6 +73,11 @@ def read(clock: Clock, model: nn.Module) -> None:
     clock.sleep(0.7)
 
 
+def clock_of(found: Found) -> PhaseClock:
+    assert isinstance(found.clock, PhaseClock)
+    return found.clock
+
+
 def test_each_part_of_a_step_is_found_in_its_bar(clock: Clock) -> None:
     def body(model: nn.Module, i: int) -> torch.Tensor:
         clock.sleep(2)  # a loader that is a function of the script's own
@@ -80,8 +86,7 @@ def test_each_part_of_a_step_is_found_in_its_bar(clock: Clock) -> None:
         return y.square().mean()
 
     found = train(clock, steps=40, body=body)
-    assert found.phases is not None
-    parts = found.phases.typical_s()
+    parts = clock_of(found).typical_s()
     assert parts["forward"] == pytest.approx(3)
     assert parts["backward"] == pytest.approx(5)
     assert parts["clip"] == pytest.approx(0.25)
@@ -101,8 +106,7 @@ def test_a_batch_that_is_made_between_forward_and_backward_is_data(clock: Clock)
 
     body.x = torch.randn(2, 4)  # type: ignore[attr-defined]
     found = train(clock, steps=40, body=body)
-    assert found.phases is not None
-    parts = found.phases.typical_s()
+    parts = clock_of(found).typical_s()
     assert parts["data"] == pytest.approx(1.5)
     assert parts["logging"] == pytest.approx(0.7)
 
@@ -117,13 +121,12 @@ def test_evaluation_is_a_pause_outside_the_step(clock: Clock) -> None:
         return y
 
     found = train(clock, steps=40, body=body)
-    assert found.phases is not None
-    assert sum(found.phases.typical_s().values()) == pytest.approx(9.45)
+    assert sum(clock_of(found).typical_s().values()) == pytest.approx(9.45)
     assert found.rounds_s == pytest.approx([9.45] * len(found.rounds_s))
     assert {round(s.evaluation_s) for s in found.steps.steps} == {0, 100}
 
 
 def test_without_enough_steps_there_is_no_account(clock: Clock) -> None:
     found = train(clock, steps=5, body=lambda model, i: model(torch.randn(2, 4)).mean())
-    assert found.wants_phases
-    assert found.phases is None or len(found.phases.steps_s) < 2
+    assert found.wants_breakdown
+    assert found.clock is None or len(clock_of(found).steps_s) < 2

@@ -108,6 +108,8 @@ EXPECTED = {
     "recurrent": Expected(11, 3 * LSTM),
     "mixture_of_experts": Expected(13, None),
     "evaluation_between": Expected(15, MLP_STEP),
+    "evaluation_quiet": Expected(15, MLP_STEP),
+    "teacher": Expected(11, 3 * LINEAR),
     "fails": Expected(11, 2 * LINEAR),
     "exits": Expected(11, 2 * LINEAR),
     "update_by_hand": Expected(12, 2 * LINEAR, boundary="a parameter changed in place"),
@@ -253,6 +255,14 @@ def test_evaluation_is_a_pause_and_no_step(runs: Runs) -> None:
     assert runs.info("gpt_loop")["checkpoints"] == 2
 
 
+def test_evaluation_that_nobody_announced_is_a_pause_too(runs: Runs) -> None:
+    info = runs.info("evaluation_quiet")
+    assert info["evaluations"] == 6
+    assert info["evaluation_total_s"] >= 4 * 0.05
+    assert info["loader_batches"] == 0
+    assert runs.info("teacher")["evaluations"] == 0
+
+
 def test_a_loader_is_seen(runs: Runs) -> None:
     assert runs.info("loader_workers")["loader_batches"] == 1
     assert runs.info("loader_workers")["loader_wait_s"] > 0
@@ -307,3 +317,6 @@ def test_a_library_is_measured_as_a_script_is(name: str, tmp_path: Path) -> None
         assert info["accumulation"] == backwards
         assert info["model_flops_per_step"] == backwards * MLP_STEP
         assert info["steps_seen"] == {"accelerate_loop": 11, "lightning_module": 13}[name]
+    if name == "lightning_module":
+        assert info["evaluations"] == 1
+        assert info["evaluation_total_s"] >= 0.05

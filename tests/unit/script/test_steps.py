@@ -9,6 +9,7 @@ import torch
 
 import mfubench
 from mfubench.script.context import Measured
+from mfubench.script.pauses import EVALUATION, QUIET, Pause
 from mfubench.script.run import EnoughSteps, TrainingRun
 from mfubench.script.steps import COLUMNS, Rows, find_steps
 
@@ -16,20 +17,34 @@ from mfubench.script.steps import COLUMNS, Rows, find_steps
 def rows(*noted: tuple[float, int, float], names: tuple[str, ...] = ("SGD", "Adam")) -> Rows:
     """Rows of (time, optimizer, evaluation)."""
     data = array("d")
-    for at_s, which, evaluation_s in noted:
-        data.extend((at_s, which, 1, 0.0, 0.0, 0.0, 0, evaluation_s, 0.0))
-    return Rows(data=data, names=list(names))
+    pauses = []
+    for row, (at_s, which, evaluation_s) in enumerate(noted):
+        data.extend((at_s, which, 1, 0.0, 0.0, 0.0, 0))
+        if evaluation_s:
+            pauses.append(Pause(EVALUATION, row, at_s - evaluation_s, at_s))
+    return Rows(data=data, names=list(names), pauses=pauses)
 
 
 def test_a_row_has_its_columns() -> None:
     assert len(rows((1.0, 0, 0.0))) == 1
-    assert len(COLUMNS) == 9
+    assert len(COLUMNS) == 7
 
 
 def test_a_pause_is_not_in_a_steps_time() -> None:
     found = find_steps(rows((1.0, 0, 0.0), (2.0, 0, 0.0), (13.0, 0, 10.0)))
     assert [step.seconds for step in found.steps] == [1.0, 1.0]
     assert found.steps[1].evaluation_s == 10.0
+
+
+def test_a_block_without_gradients_is_a_pause_where_it_runs_now_and_then() -> None:
+    noted = rows(*((float(i), 0, 0.0) for i in range(6)))
+    noted.pauses = [
+        *(Pause(QUIET, row, row - 0.5, row - 0.4, site=0) for row in range(6)),  # a teacher
+        Pause(QUIET, 3, 2.6, 2.9, site=1),
+    ]
+    found = find_steps(noted)
+    assert [round(step.seconds, 9) for step in found.steps] == [1, 1, 0.7, 1, 1]
+    assert [step.has_quiet_evaluation for step in found.steps] == [i == 2 for i in range(5)]
 
 
 def test_one_step_is_not_enough_and_says_so() -> None:
@@ -91,6 +106,8 @@ def test_nothing_of_ours_is_left_in_torch() -> None:
             torch.amp.GradScaler._maybe_opt_step,
             torch.nn.Module.train,
             torch.save,
+            torch.no_grad.__enter__,
+            torch.inference_mode.__exit__,
             _BaseDataLoaderIter.__next__,
             len(optimizer._global_optimizer_pre_hooks),
             len(optimizer._global_optimizer_post_hooks),

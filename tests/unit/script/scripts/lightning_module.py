@@ -1,6 +1,7 @@
 """A LightningModule with validation in between: forward and backward run inside a closure."""
 
 import logging
+import time
 import warnings
 
 import lightning
@@ -26,6 +27,7 @@ class Network(lightning.LightningModule):
 
     def validation_step(self, batch, index):
         self.layers(batch[0])
+        time.sleep(0.05)
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)

@@ -1,0 +1,114 @@
+"""`python -m tests.campaign`: try to break every command; a ledger of what came of it.
+
+python -m tests.campaign --sample            a minute's worth
+python -m tests.campaign                     all of it, about half an hour on two cores
+python -m tests.campaign --only logs,faults  some areas
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import gc
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.campaign import engine
+from tests.campaign.areas import AREAS, load_everything
+
+LEDGER = Path(__file__).with_name("ledger.jsonl")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 1 when anything was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
+    parser.add_argument("--only", default=",".join(AREAS), help=f"areas: {', '.join(AREAS)}")
+    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--sample", action="store_true", help="about a minute's worth")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--match", default="", help="only trials with this in their name")
+    parser.add_argument("--ledger", type=Path, default=None, help="where to write the rows")
+    given = parser.parse_args(arguments)
+    load_everything()
+    gc.freeze()  # what is loaded is never looked at again, so that forks share it
+    trials = []
+    for area in given.only.split(","):
+        found = list(AREAS[area](random.Random(f"{given.seed} {area}"), given.sample))
+        trials += [trial for trial in found if given.match in trial.name]
+    start_s = time.monotonic()
+    rows = _run_all(trials, given.jobs)
+    if given.ledger is not None:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        given.ledger.write_text(text, encoding="utf-8")
+    print(summary(rows))
+    print(f"{len(rows)} trials in {time.monotonic() - start_s:.0f} s, seed {given.seed}")
+    return int(any(row["broken"] for row in rows))
+
+
+def _run_all(trials: list[engine.Trial], jobs: int) -> list[dict[str, object]]:
+    """The rows in the order of the trials; worker processes take turns."""
+    if jobs < 2:
+        engine.adopt_orphans()
+        return [_told(trial) for trial in trials]
+    workers = []
+    for number in range(jobs):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            engine.adopt_orphans()
+            with os.fdopen(writer, "w", encoding="utf-8") as file:
+                for index in range(number, len(trials), jobs):
+                    file.write(json.dumps([index, _told(trials[index])]) + "\n")
+            os._exit(0)
+        os.close(writer)
+        workers.append((pid, os.fdopen(reader, encoding="utf-8")))
+    found: dict[int, dict[str, object]] = {}
+    for pid, file in workers:
+        for line in file:
+            index, row = json.loads(line)
+            found[index] = row
+        os.waitpid(pid, 0)
+    lost: dict[str, object] = {"outcome": "lost", "broken": ["the worker died"], "s": 0.0}
+    return [
+        found.get(index, {"area": trial.area, "trial": trial.name, **lost})
+        for index, trial in enumerate(trials)
+    ]
+
+
+def _told(trial: engine.Trial) -> dict[str, object]:
+    row = engine.run(trial)
+    for text in row["broken"]:  # type: ignore[attr-defined]
+        print(f"BROKEN {trial.area}: {trial.name}: {text}", flush=True)
+    if "unclear" in row:
+        print(f"unclear {trial.area}: {trial.name}: {row['unclear']}", flush=True)
+    return row
+
+
+def summary(rows: Sequence[dict[str, object]]) -> str:
+    """The table of counts, in Markdown."""
+    lines = ["| area | trials | answered | refused | other ends | broken | unclear |"]
+    lines += ["|---|---:|---:|---:|---:|---:|---:|"]
+    areas = list(dict.fromkeys(str(row["area"]) for row in rows))
+    for area in [*areas, "all"]:
+        mine = [row for row in rows if area in ("all", row["area"])]
+        ends = collections.Counter(str(row["outcome"]) for row in mine)
+        other = len(mine) - ends["ok"] - ends["refused"]
+        broken = sum(bool(row["broken"]) for row in mine)
+        unclear = sum("unclear" in row for row in mine)
+        lines.append(
+            f"| {area} | {len(mine)} | {ends['ok']} | {ends['refused']} | {other} | {broken} | "
+            f"{unclear} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
