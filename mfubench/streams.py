@@ -19,7 +19,7 @@ from typing import Any, TextIO, cast
 
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"
 )
 """Control characters but tab and line end, what turns the direction of writing, separators of lines
 that look like none, surrogates, and tags."""
