@@ -95,7 +95,7 @@ def decoded(path: Path, text: bytes, into: type[T]) -> T:
         found = msgspec.json.decode(text, type=into)
     except msgspec.ValidationError as error:
         raise ResultError(f"{path} is not a valid result: {in_words(error)}") from None
-    except (msgspec.DecodeError, RecursionError, OverflowError):
+    except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
         pass
     else:
         _refuse_depth(path, found)

@@ -1,8 +1,8 @@
 """`python -m tests.fuzz READER --minutes 30`: random and changed inputs for one reader.
 
-Hypothesis makes the inputs and keeps those that failed in `.hypothesis/`, so that the next run begins
-with them; `--seed` makes a run repeatable. A reader may answer or refuse by its own exception, within
-its bounds; any other exception is a finding.
+Hypothesis makes the inputs and keeps those that failed in `.hypothesis/`, so that the next run
+begins with them; `--seed` makes a run repeatable. A reader may answer or refuse by its own
+exception, within its bounds; any other exception is a finding.
 """
 
 from __future__ import annotations
