@@ -39,12 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(argv)
         if arguments.command != "run":
             status = _outcome(arguments)
-            if out is not None:
-                out.flush()
-                if out.problem is not None and not out.is_gone:
-                    words = getattr(out.problem, "strerror", None) or out.problem
-                    _say(arguments, f"not all could be printed: {words}")
-                    return status or arguments.could_not_run
+            out.flush()
+            if out.problem is not None and not out.is_gone:
+                words = getattr(out.problem, "strerror", None) or out.problem
+                _say(arguments, f"not all could be printed: {words}")
+                return status or int(arguments.could_not_run)
             return status
     return _outcome(arguments)  # the script's streams are its own
 
