@@ -150,6 +150,7 @@ def test_a_script_leads_its_page_and_shows_its_breakdown(tmp_path: Path) -> None
     info |= {k: v for k, v in broken.items() if k.startswith("breakdown")}
     info |= {"case_id": "script/train.py/cpu", "question": "script", "preset": "train.py"}
     info |= {"tokens_per_s": None, "loop_s": 9.0, "steps_seen": 100, "loader_wait_s": 0.0}
+    info |= {"evaluation_total_s": 0.1, "checkpoint_total_s": 0.0}
     data = reference() | {"benchmarks": [script]}
     report = report_of(tmp_path, data)
     assert report.title == "train.py uses 47 % of this AMD EPYC"
