@@ -300,3 +300,58 @@ def test_every_key_of_the_data_is_documented(log: Path, capsys: Capture) -> None
     keys = [*answer, *answer["log"], *answer["device"], *run, *run["times"], *run["sizes"]]
     keys += [*run["times"]["drift"], *run["flops_from_printed_mfu"], *run["mfu"]]
     assert [key for key in keys if f"`{key}`" not in page] == []
+
+
+def test_this_machine_is_the_cpu_where_the_log_says_so(log: Path, capsys: Capture) -> None:
+    this, cpu = (data(capsys, log, "--device", name)["device"]["name"] for name in ("this", "cpu"))
+    assert this == cpu
+
+
+def test_this_machine_without_the_logs_gpu_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    gpu = written(tmp_path, [*header(ON_CUDA), *iterations([40.0] * 30)])
+    assert main(["explain", str(gpu), "--device", "this"]) == 2
+    assert "cuda cannot be used" in capsys.readouterr().err
+
+
+def test_a_growing_log_is_followed_to_its_last_iteration(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mfubench.explain import follow as following
+
+    lines = cpu_log()
+    growing = written(tmp_path, lines[:5])
+    parts = iter([200, 400, len(lines)])
+    said: list[str] = []
+
+    def grow(_: float) -> None:
+        try:
+            growing.write_bytes(as_bytes(lines[: next(parts)]))
+        except StopIteration:
+            raise KeyboardInterrupt from None  # what a user does at the end
+
+    log = following.follow(
+        growing,
+        lambda found: following_account(found.runs[-1]),
+        said.append,
+        sleep=grow,
+    )
+    assert len(log.runs[-1].iters) == 600
+    assert said[0].startswith("waiting: ")
+    assert len(said) == 4
+    assert "of 2,000" in said[-1]
+    assert "left" in said[-1]
+
+
+def following_account(run: Any) -> Any:
+    from mfubench.explain.account import explain_run
+
+    return explain_run(run)
+
+
+def test_a_pipe_is_not_followed(capsys: Capture) -> None:
+    assert main(["explain", "-", "--follow"]) == 2
+    assert "--follow needs a log file" in capsys.readouterr().err
