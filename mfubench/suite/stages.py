@@ -190,7 +190,7 @@ class CaseStages:
             for _ in range(calls):
                 step.iterate(unmarked)
             record.device_state = step.device.state() or None  # while it works
-            step.device.synchronise()
+            step()  # and wait for all of it
         record.peak_memory_bytes = step.device.peak_memory_bytes()
         record.peak_reserved_bytes = step.device.peak_reserved_bytes()
 
