@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mfubench.analysis import components
-from mfubench.measure.profiling import profile_step
+from mfubench.measure.profiling import device_busy_s
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch
@@ -95,7 +95,7 @@ def saving_s(base: TrainStep, component: str, *, dtype: str, pairs: int) -> floa
     ablated = ABLATED[component](base.workload, base.device, dtype=dtype, compile=False)
     try:
         if base.device.has_queue and component not in LOOP_ABLATIONS:
-            return profile_step(base).device_busy_s - profile_step(ablated).device_busy_s
+            return device_busy_s(base) - device_busy_s(ablated)
         for _ in range(5):
             ablated()
             base()

@@ -129,6 +129,23 @@ def profile_step(step: TrainStep, *, event_cost_s: float | None = None) -> Profi
     return profiler.taken()
 
 
+def device_busy_s(step: TrainStep) -> float:
+    """Median seconds in which kernels run, over a few profiled steps and nothing else of a profile.
+    Raises ProfileError where the profiler gives no kernels."""
+    run = phased(step)
+    for _ in range(2):
+        run()
+
+    def several() -> None:
+        for _ in range(1 + PROFILED_STEPS):
+            run()
+
+    trees = events.step_trees(events_of(several, step.device))[1:]
+    if not any(tree.device_busy_s for tree in trees):
+        raise ProfileError(f"torch's profiler gives no kernel times on {step.device.kind} here")
+    return statistics.median(tree.device_busy_s for tree in trees)
+
+
 def save_trace(step: TrainStep, path: Path) -> None:
     """Write the profiler's trace of a few steps that are warm, with shapes, for `mfubench trace`;
     compressed where the name ends in `.gz`. The first step, which pays for the profiler's start,
