@@ -253,3 +253,13 @@ def add_results_dir(parser: argparse.ArgumentParser, what: str) -> None:
         metavar="DIR",
         help=f"{what} (default: %(default)s)",
     )
+
+
+def refuse_trace_file(path: Path) -> None:
+    """Raise UserError for a trace that could not be written where it is asked for."""
+    if not path.name.endswith((".json", ".json.gz")):
+        raise UserError(f"--save-trace {path}: the name must end in .json or .json.gz")
+    if path.exists():
+        raise UserError(f"--save-trace {path} exists, and nothing is overwritten; give a new name")
+    if not path.parent.is_dir():
+        raise UserError(f"--save-trace {path}: there is no folder {path.parent}; make it first")

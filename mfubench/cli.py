@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if out.problem is not None and not out.is_gone:
                     said = getattr(out.problem, "strerror", None) or out.problem
                     _say(arguments, f"not all could be printed: {said}")
-                    return status or arguments.could_not_run
+                    return status or int(arguments.could_not_run)
             return status
     return _outcome(arguments)
 

@@ -15,11 +15,12 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"
 )
 """Control characters but tab and line end, what turns the direction of writing, separators of lines
 that look like none, surrogates, and tags."""
@@ -157,28 +158,31 @@ class SafeStream:
 
 
 @contextlib.contextmanager
-def safe_streams(*, table_on_stderr: bool = False) -> Iterator[SafeStream | None]:
-    """Within, standard output and error are safe streams; gives that of the output, None where
-    there is none (it was closed before Python started). Colours pass on a terminal, where our
-    tables go: to standard error with `table_on_stderr`."""
+def safe_streams(*, table_on_stderr: bool = False) -> Iterator[SafeStream]:
+    """Within, standard output and error are safe streams; gives that of the output. Where one was
+    closed before Python started, what is written goes nowhere. Colours pass on a terminal, where
+    our tables go: to standard error with `table_on_stderr`."""
     before = sys.stdout, sys.stderr
-    safe = [
-        stream
-        if stream is None or isinstance(stream, SafeStream)
-        else SafeStream(stream, keep_styles=has_tables and _is_terminal(stream))
-        for stream, has_tables in zip(before, (True, table_on_stderr), strict=True)
-    ]
-    sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in safe)
-    try:
-        yield safe[0]
-    finally:
-        for stream in filter(None, safe):
-            stream.flush()
-        sys.stdout, sys.stderr = before
+    with contextlib.ExitStack() as nowhere:
+        safe: list[SafeStream] = []
+        for stream, has_tables in zip(before, (True, table_on_stderr), strict=True):
+            given: TextIO | SafeStream = stream or nowhere.enter_context(
+                Path(os.devnull).open("w", encoding="utf-8")
+            )
+            if not isinstance(given, SafeStream):
+                given = SafeStream(given, keep_styles=has_tables and _is_terminal(given))
+            safe.append(given)
+        sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in safe)
+        try:
+            yield safe[0]
+        finally:
+            for one in safe:
+                one.flush()
+            sys.stdout, sys.stderr = before
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def _is_terminal(stream: TextIO) -> bool:
     try:
-        return stream is not None and stream.isatty()
+        return stream.isatty()
     except ValueError:  # closed
         return False

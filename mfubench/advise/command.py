@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfubench_model.presets import PRESETS
 
@@ -18,6 +18,9 @@ from mfubench.arguments import (
     refuse_device,
     refuse_threads,
 )
+
+if TYPE_CHECKING:
+    from mfubench.measure.loop_config import LoopConfig
 
 LEAST_BUDGET_S = 30.0
 EXIT_INTERRUPTED = 130
@@ -71,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     results_dir = arguments.results_dir
     if refusal := document.refusal_to_write(document.machine_dir(results_dir)):
         raise UserError(refusal)
-    account = _stored_account(document.machine_dir(results_dir), base.preset, base.device)
+    account = _stored_account(document.machine_dir(results_dir), base)
     bench = KnobBench(base, corpus=arguments.corpus)
     try:
         search = Search(
@@ -111,21 +114,16 @@ def _knobs(names: str | None) -> tuple[Any, ...]:
 
 def _baseline(arguments: argparse.Namespace) -> Any:
     """nanoGPT's own loop of a preset, refused where the device or the corpus is not there."""
-    from mfubench.measure.loop_config import LoopConfig
+    from mfubench.knobs.bench import nanogpt_baseline
 
     refuse_threads(arguments.threads)
     refuse_corpus(arguments.corpus)
     refuse_device(arguments.device)
-    return LoopConfig(
-        preset=arguments.preset,
-        device=arguments.device,
-        batch_size=PRESETS[arguments.preset].batch_size,
-        threads=arguments.threads,
-    )
+    return nanogpt_baseline(arguments.preset, arguments.device, threads=arguments.threads)
 
 
-def _stored_account(folder: Path, preset: str, device: str) -> dict[str, float] | None:
-    """What each bar has to win, from the newest stored breakdown of the plain training loop."""
+def _stored_account(folder: Path, base: LoopConfig) -> dict[str, float] | None:
+    """What each bar has to win, from the newest stored breakdown of the baseline's loop."""
     from mfubench.advise.advice import to_win
     from mfubench.results.folder import saved_runs
     from mfubench.results.read import ResultError, read_result
@@ -137,7 +135,9 @@ def _stored_account(folder: Path, preset: str, device: str) -> dict[str, float] 
             continue
         for one in records:
             asked = (one.question, one.preset, one.device, one.dtype)
-            is_plain = asked == ("breakdown-loop", preset, device, "float32") and not one.compile
-            if is_plain and one.breakdown and one.breakdown_step_s:
+            is_base = asked == ("breakdown-loop", base.preset, base.device, base.dtype) and bool(
+                one.compile
+            ) == (base.compile != "no")
+            if is_base and one.breakdown and one.breakdown_step_s:
                 return to_win(one.breakdown, one.breakdown_step_s)
     return None

@@ -90,6 +90,7 @@ class Search:
             config = self._bench.config_of(knob)
             reason = (
                 knob.inapplicable(self._bench.machine)
+                or ("the baseline has it already" if config == self._bench.base else None)
                 or advice.hopeless(knob.aims_at, self._prospects.of(knob))
                 or self._over_budget(self._budget.left_s(SINGLES_SHARE), config)
             )

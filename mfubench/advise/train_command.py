@@ -16,6 +16,8 @@ def train_command(config: LoopConfig) -> str:
     iterations = preset.max_iters // scale
     flags: dict[str, Any] = {
         "device": config.device,
+        # train.py allows TF32 wherever it runs in float32.
+        "dtype": "float32" if config.dtype == "tf32" else config.dtype,
         "compile": config.compile != "no",
         "eval_iters": preset.eval_iters,
         "eval_interval": config.eval_interval or preset.eval_interval,

@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from mfubench_model.memory import training_memory
+from mfubench_model.presets import get_preset
+
 from mfubench.advise.advice import Verification
 from mfubench.analysis.effect import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_over_processes
 from mfubench.knobs.bench import PROCESSES, KnobBench
@@ -91,6 +94,36 @@ def _take(pairing: Pairing, has_time: Callable[[], bool]) -> None:
         pairing.take(PAIRS)
 
 
+FEWEST_PROCESSES = 2
+"""Of either side: one against another of the same is the control."""
+CONTEXT_BYTES = 700 * 2**20
+"""What a process holds on a GPU before its first tensor."""
+
+
+def processes_that_fit(bench: KnobBench, config: LoopConfig) -> int:
+    """How many processes of either side may be resident: on a GPU as many as its memory holds by
+    what the formulas predict, this process's own cache emptied before."""
+    device = bench.machine.device
+    if not device.has_queue:
+        return PROCESSES
+    device.empty_cache()
+    free_bytes = device.available_memory_bytes()
+    needed = [predicted_bytes(one, device.kind) for one in (bench.base, config)]
+    if free_bytes is None:
+        return FEWEST_PROCESSES
+    pair_bytes = sum(needed) + 2 * CONTEXT_BYTES
+    return max(FEWEST_PROCESSES, min(PROCESSES, int(0.9 * free_bytes / pair_bytes)))
+
+
+def predicted_bytes(config: LoopConfig, device_type: str) -> int:
+    """What a training step of a configuration needs at its peak, by formula."""
+    dtype = "float32" if config.dtype == "tf32" else config.dtype
+    model = get_preset(config.preset).config
+    return training_memory(
+        model, config.batch_size, dtype=dtype, device_type=device_type
+    ).total_bytes
+
+
 def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verification:
     """Pairs of processes, a configuration as it would be typed against the plain loop. Raises
     SideError."""
@@ -100,8 +133,9 @@ def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verifi
             return [stack.enter_context(side) for side in bench.start_warm(config, count)]
 
         bases = bench.plain_baselines()
-        bases = [*bases, *fresh(bench.base, PROCESSES - len(bases))]
-        sides = (bases, fresh(config, PROCESSES))
+        count = processes_that_fit(bench, config)
+        bases = [*bases, *fresh(bench.base, count - len(bases))][:count]
+        sides = (bases, fresh(config, count))
         takers = [[ready(side, FINE_TURN_S) for side in one] for one in sides]
         return verification_of(*takers, rounds=rounds)
 

@@ -57,7 +57,10 @@ _BY_NAME = tuple(
         (EMBEDDING, r"aten::(embedding|embedding_dense_backward|embedding_renorm_|index_select)"),
         (LOSS, r"aten::(_log_softmax|_log_softmax_backward_data|nll_loss\w*|cross_entropy\w*)"),
         # An .item() waits for the device: synchronisation, not a copy.
-        (SYNC, r"aten::(item|_local_scalar_dense)|cuda\w*Synchronize"),
+        (
+            SYNC,
+            r"aten::(item|_local_scalar_dense)|(cuda|hip)\w*Synchronize|ur(EventWait|QueueFinish)",
+        ),
         (COPIES, r"aten::(clone|contiguous|copy_|_to_copy|cat|stack|_foreach_copy_)|Memcpy.*"),
         (
             DISPATCH,

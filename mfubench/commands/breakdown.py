@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from mfubench.arguments import (
@@ -15,6 +14,7 @@ from mfubench.arguments import (
     add_results_dir,
     output_path,
     refuse_threads,
+    refuse_trace_file,
 )
 
 
@@ -81,13 +81,3 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save_trace is not None and arguments.save_trace.exists():
         print(f"wrote {arguments.save_trace}", file=sys.stderr)
     return 0 if record.breakdown and record.outcome is Outcome.OK else 1
-
-
-def refuse_trace_file(path: Path) -> None:
-    """Raise UserError for a trace that could not be written where it is asked for."""
-    if not path.name.endswith((".json", ".json.gz")):
-        raise UserError(f"--save-trace {path}: the name must end in .json or .json.gz")
-    if path.exists():
-        raise UserError(f"--save-trace {path} exists, and nothing is overwritten; give a new name")
-    if not path.parent.is_dir():
-        raise UserError(f"--save-trace {path}: there is no folder {path.parent}; make it first")

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from mfubench.hardware.devices import Device
-from mfubench.hardware.memory import last_level_cache_bytes
-from mfubench.timing import time_s
+from mfubench.hardware.devices import Device, is_out_of_memory
+from mfubench.timing import now_s, time_s
 
 WINDOW_S = 0.2
 ROUND_S = 0.02
@@ -154,12 +152,16 @@ def gemm_kernel(
 def best_gemm(
     device: Device, dtype: str, *, budget_s: float
 ) -> tuple[Kernel, list[dict[str, Any]]]:
-    """Search shapes within the budget; the fastest, and every rate that was seen on the way."""
+    """Search shapes within the budget; the fastest, and every rate that was seen on the way.
+
+    A shape that does not fit into the memory is left out. Raises the error where none fits.
+    """
     sizes = GEMM_SIZES_CPU if device.kind == "cpu" else GEMM_SIZES_ACCELERATOR
-    deadline_s = time.perf_counter() + budget_s
+    deadline_s = now_s() + budget_s
     tried: list[dict[str, Any]] = []
     best: Kernel | None = None
     best_rate = 0.0
+    too_large: Exception | None = None
     shapes = list(itertools.product(sizes, GEMM_FORMS))
     if device.kind != "cpu":  # the size decides there, so that each is tried before other forms
         shapes.sort(key=lambda shape: GEMM_FORMS.index(shape[1]))
@@ -169,21 +171,30 @@ def best_gemm(
             # A shape that cannot finish in time at the best rate so far is left out: a slow dtype
             # would spend minutes on the large ones.
             expected_s = 2 * TRIES * max(ROUND_S, 2.0 * m * n * k / best_rate)
-            if time.perf_counter() + expected_s > deadline_s:
+            if now_s() + expected_s > deadline_s:
                 continue
-        kernel = gemm_kernel(device, dtype, (m, n, k), layout)
-        rate = kernel.work / min(time_s(kernel.run) for _ in range(TRIES))
+        try:
+            kernel = gemm_kernel(device, dtype, (m, n, k), layout)
+            rate = kernel.work / min(time_s(kernel.run) for _ in range(TRIES))
+        except Exception as error:  # MemoryError, torch's own, a RuntimeError that says so
+            if not is_out_of_memory(error):
+                raise
+            too_large = error
+            device.empty_cache()
+            continue
         tried.append({"shape_mnk": [m, n, k], "layout": layout, "flops_per_s": rate})
         if rate > best_rate:
             best, best_rate = kernel, rate
-    assert best is not None
+    if best is None:
+        assert too_large is not None
+        raise too_large
     return best, tried
 
 
 def array_bytes(device: Device, *, cache_bytes: int | None = None) -> int:
     """Bytes per array, a whole number of float32: too large for any cache, small for the memory."""
     if cache_bytes is None:
-        cache_bytes = last_level_cache_bytes() if device.kind == "cpu" else 0
+        cache_bytes = device.cache_bytes()
     wanted = max(LEAST_ARRAY_BYTES, CACHES_PER_ARRAY * cache_bytes)
     free = device.available_memory_bytes()
     if free is not None:

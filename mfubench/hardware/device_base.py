@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from mfubench.timing import time_s
+
 DeviceKind = Literal["cpu", "cuda", "xpu", "mps"]
 
 _T = TypeVar("_T")
@@ -45,6 +47,30 @@ class Device(ABC):
     def synchronise(self) -> None:
         """Wait until everything that was queued on the device has been done."""
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether the host runs ahead of the device: what was called may still be to do."""
+        return self.kind != "cpu"
+
+    def busy_s(self, run: Callable[[], object]) -> float:
+        """Seconds that the device is busy with what one call of `run` asks of it.
+
+        On a device with a queue this is its own time from the first to the last of the work, and
+        `run` is called twice: the first call keeps the device busy until all of the second is in
+        the queue, so that a launch is not waited for. On a CPU it is the time of the call.
+        """
+
+        def finished() -> None:
+            run()
+            self.synchronise()
+
+        return time_s(finished)
+
+    def captured(self, run: Callable[[], object]) -> Callable[[], object] | None:
+        """What `run` launches as one launch, None where that cannot be. `run` has been called
+        before, and gives no value that the host reads."""
+        return None
+
     @abstractmethod
     def unsupported_reason(self, dtype: str) -> str | None:
         """Why a step in ``dtype`` cannot run here, None where it can."""
@@ -77,6 +103,20 @@ class Device(ABC):
         On an accelerator: bytes in tensors, counted by torch's allocator. On the CPU: growth of the
         process's resident memory, so that what existed at the reset is not in it.
         """
+
+    def peak_reserved_bytes(self) -> int | None:
+        """Highest memory that torch held for tensors since `reset_peak_memory`, its cache included:
+        what must fit. None where it is not told apart."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Clock, power, temperature and what holds the clocks back, now; empty where nothing tells.
+        Asked while the device works: an idle one lowers its clocks."""
+        return {}
+
+    def cache_bytes(self) -> int:
+        """The largest cache in front of the memory; 0 where it is not known."""
+        return 0
 
     @abstractmethod
     def empty_cache(self) -> None:

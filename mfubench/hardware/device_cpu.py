@@ -16,7 +16,11 @@ from mfubench.hardware.cpu_isa import has_fast_bfloat16
 from mfubench.hardware.device_base import Device, DeviceKind, quietly
 from mfubench.hardware.dtypes import check_dtype
 from mfubench.hardware.fingerprint import relevant_flags
-from mfubench.hardware.memory import memory_available_bytes, memory_total_bytes
+from mfubench.hardware.memory import (
+    last_level_cache_bytes,
+    memory_available_bytes,
+    memory_total_bytes,
+)
 from mfubench.hardware.textfile import text_of
 
 _IDENTITY = ("vendor", "family", "model", "stepping", "arch")
@@ -92,6 +96,9 @@ class CpuDevice(Device):
         if self._baseline_bytes is None or peak_bytes is None:
             return None
         return max(0, peak_bytes - self._baseline_bytes)
+
+    def cache_bytes(self) -> int:
+        return last_level_cache_bytes()
 
     def empty_cache(self) -> None:
         gc.collect()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import torch
 
 from mfubench.hardware.device_base import DeviceKind, quietly
 from mfubench.hardware.device_gpu import GpuDevice
+from mfubench.hardware.nvidia_smi import gpu_state
 from mfubench.hardware.pci import display_devices
 from mfubench.hardware.textfile import text_of
 
 _FIRST_CAPABILITY_WITH_TF32 = (8, 0)  # Ampere brought both TF32 and bfloat16
 _ROCM_ARCHS_WITH_TF32 = ("gfx94", "gfx95")  # those for which torch itself says so
+_INFINITY_CACHE_BYTES = 256 * 2**20
+"""Of the same GPUs, MI300 and MI350 (AMD's CDNA 3 and CDNA 4 white papers); torch names the L2."""
 
 
 class CudaDevice(GpuDevice):
@@ -56,11 +61,48 @@ class CudaDevice(GpuDevice):
 
         return quietly(complaint, "the driver lists none")
 
+    def unavailable_reason(self) -> str | None:
+        return super().unavailable_reason() or self._not_built_for()
+
+    def _not_built_for(self) -> str | None:
+        """A card that this torch has no code for is listed by the driver like any other, and fails
+        at its first kernel. None where torch does not say what it was built for."""
+        nothing: list[str] = []
+        built = quietly(lambda: [str(arch) for arch in self._module.get_arch_list()], nothing)
+        if not built or "HSA_OVERRIDE_GFX_VERSION" in os.environ:
+            return None
+        if self._version.hip:
+            arch = self._gcn_arch().partition(":")[0]
+            fits = arch in {b.partition(":")[0] for b in built} or not arch.startswith("gfx")
+        else:
+            major, minor = self._module.get_device_capability(self.index)
+            arch = f"sm_{major}{minor}"
+            fits = any(_runs(code, major, minor) for code in built)
+        if fits:
+            return None
+        return (
+            f"this torch was not built for {self._name()} ({arch}), only for {', '.join(built)}: "
+            f"torch {self._version.__version__}"
+        )
+
+    def _gcn_arch(self) -> str:
+        return str(getattr(self._properties(), "gcnArchName", "unknown"))
+
+    def state(self) -> dict[str, Any]:
+        uuid = None if self._version.hip else getattr(self._properties(), "uuid", None)
+        return (gpu_state(str(uuid)) if uuid else {}) or super().state()
+
+    def cache_bytes(self) -> int:
+        l2_bytes = super().cache_bytes()
+        if self._version.hip and self._gcn_arch().startswith(_ROCM_ARCHS_WITH_TF32):
+            return max(l2_bytes, _INFINITY_CACHE_BYTES)
+        return l2_bytes
+
     def _unsupported(self, dtype: str) -> str | None:
         if dtype not in ("tf32", "bfloat16"):
             return None
         if self._version.hip:
-            arch = str(getattr(self._properties(), "gcnArchName", "unknown"))
+            arch = self._gcn_arch()
             if dtype == "tf32" and not arch.startswith(_ROCM_ARCHS_WITH_TF32):
                 return f"tf32 under ROCm needs an MI300-class GPU (gfx94x), this one is {arch}"
             return None
@@ -92,3 +134,17 @@ class CudaDevice(GpuDevice):
         address = f"{domain:04x}:{bus:02x}:{device:02x}.0"
         found = (pci for pci in display_devices(self._sysfs) if pci.address == address)
         return next((pci.ids for pci in found), None)
+
+
+def _runs(code: str, major: int, minor: int) -> bool:
+    """Whether code that torch was built with runs on a capability: binaries ("sm_86") on their own
+    generation from their number on, PTX ("compute_90") on all that are newer.
+
+    >>> _runs("sm_80", 8, 6), _runs("sm_86", 8, 0), _runs("compute_90", 12, 0)
+    (True, False, True)
+    """
+    match = re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", code)
+    if match is None:
+        return False
+    kind, built = match[1], (int(match[2]), int(match[3]))
+    return built <= (major, minor) and (kind == "compute" or built[0] == major)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -81,6 +83,39 @@ class GpuDevice(Device):
     def synchronise(self) -> None:
         self._module.synchronize(self.index)
 
+    def _current(self) -> contextlib.AbstractContextManager[Any]:
+        """Makes this device of several the one that events and graphs are of."""
+        several = getattr(self._module, "device", None)
+        return several(self.index) if several is not None else contextlib.nullcontext()
+
+    def busy_s(self, run: Callable[[], object]) -> float:
+        """Between two events of the device; by the host's clock where torch has no events."""
+        event = getattr(self._module, "Event", None)
+        if event is None:
+            return super().busy_s(run)
+        with self._current():
+            start, end = event(enable_timing=True), event(enable_timing=True)
+            run()
+            start.record()
+            run()
+            end.record()
+            end.synchronize()
+        return float(start.elapsed_time(end)) * 1e-3
+
+    def captured(self, run: Callable[[], object]) -> Callable[[], object] | None:
+        """As a CUDA graph (or HIP graph)."""
+        if getattr(self._module, "CUDAGraph", None) is None:
+            return None
+
+        def capture() -> Callable[[], object]:
+            graph = self._module.CUDAGraph()
+            with self._current(), self._module.graph(graph):
+                run()
+            replay: Callable[[], object] = graph.replay
+            return replay
+
+        return quietly(capture, None)
+
     def empty_cache(self) -> None:
         self._module.empty_cache()
 
@@ -110,6 +145,23 @@ class GpuDevice(Device):
         if self.unavailable_reason() is not None:
             return None
         return int(self._module.max_memory_allocated(self.index))
+
+    def peak_reserved_bytes(self) -> int | None:
+        if self.unavailable_reason() is not None:
+            return None
+        return quietly(lambda: int(self._module.max_memory_reserved(self.index)), None)
+
+    def state(self) -> dict[str, Any]:
+        module, index = self._module, self.index
+        found = {
+            "clock_mhz": self._clock_mhz(),
+            "power_w": quietly(lambda: module.power_draw(index) / 1000, None),
+            "temperature_c": quietly(lambda: int(module.temperature(index)), None),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def cache_bytes(self) -> int:
+        return quietly(lambda: int(self._properties().L2_cache_size), 0)
 
     def peak(self, dtype: str) -> tuple[float | None, str]:
         check_dtype(dtype)

@@ -34,6 +34,11 @@ class XpuDevice(GpuDevice):
         return "no Intel GPU, or its driver is missing"
 
     def _unsupported(self, dtype: str) -> str | None:
+        if dtype == "float16" and not getattr(self._properties(), "has_fp64", True):
+            return (
+                f"{self.name} has no float64, in which torch's gradient scaler for float16 "
+                "calculates; bfloat16 needs none"
+            )
         wanted = _PROPERTY_FOR_DTYPE.get(dtype)
         # A torch that does not know the property cannot say no for the device.
         if wanted is None or getattr(self._properties(), wanted, True):

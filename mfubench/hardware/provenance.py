@@ -23,17 +23,27 @@ from mfubench.hardware.cpu_identity import cpu_identity
 from mfubench.hardware.textfile import output_of, text_of
 
 #: Thread counts, affinity and kernel choices of the libraries under torch.
-_ENVIRONMENT_PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_")
+_ENVIRONMENT_PREFIXES = (
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_"),
+    *("TORCHINDUCTOR_", "TORCHDYNAMO_", "TORCH_BLAS_", "PYTORCH_TUNABLEOP_", "TRITON_"),
+    *("CUBLAS_", "CUBLASLT_", "CUDNN_", "NCCL_"),
+    *("HIPBLASLT_", "ROCBLAS_", "MIOPEN_", "TORCH_ROCM_"),
+    *("SYCL_", "IGC_"),
+)
 _ENVIRONMENT_NAMES = frozenset(
     {
         "LD_PRELOAD",
         "MALLOC_CONF",
         "MALLOC_ARENA_MAX",
         "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_MAX_CONNECTIONS",
         "CUDA_LAUNCH_BLOCKING",
-        "CUBLAS_WORKSPACE_CONFIG",
+        "CUDA_MODULE_LOADING",
+        "DISABLE_ADDMM_CUDA_LT",
+        "NVIDIA_TF32_OVERRIDE",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "TEARDOWN_CUPTI",
         "HIP_VISIBLE_DEVICES",
-        "HIPBLASLT_ALLOW_TF32",
         "HSA_OVERRIDE_GFX_VERSION",
         "PYTORCH_ALLOC_CONF",
         "PYTORCH_CUDA_ALLOC_CONF",
@@ -45,6 +55,8 @@ _ENVIRONMENT_NAMES = frozenset(
 )
 #: Should a name with an allowed prefix ever carry one of these, it is still left out.
 _SECRET_WORDS = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|LICENSE", re.IGNORECASE)
+#: Values that are paths or addresses tell the user's name, or the machine's.
+_PRIVATE_WORDS = re.compile(r"(^|_)(DIR|PATH|FILE(NAME)?|HOME|HOST\w*|ADDR\w*|URL|SOCKET\w*)(_|$)")
 
 _ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "snmalloc")
 
@@ -95,6 +107,7 @@ def allowed_environment(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in sorted(environment.items())
         if (name in _ENVIRONMENT_NAMES or name.startswith(_ENVIRONMENT_PREFIXES))
         and not _SECRET_WORDS.search(name)
+        and not _PRIVATE_WORDS.search(name)
     }
 
 

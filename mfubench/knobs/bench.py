@@ -186,6 +186,22 @@ class KnobBench:
         )
 
 
+def nanogpt_baseline(preset: str, device: str, *, threads: int | None) -> LoopConfig:
+    """nanoGPT's own loop of a preset as `train.py` runs it on a device.
+
+    On CUDA that is bfloat16 autocast (float16 before Ampere), compiled, and the fused AdamW. On a
+    CPU and elsewhere nanoGPT casts nothing; its presets for CPUs turn the compiler off.
+    """
+    plain = LoopConfig(
+        preset=preset, device=device, batch_size=get_preset(preset).batch_size, threads=threads
+    )
+    target = parse_device(device)
+    if target.kind != "cuda" or target.unavailable_reason() is not None:
+        return plain
+    half = "float16" if target.unsupported_reason("bfloat16") else "bfloat16"
+    return plain.changed({"dtype": half, "compile": "default"})
+
+
 def machine_of(base: LoopConfig) -> Machine:
     """What knobs may ask about."""
     cpus = usable_cpus()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from mfubench.knobs.kinds import (
     batch_knob,
     compiled,
+    eager,
     environment,
     float32_attention,
     loader,
@@ -147,6 +148,12 @@ KNOBS: tuple[Knob, ...] = (
         changes_numerics=True,
         aims_at=("gemm",),
         inapplicable=supports("tf32"),
+    ),
+    eager("eager", "--compile=False"),
+    eager(
+        "eager in strict float32",
+        "--dtype=float32 --compile=False, and allow_tf32 = False in train.py",
+        dtype="float32",
     ),
     Knob(
         name="attention math",

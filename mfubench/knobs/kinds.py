@@ -5,7 +5,7 @@ from __future__ import annotations
 from ctypes.util import find_library
 from typing import Any
 
-from mfubench.knobs.knob import Change, Knob, only_cpu, supports
+from mfubench.knobs.knob import Change, Knob, only_cpu, only_cuda, supports
 
 
 def set_to(**changes: Any) -> Change:
@@ -34,6 +34,21 @@ def compiled(mode: str, **settings: Any) -> Knob:
         nanogpt="--compile=True" if mode == "default" else f"torch.compile(model{named})",
         pytorch=f"model = torch.compile(model{named})",
         **settings,
+    )
+
+
+def eager(name: str, words: str, **changes: str) -> Knob:
+    """What the baseline on CUDA is not: there nanoGPT compiles, and casts to 16 bits."""
+    return Knob(
+        name=name,
+        before="nanoGPT's own: compiled, 16-bit autocast",
+        after=name,
+        change=set_to(compile="no", **changes),
+        nanogpt=words,
+        pytorch="no torch.compile" + (", no autocast" if changes else ""),
+        changes_numerics=bool(changes),
+        inapplicable=only_cuda,
+        long_shot=True,
     )
 
 

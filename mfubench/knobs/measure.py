@@ -9,7 +9,7 @@ import msgspec
 from mfubench_model.presets import get_preset
 
 from mfubench.analysis.effect import HELPS
-from mfubench.knobs.bench import PROCESSES, KnobBench
+from mfubench.knobs.bench import PROCESSES, KnobBench, nanogpt_baseline
 from mfubench.knobs.catalogue import KNOBS_BY_NAME
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.loop_side import FEW_WARM_STEPS
@@ -28,12 +28,7 @@ LONGEST_STEP_S = 1.0
 
 def knob_bench(session: BenchSession, preset: str, device: str) -> KnobBench:
     """The resident baseline of a preset on a device, nanoGPT's own loop: one for all of a run."""
-    base = LoopConfig(
-        preset=preset,
-        device=device,
-        batch_size=get_preset(preset).batch_size,
-        threads=session.threads,
-    )
+    base = nanogpt_baseline(preset, device, threads=session.threads)
     return session.shared(
         ("knob bench", preset, device), lambda: KnobBench(base, corpus=session.options.corpus)
     )
@@ -42,11 +37,12 @@ def knob_bench(session: BenchSession, preset: str, device: str) -> KnobBench:
 def measure_knob(runner: CaseRunner, name: str, *, preset: str, device: str) -> CaseResult:
     """Turn one knob, in pairs against nanoGPT's own loop, each side in its own process."""
     knob, session = KNOBS_BY_NAME[name], runner.session
+    base = nanogpt_baseline(preset, device, threads=session.threads)
     case = CaseId(
         question="knob",
         preset=preset,
         device=device,
-        dtype="float32",
+        dtype=base.dtype,
         knob=name.replace(" ", "-"),
     )
     record = runner.new_record(case)
@@ -65,8 +61,11 @@ def measure_knob(runner: CaseRunner, name: str, *, preset: str, device: str) -> 
         reason = knob.inapplicable(bench.machine)
         if reason is not None:
             raise CaseEnded(Outcome.UNSUPPORTED, reason)
+        config = bench.config_of(knob)
+        if config == bench.base:
+            raise CaseEnded(Outcome.UNSUPPORTED, "nanoGPT's own loop has it already on this device")
         session.progress.phase(f"starting {name}")
-        turns = _take_turns(runner, record, bench, bench.config_of(knob))
+        turns = _take_turns(runner, record, bench, config)
         asked = msgspec.to_builtins(record.knob)
         record.knob = msgspec.convert({**asked, **turns.as_data()}, KnobResult)
         record.tokens_per_step = turns.tokens_per_step
@@ -111,7 +110,8 @@ def _take_turns_of_builds(
 ) -> Pairing:
     """Loops built anew between turns. What compiles stays as it is, and has two processes, cold
     and warm, that take half the turns each."""
-    again = [bench.launch(config.steadied)] if config.compile != "no" else []
+    compiles = config.compile not in ("no", bench.base.compile)
+    again = [bench.launch(config.steadied)] if compiles else []
     for worker in again:
         started.enter_context(worker)
     turns = started.enter_context(bench.turns_with(config, beside=again, turn_s=FINE_TURN_S))

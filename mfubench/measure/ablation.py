@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mfubench.analysis import components
+from mfubench.measure.profiling import profile_step
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch
@@ -86,9 +87,15 @@ ABLATED: dict[str, type[TrainStep]] = {
 
 
 def saving_s(base: TrainStep, component: str, *, dtype: str, pairs: int) -> float:
-    """Median over pairs of the seconds that `base` saves without the component (eager)."""
+    """Median over pairs of the seconds that `base` saves without the component (eager).
+
+    On a device with a queue a bar holds kernels, so that kernels are compared: a step that waits
+    for its launches saves launches. Data is what the host does, and the step's time is compared.
+    """
     ablated = ABLATED[component](base.workload, base.device, dtype=dtype, compile=False)
     try:
+        if base.device.has_queue and component not in LOOP_ABLATIONS:
+            return profile_step(base).device_busy_s - profile_step(ablated).device_busy_s
         for _ in range(5):
             ablated()
             base()

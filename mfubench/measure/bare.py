@@ -20,7 +20,7 @@ def bare_step(step: TrainStep) -> Callable[[], None]:
     max_norm = step.workload.loop.grad_clip
     loss_of = step.workload.loss
     batch = next(iter(fixed_batches(step.workload, step.device.torch_device, 1)))
-    wait = step.device.synchronise
+    device = step.device
 
     def run() -> None:
         loss = loss_of(model, batch)
@@ -28,6 +28,6 @@ def bare_step(step: TrainStep) -> Callable[[], None]:
         torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        wait()
+        device.synchronise()
 
     return run

@@ -22,8 +22,9 @@ from mfubench.measure.gpt_workload import GPTWorkload, loop_settings
 from mfubench.measure.loaders import Loader, draws, make_loader
 from mfubench.measure.loop_bars import LoopBars
 from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.precision import set_matmul_precision
 from mfubench.measure.train_loop import TrainLoop
-from mfubench.measure.train_step import SEED, Phase, float32_precision
+from mfubench.measure.train_step import SEED, Phase
 from mfubench.measure.workload import Batch, LoopSettings
 
 SDP_BACKENDS = {
@@ -72,7 +73,7 @@ class ConfiguredLoop(TrainLoop):
     def __init__(self, config: LoopConfig, corpus: Corpus, *, seed: int = SEED) -> None:
         self.config = config
         preset, device = _padded(get_preset(config.preset), config), parse_device(config.device)
-        torch.set_float32_matmul_precision(float32_precision(config.dtype))
+        set_matmul_precision(config.dtype)
         if config.flush_denormals:
             torch.set_flush_denormal(True)
         sizes = {"batch_size": config.batch_size, "block_size": preset.config.block_size}
@@ -93,7 +94,7 @@ class ConfiguredLoop(TrainLoop):
         """None: every batch comes from the loader, in its order."""
         return []
 
-    def run(self, phase: Phase) -> None:
+    def iterate(self, phase: Phase) -> None:
         self.set_learning_rate()
         accumulation = self.config.gradient_accumulation
         for left in range(accumulation - 1, -1, -1):
@@ -105,10 +106,10 @@ class ConfiguredLoop(TrainLoop):
                 with phase(components.BACKWARD):
                     self.backward(loss)
         self.update(loss, phase)
-        self.last_loss = self.last_loss * accumulation
+        if accumulation > 1:  # a kernel that nanoGPT's loop has only where it logs
+            self.last_loss = self.last_loss * accumulation
         with phase(components.LOGGING):
             self.log()
-        self.device.synchronise()
 
     def forward(self, batch: Batch) -> Tensor:
         backends = SDP_BACKENDS.get(self.config.attention)

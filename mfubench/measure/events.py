@@ -15,6 +15,7 @@ from typing import Any
 from mfubench.analysis import components
 from mfubench.analysis.intervals import clipped, total, union
 from mfubench.analysis.kernels import by_kernel_name
+from mfubench.measure.device_events import OnDevice, interval_ns, on_host, within
 
 STEP = "mfubench::step"
 PHASE = "mfubench::phase::"
@@ -57,6 +58,10 @@ class StepTree:
     """The sum of their intervals, those of no operator included."""
     idle_s: dict[str, float] = field(default_factory=dict)
     """Seconds in which no kernel ran, by the phase that the host was in; empty on a CPU."""
+    overlap_s: float = 0.0
+    """What kernels ran for while another one, which has that time, ran too."""
+    lost_ratio: float = 0.0
+    """Share of the launches of kernels of which the profiler kept no record."""
 
 
 def walk(ops: Iterable[Op]) -> Iterator[Op]:
@@ -74,21 +79,11 @@ def step_trees(events: Sequence[Any], *, event_cost_s: float = 0.0) -> list[Step
         for e in events
         if e.cpu_parent is None and on_host(e) and not e.name.startswith("mfubench::")
     ]
-    on_device = [e for e in events if not on_host(e) and not _is_annotation(e)]
-    return [_tree(step, elsewhere, on_device, event_cost_s) for step in steps]
+    seen = OnDevice.of(events)
+    return [_tree(step, elsewhere, seen, event_cost_s) for step in steps]
 
 
-def on_host(event: Any) -> bool:
-    return bool(event.device_type.name == "CPU")
-
-
-def _is_annotation(event: Any) -> bool:
-    """A named range (the optimizer's, say) may carry its own shadow on the device, which spans
-    kernels that are counted where they were launched."""
-    return bool(getattr(event, "is_user_annotation", False))
-
-
-def _tree(step: Any, elsewhere: Sequence[Any], on_device: Sequence[Any], cost_s: float) -> StepTree:
+def _tree(step: Any, elsewhere: Sequence[Any], seen: OnDevice, cost_s: float) -> StepTree:
     python_s: dict[str, float] = {}
     roots: list[Op] = []
     count = [0]
@@ -110,7 +105,7 @@ def _tree(step: Any, elsewhere: Sequence[Any], on_device: Sequence[Any], cost_s:
             name=event.name,
             phase=phase,
             self_s=host_self_s(event),
-            kernels=_kernels(event),
+            kernels=seen.kernels(event),
             start_us=event.time_range.start,
             module=module,
         )
@@ -130,23 +125,24 @@ def _tree(step: Any, elsewhere: Sequence[Any], on_device: Sequence[Any], cost_s:
     # On an accelerator the backward pass runs on a thread of its own, outside the step's range in
     # the tree and inside it in time.
     for event in elsewhere:
-        if _within(event, step) and event.thread != step.thread:
+        if within(event, step) and event.thread != step.thread:
             roots.extend(convert(event, components.BACKWARD, None))
-    kernels = union(map(_interval_ns, on_device))
-    start, end = _interval_ns(step)
+    on_device = seen.events
+    kernels = union(map(interval_ns, on_device))
+    start, end = interval_ns(step)
+    first, last = step.time_range.start, step.time_range.end
+    lost_here = [lost for at, lost in seen.lost.items() if first <= at <= last]
     return StepTree(
         wall_s=step.time_range.elapsed_us() * 1e-6 - cost_s * count[0],
         roots=roots,
         python_s=python_s,
         events=count[0],
         device_busy_s=total(clipped(kernels, start, end)) * 1e-9,
-        device_sum_s=sum(e.time_range.elapsed_us() for e in on_device if _within(e, step)) * 1e-6,
+        device_sum_s=sum(e.time_range.elapsed_us() for e in on_device if within(e, step)) * 1e-6,
         idle_s=_idle_s(step, kernels) if on_device else {},
+        lost_ratio=sum(lost_here) / max(1, len(lost_here)),
+        overlap_s=seen.overlap_s(step),
     )
-
-
-def _interval_ns(event: Any) -> tuple[int, int]:
-    return round(event.time_range.start * 1e3), round(event.time_range.end * 1e3)
 
 
 def _idle_s(step: Any, kernels: Sequence[tuple[int, int]]) -> dict[str, float]:
@@ -160,13 +156,13 @@ def _idle_s(step: Any, kernels: Sequence[tuple[int, int]]) -> dict[str, float]:
     phases = [child for child in step.cpu_children if child.name.startswith(PHASE)]
     for child in phases:
         name = child.name.removeprefix(PHASE)
-        idle[name] = idle.get(name, 0.0) + idle_ns(*_interval_ns(child)) * 1e-9
-    idle[""] = max(0.0, idle_ns(*_interval_ns(step)) * 1e-9 - sum(idle.values()))
+        idle[name] = idle.get(name, 0.0) + idle_ns(*interval_ns(child)) * 1e-9
+    idle[""] = max(0.0, idle_ns(*interval_ns(step)) * 1e-9 - sum(idle.values()))
     return idle
 
 
 _RUNTIME = re.compile(
-    r"(?:cuda|cu|hip)[A-Z]\w*"
+    r"(?:cuda|cu|hip|ur|ze|zes|pi|sycl)[A-Z]\w*"  # the last four are Intel's
     r"|Activity Buffer.*|Lazy Function.*|Command Buffer.*|Runtime Triggered.*"
 )
 
@@ -178,21 +174,10 @@ def is_runtime(name: str) -> bool:
 
     >>> is_runtime("cudaEventRecord"), is_runtime("cudaDeviceSynchronize"), is_runtime("aten::mm")
     (True, True, False)
+    >>> is_runtime("urEnqueueKernelLaunch"), is_runtime("zeCommandListAppendLaunchKernel")
+    (True, True)
     """
     return bool(_RUNTIME.fullmatch(name))
-
-
-def _kernels(event: Any) -> list[tuple[str, float]]:
-    if _is_annotation(event):
-        return []
-    return [(str(kernel.name), kernel.duration * 1e-6) for kernel in event.kernels]
-
-
-def _within(event: Any, step: Any) -> bool:
-    return bool(
-        step.time_range.start <= event.time_range.start
-        and event.time_range.end <= step.time_range.end
-    )
 
 
 def component_times(tree: StepTree, modules: Sequence[str | None]) -> list[OpTime]:

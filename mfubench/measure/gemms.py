@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mfubench.hardware.devices import Device
+from mfubench.measure.kernel_time import kernel_times_s
 from mfubench.measure.train_step import TrainStep
 
 ROUND_S = 0.004
@@ -70,7 +69,8 @@ def capture_gemms(step: TrainStep) -> Counter[Gemm]:
 
 
 def time_alone(gemms: Counter[Gemm], device: Device) -> float:
-    """Seconds per step that the products take, each back to back on operands of its own.
+    """Seconds per step that the products take, each back to back on operands of its own: the
+    kernels' time, without their launches where the device can.
 
     The output is written to a buffer that is there already: allocation belongs to the product in
     place.
@@ -89,15 +89,5 @@ def _alone_s(gemm: Gemm, device: Device) -> float:
     def once() -> None:
         function(*operands, out=out)
 
-    once()
-    device.synchronise()
-    repeats = max(1, round(ROUND_S / max(_time_s(once, 2, device), 1e-7)))
-    return statistics.median(_time_s(once, repeats, device) for _ in range(ROUNDS))
-
-
-def _time_s(once: Callable[[], None], repeats: int, device: Device) -> float:
-    start_s = time.perf_counter()
-    for _ in range(repeats):
-        once()
-    device.synchronise()
-    return (time.perf_counter() - start_s) / repeats
+    times_s = kernel_times_s(device, once, round_s=ROUND_S, rounds=ROUNDS)
+    return statistics.median(times_s)

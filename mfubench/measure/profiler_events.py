@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from mfubench.analysis import components
 from mfubench.hardware.devices import Device
 from mfubench.measure import events
+from mfubench.measure.device_events import on_host
 from mfubench.timing import time_s
 
 
@@ -118,7 +119,7 @@ def learn_modules(step: Profilable, phased: Callable[[], None]) -> list[str | No
     if not trees:
         return None
     forward = _modules_by_sequence(found)
-    last = [e for e in found if e.name == events.STEP and events.on_host(e)][-1]
+    last = [e for e in found if e.name == events.STEP and on_host(e)][-1]
     sequences = {
         e.time_range.start: e.sequence_nr
         for e in found

@@ -32,6 +32,8 @@ PLAIN_STEPS = 7
 """Unprofiled steps before and after each profiled block; with the profiled ones no multiple of a
 log interval, so that the blocks see different phases of logging."""
 BLOCKS = 3
+LOST_ALLOWED = 0.01
+"""Steps in which more of the kernels left no record are not looked at."""
 LONG_STEP_S = 0.5
 """A longer step is profiled once, between two unprofiled ones."""
 
@@ -58,6 +60,8 @@ class Profile:
     """At least one kernel ran. What is left of the step is idle time. 0 on a CPU."""
     device_sum_s: float = 0.0
     """The sum of all kernels, those included that link to no operator."""
+    overlap_s: float = 0.0
+    """What kernels ran for while another one, which has that time, ran too."""
     idle_s: dict[str, float] = field(default_factory=dict)
     """Per phase of the host: seconds of the profiled step in which no kernel ran. A profiled step
     is idle for longer than a plain one, so that these are shares, not times, of a plain step."""
@@ -99,6 +103,14 @@ class StepProfiler:
         self._trees, self._plain_s = [], []
         if not trees:
             raise ProfileError("the profiler recorded no step; is another profiler active?")
+        whole = [tree for tree in trees if tree.lost_ratio <= LOST_ALLOWED]
+        if not whole:
+            lost = min(tree.lost_ratio for tree in trees)
+            raise ProfileError(
+                f"the profiler lost the records of at least {lost * 100:.0f} % of the kernels in "
+                "every step: what they took would read as idle time"
+            )
+        trees = whole
         profile = _summary(trees, plain_s, self._learned, self._cost_s)
         kind = self._step.device.kind
         if kind != "cpu" and not any(op.device_s for op in profile.op_times):
@@ -160,9 +172,9 @@ def operators(
         for op in profile.op_times
     ]
     linked_s = sum(row.seconds for row in rows)
-    if not on_host and profile.device_sum_s > linked_s:
+    unlinked_s = profile.device_sum_s - profile.overlap_s - linked_s
+    if not on_host and unlinked_s > 0:
         # No component: it stays in the unexplained bar, and it is not idle time.
-        unlinked_s = profile.device_sum_s - linked_s
         rows.append(_row("kernels that link to no operator", components.UNKNOWN, "", unlinked_s))
     if on_host:
         for phase, seconds in profile.python_s.items():
@@ -274,5 +286,6 @@ def _summary(
         by_module=by_module,
         device_busy_s=sum(tree.device_busy_s for tree in trees) / n,
         device_sum_s=sum(tree.device_sum_s for tree in trees) / n,
+        overlap_s=sum(tree.overlap_s for tree in trees) / n,
         idle_s={phase: waited_s / n for phase, waited_s in idle.items()},
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from mfubench.analysis import components
 from mfubench.hardware.devices import Device
 from mfubench.measure.train_step import Phase, TrainStep
 from mfubench.measure.workload import Batch, LoopSettings, Workload
-from mfubench.timing import time_s
+from mfubench.timing import now_s, time_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +61,9 @@ class TrainLoop(TrainStep):
         self._iteration = 0
         self._batch = workload.sample_batch("train", self._torch_device)
         self._log = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - closed below
-        self._last_logged_s = time.perf_counter()
+        self._last_logged_s = now_s()
 
-    def run(self, phase: Phase) -> None:
+    def iterate(self, phase: Phase) -> None:
         self.set_learning_rate()
         with phase(components.FORWARD):
             loss = self.forward(self._batch)
@@ -74,7 +73,6 @@ class TrainLoop(TrainStep):
         self.update(loss, phase)
         with phase(components.LOGGING):
             self.log()
-        self.device.synchronise()
 
     def next_batch(self) -> Batch:
         """The batch that the last iteration loaded."""
@@ -92,9 +90,9 @@ class TrainLoop(TrainStep):
     def log(self) -> None:
         """At every `log_interval`-th iteration wait for the loss and write nanoGPT's line."""
         if self._iteration % self._loop.log_interval == 0:
-            now_s = time.perf_counter()
-            elapsed_ms = (now_s - self._last_logged_s) * 1e3
-            self._last_logged_s = now_s
+            at_s = now_s()
+            elapsed_ms = (at_s - self._last_logged_s) * 1e3
+            self._last_logged_s = at_s
             value = self.last_loss.item()
             self._log.write(f"iter {self._iteration}: loss {value:.4f}, time {elapsed_ms:.2f}ms\n")
         self._iteration += 1
@@ -120,10 +118,10 @@ class TrainLoop(TrainStep):
             # The first batch of each mode is cold (a compiled model is compiled again for it).
             self._evaluate_batch("val")
             wanted = 2 * self._loop.eval_iters
-            start_s = time.perf_counter()
+            start_s = now_s()
             for done in range(1, wanted + 1):
                 self._evaluate_batch("train" if done % 2 else "val")
-                elapsed_s = time.perf_counter() - start_s
+                elapsed_s = now_s() - start_s
                 if elapsed_s > budget_s:
                     break
             return elapsed_s / done, done

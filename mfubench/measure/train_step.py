@@ -78,11 +78,22 @@ class TrainStep:
         self.run(unmarked)
 
     def run(self, phase: Phase) -> None:
-        """One step, each phase of it inside `phase(its name)`."""
+        """One step, each phase of it inside `phase(its name)`, and the device has finished it."""
+        self.iterate(phase)
+        self.device.synchronise()
+
+    def run_several(self, steps: int) -> None:
+        """So many steps as a training loop repeats them: the host runs ahead of the device, and
+        waits for it once, at the end."""
+        for _ in range(steps):
+            self.iterate(unmarked)
+        self.device.synchronise()
+
+    def iterate(self, phase: Phase) -> None:
+        """One step as `run`, which a device with a queue may still be busy with at the end."""
         with phase(components.FORWARD):
             loss = self.forward(self.next_batch())
         self.update(loss, phase)
-        self.device.synchronise()
 
     def next_batch(self) -> Batch:
         """The next of the fixed batches."""
@@ -145,19 +156,3 @@ def use_once(device: Device) -> None:
     model(torch.randn(2, 8, 64, device=device.torch_device)).sum().backward()
     optimizer.step()
     device.synchronise()
-
-
-def float32_precision(dtype: str) -> str:
-    """torch's name for how float32 matmuls run: with TF32, or strictly."""
-    return "high" if dtype == "tf32" else "highest"
-
-
-@contextlib.contextmanager
-def matmul_precision(dtype: str) -> Any:
-    """Let float32 matmuls use TF32 inside, or forbid it; the caller's setting comes back after."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(float32_precision(dtype))
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

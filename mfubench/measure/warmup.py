@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from mfubench.timing import now_s
 
 WINDOW = 4
 """Steps whose median is compared with the median of the window before."""
 
 TOLERANCE = 0.05
 """Two windows closer than this count as settled."""
+
+WARM_S = 1.0
+"""A device with a queue is warmed for this long at the least."""
 
 COLD_FACTOR = 1.5
 """Steps at the start that take longer than this many steady ones are start-up, not training."""
@@ -51,32 +55,36 @@ def warm_until_steady(
     step: Callable[[], None],
     *,
     budget_s: float,
+    least_s: float = 0.0,
     min_steps: int = 2 * WINDOW,
     after_step: Callable[[int], None] | None = None,
 ) -> WarmUp:
     """Run `step` until two windows of step times agree, or the budget is spent.
 
-    The first step may compile for minutes and does not count against `budget_s`. However short the
-    budget, two steps run: one cold, one warm. `after_step(n)` is called after the n-th, untimed.
+    It lasts `least_s` at the least, the first step not counted: a GPU raises its clocks only under
+    load, and two windows of the same low clock agree too. The first step may compile for minutes
+    and does not count against `budget_s`. However short the budget, two steps run: one cold, one
+    warm. `after_step(n)` is called after the n-th, untimed.
     """
     times_s: list[float] = []
-    start_s = time.perf_counter()
+    start_s = now_s()
     warm_start_s = start_s
     steady = False
     while True:
-        step_start_s = time.perf_counter()
+        step_start_s = now_s()
         step()
-        times_s.append(time.perf_counter() - step_start_s)
+        times_s.append(now_s() - step_start_s)
         if after_step is not None:
             after_step(len(times_s))
         if len(times_s) == 1:
-            warm_start_s = time.perf_counter()
+            warm_start_s = now_s()
             continue
         if len(times_s) >= min_steps:
             steady = _settled(times_s)
-        if steady or time.perf_counter() - warm_start_s > budget_s:
+        warm_s = now_s() - warm_start_s
+        if warm_s > budget_s or (steady and warm_s >= least_s):
             break
-    return WarmUp(total_s=time.perf_counter() - start_s, times_s=times_s, steady=steady)
+    return WarmUp(total_s=now_s() - start_s, times_s=times_s, steady=steady)
 
 
 def _settled(times_s: list[float]) -> bool:

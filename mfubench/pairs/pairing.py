@@ -133,8 +133,9 @@ class Pairing:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether the candidate is."""
-        return self.candidate.side.config.compile != "no"
+        """Whether the candidate is and its baseline is not, so that compiling is a price to pay."""
+        base, candidate = (taker.side.config for taker in (self.bases[0], self.candidate))
+        return candidate.compile != "no" and base.compile == "no"
 
     # --- turns ------------------------------------------------------------------------------------
 

@@ -190,14 +190,15 @@ class Side:
         words = _last_line(self._said[0]) or _last_line(self._said[1])
         return SideError(Outcome.ERROR, f"{what}: {words or 'it said nothing'}", self.name)
 
-    def close(self) -> None:
+    def close(self, *, gently: bool = True) -> None:
         """End the process, gently if it listens, and every process that it has started."""
         if self._said[0].closed:
             return
-        self._send({"stop": True})
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if self._connection is not None:
-                self._process.wait(END_S)
+        if gently:
+            self._send({"stop": True})
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if self._connection is not None:
+                    self._process.wait(END_S)
         self._end_tree()
         self._is_closing = True
         if self._accepting.is_alive():  # nobody came; a caller without a key ends the waiting
@@ -226,8 +227,10 @@ class Side:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an interrupt at once: a CI runner kills the parent a few seconds later, and what the
+        # parent has set up would stay.
+        self.close(gently=kind is None or issubclass(kind, Exception))
 
 
 def _listener(key: bytes) -> Listener:

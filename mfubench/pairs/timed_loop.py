@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ import torch
 
 from mfubench.hardware.devices import Device
 from mfubench.measure.configured_loop import ConfiguredLoop
-from mfubench.timing import time_s
+from mfubench.measure.train_step import unmarked
+from mfubench.timing import now_s, time_s
 
 WARM_S = 0.15
 CONTROL_SIZE, CONTROL_REPEATS = 512, 3
@@ -32,8 +32,8 @@ class TimedLoop:
 
     def __init__(self, loop: ConfiguredLoop) -> None:
         self.loop = loop
-        self._work: Callable[[], object] = loop
-        """What a turn repeats."""
+        self._work: Callable[[], object] = lambda: loop.iterate(unmarked)
+        """What a turn repeats. The device may still be busy with it."""
         self._planted_bytes = 0
         self._planted_repeats_per_ratio = 0.0
         self._graphs_before = _graphs()
@@ -62,9 +62,9 @@ class TimedLoop:
 
     def evaluate(self, batches: int) -> dict[str, Any]:
         """Mean loss of validation batches, and the seconds that they took."""
-        start_s = time.perf_counter()
+        start_s = now_s()
         loss = self.loop.evaluate(batches)
-        return {"loss": loss, "seconds": time.perf_counter() - start_s}
+        return {"loss": loss, "seconds": now_s() - start_s}
 
     def save(self) -> dict[str, Any]:
         """Seconds of a checkpoint."""
@@ -85,16 +85,19 @@ class TimedLoop:
         control: bool = False,
         planted_ratio: float = 0.0,
     ) -> dict[str, float]:
-        """Mean seconds of a step, planted work of about `planted_ratio` of it included; with the
-        planted seconds, those of one evaluation batch, and those of the control kernel."""
+        """Mean seconds of a step, the device waited for once at the end, planted work of about
+        `planted_ratio` of it included; with the planted seconds, those of one evaluation batch, and
+        those of the control kernel."""
         repeats = round(planted_ratio * self._planted_repeats_per_ratio)
         planted_s = 0.0
-        start_s = time.perf_counter()
+        start_s = now_s()
         for _ in range(steps):
             self._once()
             if repeats:
+                self.loop.device.synchronise()  # else the step's rest would count as planted
                 planted_s += time_s(lambda: _repeat(self._planted, repeats))
-        found = {"step_s": (time.perf_counter() - start_s) / steps, "extra_s": planted_s / steps}
+        self.loop.device.synchronise()
+        found = {"step_s": (now_s() - start_s) / steps, "extra_s": planted_s / steps}
         if evaluation:
             found["evaluation_s"] = time_s(lambda: self.loop.evaluate(1))
         if control:
@@ -120,7 +123,7 @@ class TimedLoop:
         loss = float(self.loop.last_loss)
         warm_s = 0.0
         while warm_s < WARM_S:
-            times_s.append(time_s(self._once))
+            times_s.append(time_s(self._finished))
             warm_s += times_s[-1]
         step_s = min(times_s[steps:])
         self._control()
@@ -132,9 +135,16 @@ class TimedLoop:
         }
 
     def _once(self) -> None:
-        held = torch.empty(self._planted_bytes, dtype=torch.uint8) if self._planted_bytes else None
+        held = None
+        if self._planted_bytes:
+            device = self.loop.device.torch_device
+            held = torch.empty(self._planted_bytes, dtype=torch.uint8, device=device)
         self._work()
         del held
+
+    def _finished(self) -> None:
+        self._once()
+        self.loop.device.synchronise()
 
     # --- what is counted --------------------------------------------------------------------------
 

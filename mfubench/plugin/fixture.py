@@ -34,10 +34,10 @@ class BenchmarkTimer:
         self.disabled = bool(benchmark.disabled)
         self.rounds_s: list[float] = []
 
-    def time(self, run: Run, *, rounds: int, before: Run | None = None) -> None:
-        """See `Timer.time`."""
+    def time(self, run: Run, *, rounds: int, calls: int = 1, before: Run | None = None) -> None:
+        """See `Timer.time`. pytest-benchmark keeps its rounds per call, too."""
         try:
-            self._benchmark.pedantic(run, rounds=rounds, iterations=1, setup=before)
+            self._benchmark.pedantic(run, rounds=rounds, iterations=calls, setup=before)
         finally:
             if self._benchmark.stats is not None:
                 self.rounds_s = list(self._benchmark.stats.stats.data)

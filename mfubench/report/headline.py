@@ -60,8 +60,11 @@ class Workload:
 
     @property
     def doubt(self) -> str:
-        """Why its times are not to be trusted, empty where they are."""
-        return doubt_of(self.base) or (doubt_of(self.loop) if self.loop else "")
+        """Why no training time is predicted from its step and its loop; empty where one is."""
+        if doubt := doubt_of(self.base):
+            return doubt
+        doubt = doubt_of(self.loop) if self.loop else ""
+        return f"no prediction: in the loop {doubt}" if doubt else ""
 
 
 def doubt_of(record: CaseRecord) -> str:

@@ -18,6 +18,7 @@ from mfubench.files import read_input
 from mfubench.results.outcomes import SCHEMA_VERSION
 from mfubench.results.record import CaseRecord
 from mfubench.results.run import DocumentHeader, Run, Stats
+from mfubench.streams import shortened
 
 MAX_FILE_BYTES = 64 * 2**20
 """A file above this is refused: a run is a few hundred kilobytes."""
@@ -94,7 +95,7 @@ def decoded(path: Path, text: bytes, into: type[T]) -> T:
         found = msgspec.json.decode(text, type=into)
     except msgspec.ValidationError as error:
         raise ResultError(f"{path} is not a valid result: {in_words(error)}") from None
-    except (msgspec.DecodeError, RecursionError, OverflowError):
+    except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
         pass
     else:
         _refuse_depth(path, found)
@@ -198,7 +199,7 @@ def in_words(error: Exception, where: str = "") -> str:
     said, _, path = str(error).partition(" - at `$")
     parts = path.rstrip("`").replace("[", ".").replace("]", "").strip(".").split(".")
     field = "/".join(part for part in (where, *parts) if part) or "the file"
-    return f"{field}: {said[:1].lower()}{said[1:]}".replace("`", "")
+    return shortened(f"{field}: {said[:1].lower()}{said[1:]}".replace("`", ""))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -92,6 +92,16 @@ class CaseRecord(ScriptAnswer, kw_only=True):
     # --- fields of some questions: they stand in a file only where they have a value -------------
 
     gate: GateLimits | None = None
+    matmul_error_ratio: Share | None = None
+    """Error of a matrix product in the case's dtype against float64 (root mean squares): it says in
+    which format products really ran."""
+    device_state: dict[str, Any] | None = None
+    """On a GPU, at work after the last round: clock, power, temperature, what holds clocks back."""
+    peak_reserved_bytes: Bytes | None = None
+    """On a GPU: what torch held for tensors at most, its cache included."""
+    steps_per_round: Count | None = None
+    """Steps of a round, where the host runs ahead of a GPU and waits once per round; a round's
+    seconds are per step."""
     nanogpt_flops_per_step: Count | None = None
     rounds_s: list[float] | None = None
     """The rounds of a case that did not end `ok`; those of the others are in its stats."""

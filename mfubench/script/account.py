@@ -57,9 +57,8 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
         except TraceError as error:
             record.breakdown_problem = f"no breakdown: {error}"
             return
-        if step is not None:
-            ceiling = record.ceiling_flops_per_s
-            account = account_of(step, outside, step_s=step_s, ceiling_flops_per_s=ceiling)
+        ceiling = record.ceiling_flops_per_s
+        account = account_of(step, outside, step_s=step_s, ceiling_flops_per_s=ceiling)
     if account is None:
         record.breakdown_problem = (
             "no breakdown: the script ended before the steps that it is taken from; it needs about "

@@ -104,7 +104,8 @@ def _measure(cache: CeilingCache, device: Device, dtype: str) -> None:
     import torch
 
     from mfubench.hardware import ceilings
-    from mfubench.measure.train_step import matmul_precision, use_once
+    from mfubench.measure.precision import matmul_precision
+    from mfubench.measure.train_step import use_once
     from mfubench.suite.session import device_key, timed_rounds
 
     use_once(device)

@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfubench.arguments import LARGEST_SIZE, UserError, add_results_dir, output_path
+from mfubench.arguments import (
+    LARGEST_SIZE,
+    UserError,
+    add_results_dir,
+    output_path,
+    refuse_trace_file,
+)
 from mfubench.files import write_output
 from mfubench.script.launch import Target, before_hard_exit, leave, refuse_missing
 from mfubench.script.launch import run as run_target
@@ -45,6 +51,13 @@ def add_parser(commands: Any) -> None:
         "--breakdown",
         action="store_true",
         help="time the parts of a few steps and print where a step's time goes",
+    )
+    parser.add_argument(
+        "--save-trace",
+        type=Path,
+        metavar="FILE",
+        help="write the profiler's trace of five steps to FILE, which ends in .json or .json.gz, "
+        "and print the account that `mfubench trace` makes of it",
     )
     parser.add_argument(
         "--no-ceilings", action="store_true", help="without the share of the measured ceiling"
@@ -87,6 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
     target = _target(arguments)
     refuse_missing(target)
     _refuse_unwritable(results_dir)
+    trace: Path | None = arguments.save_trace
+    if trace is not None:
+        trace = trace.absolute()
+        refuse_trace_file(trace)
+        # Else the profiler writes a line to standard error at each start and stop.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     if not arguments.no_ceilings:
         _measure_ceilings_first(results_dir)
 
@@ -100,7 +119,11 @@ def run(arguments: argparse.Namespace) -> int:
     commit_of_start()
     report = _Report(arguments, target, results_dir, RunJournal(machine_dir(results_dir)))
     run = TrainingRun(
-        steps=arguments.steps, breakdown=arguments.breakdown, say=_say, keep=report.keep
+        steps=arguments.steps,
+        breakdown=arguments.breakdown,
+        save_trace=trace,
+        say=_say,
+        keep=report.keep,
     )
     run.start()
 
@@ -223,3 +246,21 @@ class _Report:
                     sys.stderr.keep_styles = color
                 text = run_text(record, color=color, notes=notes, width=width)
                 print("\n" + text, file=sys.stderr, flush=True)
+            self._print_trace(run)
+
+    def _print_trace(self, run: TrainingRun) -> None:
+        if run.trace is None:
+            return
+        if run.trace.problem is not None:
+            _say(f"no trace was written: {run.trace.problem}")
+            return
+        from mfubench.script.live_trace import account_text
+        from mfubench.show.terminal import has_color
+        from mfubench.trace.read import TraceError
+
+        try:
+            text = account_text(run.trace.path, self._results_dir, color=has_color(sys.stderr))
+        except TraceError as error:
+            text = f"mfubench run: wrote {run.trace.path}, which gave no account: {error}"
+        with safe_streams(table_on_stderr=True):
+            print(text, file=sys.stderr, flush=True)

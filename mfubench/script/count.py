@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from mfubench.script import graphs
 from mfubench.script.causal import SEEN, CausalWatch
+from mfubench.script.device_clock import wait_for
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.tally import (
@@ -51,7 +52,7 @@ class StepCounter(DispatchCounter):
         """From now on everything is counted."""
         if not graphs.compiled_here():
             # A hook on a compiled module would make torch compile it again.
-            self._modules = _Modules()
+            self._modules = _Modules(self.tally)
         self._restore_graphs = graphs.watch_calls(self._graph_called)
         self.tally.seconds = -clock_s()
         self.__enter__()  # type: ignore[no-untyped-call]
@@ -85,8 +86,10 @@ class StepCounter(DispatchCounter):
                 module = self._module(phase) if kind == COUNTED else ""
                 self._causal.after(func, args, kwargs, out, phase=phase, module=module)
             return out
+        wait_for(self._recorder.device)
         since_s = clock_s()
         out = func(*args, **kwargs)
+        wait_for(self._recorder.device)
         if not _is_fake(args) and self._phase() != EVALUATION:
             self.tally.add_uncounted(name_of(func), clock_s() - since_s)
         return out
@@ -146,7 +149,8 @@ def _is_fake(args: Sequence[Any]) -> bool:
 class _Modules:
     """Which module runs: by hooks on all modules, for the one step that is counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._stack: list[str] = []
         self._names: dict[int, str] = {}
         self._of_node: dict[int, str] = {}
@@ -161,6 +165,8 @@ class _Modules:
             handle.remove()
 
     def _enter(self, module: torch.nn.Module, args: Any) -> None:
+        if isinstance(module, torch.nn.DataParallel) and len(module.device_ids) > 1:
+            self._tally.add_uncounted("the threads of DataParallel", None)
         if id(module) not in self._names:
             root = type(module).__name__
             for name, inner in module.named_modules():

@@ -77,3 +77,13 @@ class CudaClock:
 
 def _has_happened(event: Any) -> bool:
     return event is None or bool(event.query())
+
+
+def wait_for(device: Any) -> None:
+    """Wait until a CUDA device has done what is queued. Another kind is not waited for, nor is one
+    whose work is captured into a graph: nobody may wait then."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        if not torch.cuda.is_current_stream_capturing():
+            torch.cuda.synchronize(device)

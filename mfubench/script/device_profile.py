@@ -7,7 +7,6 @@ one that the saved trace gives.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,80 +23,57 @@ from mfubench.results.bars import (
     UNEXPLAINED,
     Bar,
 )
+from mfubench.script.live_trace import LiveTrace
 from mfubench.trace import bars as trace_bars
 from mfubench.trace import idle
 from mfubench.trace.build import trace_account
 from mfubench.trace.document import Step
+from mfubench.trace.read import TraceError
 from mfubench.trace.text import bar_label
 
-WARM_UP_STEPS, STEPS = 1, 5
-"""The first step under a profiler pays for its start."""
 ATTENTION = "attention kernels"
 """In the suite's own account the bar `attention` is what lies above its FLOPs at the ceiling."""
 
 
 class DeviceProfile:
-    """Profiles a script's steps, from the end of one to the end of the sixth after it."""
+    """The trace of a few steps on a GPU, in place of a clock."""
 
-    def __init__(self, device_type: str, path: Path | None = None) -> None:
-        self.is_running = False
-        self.rows: list[int] = []
-        """The rows of the recorder at whose ends a profiled step began, and the last one's end:
-        writing the trace falls into the step after it."""
-        self._device_type = device_type
+    def __init__(self, device: Any, trace: LiveTrace | None = None) -> None:
+        """`trace` is the one that the user asked for, if any; else it is written for this alone."""
+        self._device = device
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        if path is None:
+        if trace is None:
             self._folder = tempfile.TemporaryDirectory(prefix="mfubench-")
-            path = Path(self._folder.name, "steps.json")
-        self.path = path
-        self._profiler: Any = None
+            trace = LiveTrace(Path(self._folder.name, "steps.json"))
+        self._trace = trace
         self._step: Step | None = None
 
+    @property
+    def is_running(self) -> bool:
+        return self._trace.is_running
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows of the recorder at whose ends a traced step began, and the last one's end:
+        writing the trace falls into the step after it."""
+        return self._trace.rows
+
     def step_ended(self, row: int) -> bool:
-        """At the end of a step: start, go on, or end. True once the steps are recorded."""
-        self.rows.append(row)
-        if self._profiler is None:
-            self._start()
-        else:
-            self._profiler.step()
-        if len(self.rows) <= WARM_UP_STEPS + STEPS:
-            return False
-        self.stop()
-        return True
-
-    def _start(self) -> None:
-        from torch.profiler import ProfilerActivity, profile, schedule
-
-        # Else NVIDIA's tracing stays attached, and the steps that follow stay slower.
-        os.environ.setdefault("TEARDOWN_CUPTI", "1")
-        kinds = {"CPU", self._device_type.upper()}
-        self._profiler = profile(
-            activities=[getattr(ProfilerActivity, kind) for kind in sorted(kinds)],
-            schedule=schedule(wait=0, warmup=WARM_UP_STEPS, active=STEPS, repeat=1),
-            on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(self.path)),
-            record_shapes=True,
-        )
-        self._profiler.start()
-        self.is_running = True
+        """At the end of a step. True once the steps are recorded, or cannot be."""
+        self._trace.step_ended(row, self._device)
+        return self._trace.is_done
 
     def interrupt(self) -> None:
         """The script is over."""
-        self.stop()
+        self._trace.stop()
 
-    def stop(self) -> None:
-        """Profile no more. May be called twice."""
-        if self.is_running:
-            self.is_running = False
-            self._profiler.stop()
-
-    def typical_step(self) -> Step | None:
-        """The account of the median step; None where the script ended before all were recorded.
-        Raises TraceError where the trace cannot be accounted for. The trace is read once, and
-        removed unless the user asked for it."""
-        if self.is_running or len(self.rows) <= WARM_UP_STEPS + STEPS:
-            return None
+    def typical_step(self) -> Step:
+        """The account of the median step. Raises TraceError where there is no trace, or none that
+        can be accounted for. The trace is read once, and removed unless the user asked for it."""
         if self._step is None:
-            account = trace_account([self.path])
+            if self._trace.problem is not None:
+                raise TraceError(self._trace.problem)
+            account = trace_account([self._trace.path])
             (rank,) = account.ranks
             self._step = next(step for step in account.steps if step.name == rank.median_step)
             self.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mfubench.measure.bare import bare_step
-from mfubench.measure.train_step import TrainStep, matmul_precision
+from mfubench.measure.precision import matmul_precision
+from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Workload
 from mfubench.script.run import TrainingRun
 from mfubench.suite.outcomes import CaseResult

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mfubench.script import graphs
+from mfubench.script.device_clock import wait_for
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.stretches import (
@@ -35,6 +36,7 @@ from mfubench.script.stretches import (
 
 if TYPE_CHECKING:
     from mfubench.script.device_profile import DeviceProfile
+    from mfubench.script.live_trace import LiveTrace
 
 __all__ = [
     "BACKWARD",
@@ -73,10 +75,7 @@ class PhaseClock:
         self._known: list[tuple[str, float, float]] = []
         self._watch = StretchWatch(self._now)
         self._undo: list[Callable[[], object]] = []
-        device = recorder.device
-        self._wait: Callable[[], None] | None = None
-        if device is not None and device.type == "mps":
-            self._wait = torch.mps.synchronize
+        self._device = recorder.device
 
     def step_ended(self, row: int) -> bool:
         """At the end of a step: every other one is timed part by part, until there are enough (then
@@ -143,8 +142,7 @@ class PhaseClock:
             self.leave(FORWARD)
 
     def _now(self) -> float:
-        if self._wait is not None:
-            self._wait()
+        wait_for(self._device)
         return clock_s()
 
     def enter(self, part: str) -> None:
@@ -232,13 +230,14 @@ class PhaseClock:
         return parts
 
 
-def clock_for(recorder: Recorder) -> PhaseClock | DeviceProfile:
-    """What times the parts of a step on the device that the script trains on."""
+def clock_for(recorder: Recorder, trace: LiveTrace | None) -> PhaseClock | DeviceProfile:
+    """What times the parts of a step on the device that the script trains on. A trace that the user
+    asked for is the one that a GPU's parts are taken from."""
     if recorder.device is None or recorder.device.type not in ("cuda", "xpu"):
         return PhaseClock(recorder)
     from mfubench.script.device_profile import DeviceProfile
 
-    return DeviceProfile(recorder.device.type)
+    return DeviceProfile(recorder.device, trace)
 
 
 def _around_compiled_modules(clock: PhaseClock) -> Callable[[], None]:

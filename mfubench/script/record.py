@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import statistics
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +15,7 @@ from mfubench.results.case_id import CaseId
 from mfubench.results.outcomes import Dtype, Outcome
 from mfubench.results.record import CaseRecord
 from mfubench.script import graphs
+from mfubench.script.naming import case_name, without_secret
 from mfubench.script.parts import part
 from mfubench.script.tally import as_data
 
@@ -30,8 +29,6 @@ QUESTION = "script"
 LOWER_BOUND_SHARE = 0.02
 """With more of a step's time than this in operators that nobody can count, MFU is a lower bound."""
 KEPT_ROWS = 60
-
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
 
 def build_record(
@@ -50,9 +47,9 @@ def build_record(
     import torch
 
     device, tally = run.recorder.device, typical_count(found)
-    dtype = _dtype(tally, device)
+    dtype = _dtype(tally)
     compiled = graphs.compiled_here()
-    name = _name(label, argv)
+    name = case_name(label, argv)
     where = "cpu" if device is None else str(device).removesuffix(":0")
     record = CaseRecord(
         case_id=str(
@@ -92,7 +89,7 @@ def _fill(record: CaseRecord, found: dict[str, Any]) -> None:
 
 
 def _fill_times(record: CaseRecord, run: TrainingRun, found: Found, device: Any) -> None:
-    from mfubench.script.run import peak_memory_bytes
+    from mfubench.script.memory import peak_memory_bytes
 
     record.step_s = statistics.median(found.rounds_s)
     record.step_spread_ratio = rates.spread_ratio(found.rounds_s)
@@ -101,7 +98,7 @@ def _fill_times(record: CaseRecord, run: TrainingRun, found: Found, device: Any)
     record.warmup_s = sum(found.warmup_s)
     record.steady = len(found.rounds_s) >= 2 * 4
     with part(record, "memory"):
-        record.peak_memory_bytes = peak_memory_bytes(run, device)
+        record.peak_memory_bytes = peak_memory_bytes(run.memory_before_bytes, device)
     with part(record, "the loss"):
         if found.is_over or device is None or device.type == "cpu":  # else it is a wait
             record.loss = run.recorder.learning_loss()
@@ -116,7 +113,7 @@ def _what_was_seen(
     steps = found.steps.steps
     rows = run.recorder.rows
     seen: dict[str, Any] = {
-        "argv": [_without_secret(a, before) for before, a in zip(["", *argv], argv, strict=False)],
+        "argv": [without_secret(a, before) for before, a in zip(["", *argv], argv, strict=False)],
         "boundary": found.steps.boundary,
         "steps_seen": len(steps),
         "steps_skipped": rows.skipped,
@@ -159,7 +156,8 @@ def typical_count(found: Found) -> Tally | None:
 
 def _what_was_counted(found: Found, tally: Tally) -> dict[str, Any]:
     counted = [c.tally.model_flops for c in found.counts]
-    share = uncounted_share(tally)
+    # A counted step is slow: the operators' seconds are held against a step that is not.
+    share = uncounted_share(tally, _middle(found.rounds_s) if found.rounds_s else tally.seconds)
     return {
         "flops_uncounted_share": share,
         "flops_uncounted": [
@@ -180,15 +178,15 @@ def _what_was_counted(found: Found, tally: Tally) -> dict[str, Any]:
     }
 
 
-def uncounted_share(tally: Tally) -> float | None:
-    """The share of a counted step's time in operators that nobody can count; None where they were
+def uncounted_share(tally: Tally, step_s: float) -> float | None:
+    """The share of a step's time in operators that nobody can count; None where they were
     not timed."""
     seconds = list(tally.uncounted_s.values())
     if not seconds:
         return 0.0
-    if any(s is None for s in seconds) or tally.seconds <= 0:
+    if any(s is None for s in seconds) or step_s <= 0:
         return None
-    return min(1.0, sum(s for s in seconds if s is not None) / tally.seconds)
+    return min(1.0, sum(s for s in seconds if s is not None) / step_s)
 
 
 def fill_shares(
@@ -263,41 +261,8 @@ def _closed_form(model: Any, sequences: int) -> int | None:
         return None
 
 
-def _dtype(tally: Tally | None, device: Any) -> Dtype | None:
+def _dtype(tally: Tally | None) -> Dtype | None:
     from mfubench.hardware.dtypes import DTYPES
 
     name = tally.dtype if tally is not None else None
-    if name == "float32" and device is not None and device.type == "cuda":
-        import torch
-
-        if torch.get_float32_matmul_precision() != "highest":
-            return "tf32"
     return cast(Dtype, name) if name in DTYPES else None
-
-
-def _name(label: str, argv: list[str]) -> str:
-    """The script's name, and where it has arguments a few digits that stand for them: two runs of
-    one script with other arguments are two cases."""
-    arguments = argv[1:]
-    world, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "0")
-    if world not in ("", "1"):
-        label += f"-rank{rank}of{world}"
-    if not arguments:
-        return label
-    return f"{label}-{hashlib.sha256(chr(0).join(arguments).encode()).hexdigest()[:6]}"
-
-
-def _without_secret(argument: str, before: str) -> str:
-    """An argument as it may stand in a file that is made to be shared.
-
-    >>> _without_secret("--wandb_key=abc", ""), _without_secret("abc", "--api-key")
-    ('--wandb_key=…', '…')
-    >>> _without_secret("--lr=0.1", "")
-    '--lr=0.1'
-    """
-    name, equals, _ = argument.partition("=")
-    if equals and _SECRET.search(name):
-        return f"{name}=…"
-    if before.startswith("-") and "=" not in before and _SECRET.search(before):
-        return "…"
-    return argument

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mfubench.script.journal import next_after_s
+from mfubench.script.live_trace import LiveTrace
+from mfubench.script.memory import process_bytes
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import NEVER, Recorder
 from mfubench.script.signals import Signals, after_import
@@ -68,6 +70,7 @@ class TrainingRun:
         *,
         steps: int | None = None,
         breakdown: bool = False,
+        save_trace: Path | None = None,
         say: Callable[[str], None] = lambda text: None,
         keep: Callable[[TrainingRun, Found], None] | None = None,
     ) -> None:
@@ -86,6 +89,7 @@ class TrainingRun:
         self._to_count = list(COUNT_FROM)
         self._asked_for_breakdown = self._wants_breakdown = breakdown
         self._clock: PhaseClock | DeviceProfile | None = None
+        self.trace = None if save_trace is None else LiveTrace(save_trace)
         self._check_end_at = NEVER if steps is None else steps
         self._found: Found | None = None
         self._keep = keep
@@ -98,7 +102,7 @@ class TrainingRun:
         self._signals.attach_when_imported(self._torch_is_here)
 
     def _torch_is_here(self) -> None:
-        self.memory_before_bytes = _memory_bytes("VmRSS")
+        self.memory_before_bytes = process_bytes("VmRSS")
         self.recorder.on_alarm = self._alarm
         self._set_alarm()
         if self._keep is not None:
@@ -118,7 +122,7 @@ class TrainingRun:
 
     def _set_alarm(self) -> None:
         next_count = self._to_count[0] if self._to_count else NEVER
-        if not self._to_count and self._wants_breakdown:
+        if not self._to_count and (self._wants_breakdown or self._wants_trace):
             next_count = 0
         self.recorder.alarm = min(next_count, self._check_end_at)
 
@@ -139,6 +143,10 @@ class TrainingRun:
         """Whether a step is being counted or timed part by part."""
         return self._counter is not None or (self._clock is not None and self._clock.is_running)
 
+    @property
+    def _wants_trace(self) -> bool:
+        return self.trace is not None and not self.trace.is_done
+
     def _keep_now(self) -> None:
         assert self._keep is not None
         self._kept_at.append(len(self.recorder.rows) - 1)
@@ -155,6 +163,12 @@ class TrainingRun:
         if self._wants_breakdown and not self._to_count:
             if which == self._counting_which:
                 self._clock_alarm()
+            return
+        if self._wants_trace and not self._to_count:
+            assert self.trace is not None
+            if which == self._counting_which:
+                self.trace.step_ended(len(recorder.rows) - 1, recorder.device)
+                self._set_alarm()
             return
         if self._to_count and recorder.steps >= self._to_count[0]:
             chosen = boundary_optimizer(recorder.rows.column("which"))
@@ -203,7 +217,7 @@ class TrainingRun:
 
         row = len(self.recorder.rows) - 1
         if self._clock is None:
-            self._clock = clock_for(self.recorder)
+            self._clock = clock_for(self.recorder, self.trace)
         if self._clock.step_ended(row):
             self._wants_breakdown = False
             self._set_alarm()
@@ -224,6 +238,8 @@ class TrainingRun:
                 self._counter.stop()
             if self._clock is not None:
                 self._clock.interrupt()
+            if self.trace is not None:
+                self.trace.stop()
             self._signals.detach()
             for undo in self._undo:
                 undo()
@@ -246,12 +262,13 @@ class TrainingRun:
         found.counts = [c for c in self._counts if (c.first_row, c.last_row) in rows]
         counted = {(c.first_row, c.last_row) for c in self._counts}
         timed_from = self._clock.rows if self._clock is not None else []
+        traced = self.trace.rows if self.trace is not None else []
         plain = [
             s
             for s in steps.steps
             if (s.first_row, s.last_row) not in counted
             and s.first_row not in timed_from
-            and not any(s.first_row <= row < s.last_row for row in self._kept_at)
+            and not any(s.first_row <= row < s.last_row for row in (*self._kept_at, *traced))
         ]
         found.clock, found.wants_breakdown = self._clock, self._asked_for_breakdown
         if timed_from:
@@ -261,30 +278,3 @@ class TrainingRun:
         warm = warmup_length(times_s)
         found.warmup_s, found.rounds_s = times_s[:warm], times_s[warm:]
         return found
-
-
-def _memory_bytes(name: str) -> int | None:
-    """VmRSS or VmHWM of this process on Linux, which writes them in kB of 1024 bytes."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith(name + ":"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        return None
-    return None
-
-
-def peak_memory_bytes(run: TrainingRun, device: Any) -> int | None:
-    """On an accelerator the most that tensors held; on a CPU by how much the process grew after
-    torch was imported."""
-    import torch
-
-    if device is not None and device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    highest = _memory_bytes("VmHWM")
-    if highest is None or run.memory_before_bytes is None:
-        return None
-    return max(0, highest - run.memory_before_bytes)

@@ -77,8 +77,7 @@ class Tally:
         if module:
             self.modules.setdefault((phase, module), Total()).add(flops)
         if phase in (*MODEL_PHASES, RECOMPUTED):
-            dtype = str(next(v.dtype for v in given.values() if hasattr(v, "dtype")))
-            dtype = dtype.removeprefix("torch.")
+            dtype = format_of(name, next(v for v in given.values() if hasattr(v, "dtype")))
             self.dtypes[dtype] = self.dtypes.get(dtype, 0) + flops.executed
         if phase == FORWARD and name == "aten::convolution" and not self.images:
             self.images = int(given["input"].shape[0])
@@ -175,6 +174,23 @@ class Tally:
 
 def _fields(total: Total) -> tuple[int, int, int, int]:
     return total.calls, total.model, total.full, total.executed
+
+
+def format_of(operator: str, factor: Any) -> str:
+    """The format that a product runs in. On CUDA one of float32 may run in TF32: convolutions and
+    recurrent layers do unless they are told not to, matrix products where they are told to."""
+    dtype = str(factor.dtype).removeprefix("torch.")
+    if dtype != "float32" or factor.device.type != "cuda":
+        return dtype
+    import torch
+
+    is_cudnn = re.search("conv|rnn", operator) is not None
+    backend: Any = torch.backends.cudnn if is_cudnn else torch.backends.cuda.matmul
+    try:
+        is_tf32 = bool(backend.allow_tf32)
+    except RuntimeError:  # torch's newer setting was used, which the older does not show
+        is_tf32 = backend.fp32_precision == "tf32"
+    return "tf32" if is_tf32 else dtype
 
 
 COUNTED, EMBEDDING, HIDING, OTHER = "counted", "embedding", "hiding", "other"

@@ -35,7 +35,7 @@ _LEFT_OUT = "\n*Left out, because a comment has a limit: {}. The page has everyt
 
 def as_markdown(report: Report) -> str:
     """At most `MOST_BYTES` bytes; the sections that come last are left out first."""
-    parts = [f"## {text(report.title)}\n\n{text(report.subtitle)}\n"]
+    parts = [f"## {_name(report.title)}\n\n{_name(report.subtitle)}\n"]
     left_out: list[str] = []
     room = MOST_BYTES - len(parts[0].encode()) - 1000
     for section in report.sections:
@@ -126,7 +126,7 @@ def _code(line: str) -> str:
 
 
 def _table(table: Table, *, named: bool) -> str:
-    heads = [text(name) for name, _ in table.heads]
+    heads = [_name(name) for name, _ in table.heads]
     rules = ["---:" if is_number else "---" for _, is_number in table.heads]
     lines = [f"**{_name(table.name)}**\n"] if named else []
     lines += [_row(heads), _row(rules)]

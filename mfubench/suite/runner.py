@@ -13,8 +13,9 @@ from mfubench.analysis import rates
 from mfubench.analysis.paired import PairedRatio, paired_ratio
 from mfubench.hardware.devices import Device
 from mfubench.measure.bare import bare_step
+from mfubench.measure.precision import matmul_precision
 from mfubench.measure.train_loop import TrainLoop
-from mfubench.measure.train_step import TrainStep, matmul_precision
+from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import WarmUp, rounds_for
 from mfubench.measure.workload import Workload
 from mfubench.results.answers import TriedShape
@@ -135,6 +136,8 @@ class CaseRunner(CaseStages):
             target = self.present_device(record)
             self._refuse_dtype(target, dtype)
             self.session.first_use(target)
+            if dtype is not None:
+                self._refuse_precision(record, target, dtype)
             self.session.progress.phase(f"searching the best {kind} of {device}")
             kernel, *search = make(target)
             kernel.run()

@@ -21,7 +21,8 @@ from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import Device, available_devices, parse_device
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.measure.gpt_workload import GPTWorkload
-from mfubench.measure.train_step import matmul_precision, use_once
+from mfubench.measure.precision import matmul_precision, measured_error_ratio
+from mfubench.measure.train_step import use_once
 from mfubench.results.case_id import CaseId
 from mfubench.results.journal import Journal
 from mfubench.results.record import CaseRecord
@@ -63,6 +64,7 @@ class BenchSession:
         self.corpora: dict[tuple[int, int], Corpus] = {}
         self._devices: dict[str, Device] = {}
         self._used: set[str] = set()
+        self._product_errors: dict[tuple[str, str], float | None] = {}
         self._shared: dict[Hashable, Any] = {}
         self.ceiling_records: dict[str, list[CaseRecord]] = {}
         """The records of each ceiling in this run, to be put right when it is measured again: the
@@ -170,6 +172,14 @@ class BenchSession:
         if device_key(device) not in self._used:
             use_once(device)
             self._used.add(device_key(device))
+
+    def product_error_ratio(self, device: Device, dtype: str) -> float | None:
+        """The error of a matrix product in a dtype against float64, looked at once per run."""
+        key = (device_key(device), dtype)
+        if key not in self._product_errors:
+            error = measured_error_ratio(device, ceilings.TORCH_DTYPES[dtype])
+            self._product_errors[key] = error
+        return self._product_errors[key]
 
     def shared(self, key: Hashable, make: Callable[[], Shared]) -> Shared:
         """What `make` makes the first time: the same for every case, and closed with the run."""

@@ -17,8 +17,10 @@ import torch
 from mfubench.analysis import rates
 from mfubench.hardware.devices import Device
 from mfubench.measure.failures import classify
-from mfubench.measure.train_step import TrainStep
-from mfubench.measure.warmup import WarmUp, rounds_for, warm_until_steady
+from mfubench.measure.precision import refusal
+from mfubench.measure.train_step import TrainStep, unmarked
+from mfubench.measure.warmup import WARM_S, WarmUp, rounds_for, warm_until_steady
+from mfubench.measure.windows import Window, steps_per_window
 from mfubench.measure.workload import StepCost, Workload
 from mfubench.pairs.side import SideError
 from mfubench.results.answers import GateLimits
@@ -91,6 +93,15 @@ class CaseStages:
         if reason is not None:
             raise CaseEnded(Outcome.UNSUPPORTED, reason)
 
+    def _refuse_precision(self, record: CaseRecord, device: Device, dtype: str) -> None:
+        """Look at what a matrix product's error says of the format that it really ran in; the
+        settings that choose it are many, and some are not torch's."""
+        error_ratio = self.session.product_error_ratio(device, dtype)
+        record.matmul_error_ratio = error_ratio
+        reason = refusal(dtype, error_ratio) if error_ratio is not None else None
+        if reason is not None:
+            raise CaseEnded(Outcome.UNSUPPORTED, reason)
+
     def prepare(
         self,
         record: CaseRecord,
@@ -110,6 +121,7 @@ class CaseStages:
             # slower kernels for any size; every case is to be compiled as if it were alone.
             torch._dynamo.reset()
         self.session.first_use(device)
+        self._refuse_precision(record, device, record.dtype)
         gc.collect()  # what an earlier case that failed still holds would count as this one's
         device.reset_peak_memory()
         self.session.progress.phase(f"building {record.case_id}")
@@ -143,9 +155,11 @@ class CaseStages:
             if steps <= LOSS_STEP:
                 record.loss, record.loss_step = float(step.last_loss), steps
 
+        least_s = WARM_S if step.device.has_queue else 0.0
         warm = warm_until_steady(
             step,
-            budget_s=self.session.options.plan.warmup_budget_s,
+            budget_s=max(self.session.options.plan.warmup_budget_s, least_s),
+            least_s=least_s,
             min_steps=LOSS_STEP,
             after_step=note_loss,
         )
@@ -163,24 +177,38 @@ class CaseStages:
         return warm
 
     def _time_step(self, record: CaseRecord, step: TrainStep, warm: WarmUp) -> None:
-        rounds = rounds_for(warm.steady_s, self.session.options.plan.rounds_budget_s)
-        rounds_s = self.time_rounds(record, step, rounds)
+        calls = steps_per_window(step.device, warm.steady_s)
+        rounds = rounds_for(calls * warm.steady_s, self.session.options.plan.rounds_budget_s)
+        record.steps_per_round = calls if calls > 1 else None
+        rounds_s = self.time_rounds(record, Window(step, calls), rounds, calls=calls)
         self.refuse(rates.refuse_times(rounds_s))
         self.refuse(rates.refuse_loss(float(step.last_loss)))
         self.refuse(rates.refuse_loss(record.loss))
         record.step_s = statistics.median(rounds_s)
         record.step_spread_ratio = rates.spread_ratio(rounds_s)
+        if step.device.has_queue:
+            for _ in range(calls):
+                step.iterate(unmarked)
+            record.device_state = step.device.state() or None  # while it works
+            step.device.synchronise()
         record.peak_memory_bytes = step.device.peak_memory_bytes()
+        record.peak_reserved_bytes = step.device.peak_reserved_bytes()
 
     def time_rounds(
-        self, record: CaseRecord, run: Run, rounds: int, *, before: Run | None = None
+        self,
+        record: CaseRecord,
+        run: Run,
+        rounds: int,
+        *,
+        calls: int = 1,
+        before: Run | None = None,
     ) -> list[float]:
-        """Seconds of each round; every round is kept. `before` runs untimed before each.
+        """Seconds of each round, per call; every round is kept. `before` runs untimed before each.
 
         Raises CaseEnded where timing is switched off.
         """
         self.session.progress.phase(f"timing {rounds} rounds of {record.case_id}")
-        self.timer.time(run, rounds=rounds, before=before)
+        self.timer.time(run, rounds=rounds, calls=calls, before=before)
         self._refuse_disabled()
         rounds_s = self.timer.rounds_s
         record.rounds = len(rounds_s)

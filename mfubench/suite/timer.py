@@ -16,10 +16,12 @@ class Timer(Protocol):
     disabled: bool
     """Whether `time` times nothing, and calls what it is given once."""
     rounds_s: list[float]
-    """Seconds of each round until now: the first ones where `time` was broken off."""
+    """Seconds of each round until now, per call of a round: the first ones where `time` was broken
+    off."""
 
-    def time(self, run: Run, *, rounds: int, before: Run | None = None) -> None:
-        """Call `run` that many times and time each call. `before` is called untimed before each."""
+    def time(self, run: Run, *, rounds: int, calls: int = 1, before: Run | None = None) -> None:
+        """Time so many rounds of `calls` calls of `run` each. `before` is called untimed before
+        each round, of one call only."""
 
 
 class PlainTimer:
@@ -29,9 +31,14 @@ class PlainTimer:
         self.disabled = False
         self.rounds_s: list[float] = []
 
-    def time(self, run: Run, *, rounds: int, before: Run | None = None) -> None:
+    def time(self, run: Run, *, rounds: int, calls: int = 1, before: Run | None = None) -> None:
         """See `Timer.time`."""
+
+        def one_round() -> None:
+            for _ in range(calls):
+                run()
+
         for _ in range(rounds):
             if before is not None:
                 before()
-            self.rounds_s.append(time_s(run))
+            self.rounds_s.append(time_s(one_round) / calls)

@@ -119,6 +119,8 @@ class TraceReader:
             raise TraceError(f"there is no {self.path}; give a trace file") from None
         except OSError as error:
             raise TraceError(f"{self.path} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise TraceError(f"{self.path} is broken: it is no text in UTF-8") from None
         except RecursionError:
             raise TraceError(f"{self.path} is nested too deeply to be a trace") from None
 

@@ -35,6 +35,8 @@ from mfubench.trace.events import (
 from mfubench.trace.link import link, nest
 from mfubench.trace.read import Event, Header, TraceError, TraceReader
 
+LATEST_US = 1e21
+"""Far beyond nanoseconds since the epoch, and far below what overflows."""
 MAX_EVENTS = 1_000_000
 """Events that are kept; beyond it a trace is refused, so that memory stays bounded."""
 
@@ -98,7 +100,7 @@ class _Builder:
             self.seen[category] += 1
             if category in _PYTHON and _FRAMES.match(event.name) is None:
                 continue
-            if not (0 <= event.dur < math.inf and -math.inf < event.ts < math.inf):  # or NaN
+            if not (0 <= event.dur < LATEST_US and -LATEST_US < event.ts < LATEST_US):  # or NaN
                 raise TraceError(
                     f"{recording.path} has an event that lasts {event.dur:g} µs from "
                     f"{event.ts:g}; times must be finite and not negative"
@@ -205,7 +207,7 @@ def _shapes(dims: bytes, types: bytes, concrete: bytes) -> Shapes | None:
             types=tuple(msgspec.json.decode(types or b"[]", type=list[str])),
             values=tuple(map(str, msgspec.json.decode(concrete or b"[]", type=list[Any]))),
         )
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None  # no shapes were recorded, or not as torch writes them
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from tests.campaign import documents, faults, inputs
+from tests.campaign import documents, faults, injection, inputs
 from tests.campaign.engine import Trial
 
 Area = Callable[[random.Random, bool], Iterable[Trial]]
@@ -39,6 +39,7 @@ AREAS: dict[str, Area] = {
         *documents.broken_files(rng, 3 if sample else 120),
     ],
     "faults": lambda rng, sample: _sampled(faults.faults(rng, 150), rng, sample, 4),
+    "injection": lambda rng, sample: _sampled(injection.injections(sample=sample), rng, sample, 8),
     "logs": lambda rng, sample: _sampled(inputs.logs(rng, 150), rng, sample, 10),
     "traces": lambda rng, sample: _sampled(inputs.traces(rng, 150), rng, sample, 10),
     "corpora": lambda rng, sample: _sampled(inputs.corpora(rng, 80), rng, sample, 10),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import io
 import os
 import re
@@ -97,6 +98,8 @@ def run(trial: Trial) -> dict[str, object]:
         timed_out = _fork(trial, home)
         said = _said(trial, home)
         broken = _broken(trial, said, timed_out)
+        if timed_out:
+            broken.append(f"hang at {_innermost(home / 'stack')}")
         broken += [f"left behind: {path}" for path in left_behind(folder, temporary)]
         broken += _processes_left()
         if trial.check is not None and not timed_out:
@@ -117,6 +120,14 @@ def run(trial: Trial) -> dict[str, object]:
     if unclear:
         row["unclear"] = unclear[0]
     return row
+
+
+def _innermost(stack: Path) -> str:
+    """The frames of a trial that hung, innermost first, of its main thread."""
+    text = stack.read_text(encoding="utf-8", errors="replace")
+    main = text.rpartition("Current thread")[2] if "Current thread" in text else text
+    frames = re.findall(r'File "([^"]*)", line (\d+) in (\w+)', main)
+    return " < ".join(f"{Path(f).name}:{n} {name}" for f, n, name in frames[:8])
 
 
 def _fork(trial: Trial, home: Path) -> bool:
@@ -141,6 +152,8 @@ def _fork(trial: Trial, home: Path) -> bool:
             return False
         time.sleep(0.005)
     with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGUSR1)  # it writes down where it is
+        time.sleep(0.3)
         os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
@@ -148,6 +161,8 @@ def _fork(trial: Trial, home: Path) -> bool:
 
 def _inside(trial: Trial, home: Path) -> int:
     os.setsid()
+    stack = (home / "stack").open("w")
+    faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
     os.chdir(home / "w")
     os.environ.update(trial.environment)
     os.environ.pop("PYTEST_CURRENT_TEST", None)
@@ -222,8 +237,6 @@ def _broken(trial: Trial, said: list[Said], timed_out: bool) -> list[str]:
         if not timed_out and one.outcome not in trial.expect:
             why = (one.err or one.out).strip()[-200:]
             broken.append(f"{name}: {one.outcome} with {one.status}: {why}")
-    if timed_out:
-        broken.append("hang")
     return broken
 
 

@@ -90,7 +90,6 @@ def sweep(words: Sequence[str]) -> int:
     short = {"rounds_budget_s": 0.15, "warmup_budget_s": 0.1, "ceiling_budget_s": 0.1}
     PLANS["smoke"] = replace(PLANS["smoke"], **short)
     plugins = ["-p", "mfubench.plugin", "-p", "no:xdist", "-p", "no:hypothesispytest"]
-    STARTED.clear()
     asked = ["benchmarks/", "--sweep", "smoke", "--devices", "cpu", "--dtypes", "float32"]
     return int(pytest.main([*plugins, *asked, *words], plugins=[_Begins()]))
 
@@ -172,8 +171,9 @@ def script(folder: Path) -> None:
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
-def after(delay_s: float, act: Callable[[], object]) -> Before:
-    """Do something a while after the program has begun, from a thread of its own."""
+def after(delay_s: float, act: Callable[[], object], *, of_sweep: bool = False) -> Before:
+    """Do something a while after the program has begun, from a thread of its own; with `of_sweep`
+    after its measuring has begun."""
 
     def wait() -> None:
         STARTED.wait(30.0)
@@ -181,7 +181,8 @@ def after(delay_s: float, act: Callable[[], object]) -> Before:
         act()
 
     def start() -> None:
-        STARTED.set()
+        if not of_sweep:
+            STARTED.set()
         threading.Thread(target=wait, daemon=True).start()
 
     return start
@@ -291,7 +292,7 @@ def _makers(rng: random.Random) -> Iterator[Callable[[int], Trial]]:
     for name, numbers in ends:
         gap_s = rng.choice((0.0, 0.05, 0.5))
         send = signalled(*numbers, gap_s=gap_s)
-        yield _sweep(f"{name}", lambda send=send: after(rng.uniform(0.1, 3.5), send))  # type: ignore[misc]
+        yield _sweep(f"{name}", lambda send=send: after(rng.uniform(0.1, 3.5), send, of_sweep=True))  # type: ignore[misc]
         yield _gate(f"{name}", lambda send=send: after(rng.uniform(0.2, 14.0), send))  # type: ignore[misc]
         yield _other(ADVISE, name, lambda send=send: after(rng.uniform(0.2, 12.0), send))  # type: ignore[misc]
         yield _other(BREAKDOWN, name, lambda send=send: after(rng.uniform(0.2, 8.0), send))  # type: ignore[misc]

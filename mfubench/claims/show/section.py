@@ -22,7 +22,8 @@ def claims_section(collection: Collection) -> Section | None:
     if not found:
         return None
     found.sort(key=lambda pair: claim_rank(pair[1].id))
-    lines = [_verdict(claim, machine) for machine, claim in found]
+    several = len({machine for machine, _ in found}) > 1
+    lines = [_verdict(claim, machine if several else "") for machine, claim in found]
     rows = [
         [
             Cell(text=claim.id, note=machine),
@@ -35,6 +36,8 @@ def claims_section(collection: Collection) -> Section | None:
     counts = Counter(str(claim.verdict) for _, claim in found)
     named = {told: counts[verdict] for verdict, told in TOLD.items() if counts[verdict]}
     said = ", ".join(f"{count} {told}" for told, count in named.items())
+    machine = found[0][0]
+    where = "here" if several or not machine else f"on {machine}"
     table = Table(
         name="Claims",
         columns=("claim", "verdict", "measured", "because"),
@@ -45,7 +48,7 @@ def claims_section(collection: Collection) -> Section | None:
         key="claims",
         title="What forums say",
         blocks=[
-            Prose(text=f"Common claims about training, tested here: {said}."),
+            Prose(text=f"Common claims about training, tested {where}: {said}."),
             Verdicts(lines=lines),
             Fold(summary="Why, with the numbers", blocks=[table]),
         ],

@@ -11,6 +11,7 @@ from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED, 
 from mfubench.show.console import as_text, plain_table, wrapped
 from mfubench.show.markdown import text as escaped
 from mfubench.show.units import UNKNOWN, format_duration
+from mfubench.streams import escaped as escaped_signs
 
 MARKS: Mapping[str, str] = {PASS: "✓", IMPROVED: "↑", REGRESSED: "✗", INCONCLUSIVE: "?"}
 
@@ -151,6 +152,9 @@ def gate_junit(gate: GateVerdict) -> str:
         elif case.verdict == INCONCLUSIVE:
             ET.SubElement(element, "error", message=message)
         ET.SubElement(element, "system-out").text = _summary(case.metrics)
+    for element in suite.iter():  # XML has no control characters, spelt out or not
+        element.attrib.update({k: escaped_signs(v) for k, v in element.attrib.items()})
+        element.text = element.text and escaped_signs(element.text)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 

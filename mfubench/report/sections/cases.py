@@ -14,7 +14,7 @@ from mfubench.show.units import (
     format_share,
 )
 
-MOST_OPEN = 8
+MOST_OPEN = 4
 """A longer table is folded."""
 
 

@@ -47,8 +47,8 @@ def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
     record = base.record
     loops = [c for c in cases if c.record.question == "train-loop"]
     seconds = iterations = None
-    if loops and not doubt_of(record):
-        loop = min(loops, key=lambda case: case.record.distance).record
+    loop = min(loops, key=lambda case: case.record.distance).record if loops else None
+    if loop is not None and not (doubt_of(record) or doubt_of(loop)):
         seconds, iterations = loop.predicted_training_s, loop.max_iters
     peak = "an unknown peak"
     if record.peak_flops_per_s is not None:

@@ -142,7 +142,7 @@ def _row(
         x, anchor, room = max(high, at + 6) + 10, None, scale.start_px - 16
         if row.ratio < 1 and low - 10 - width_px(told) > scale.start_px:
             x, anchor = min(low, at - 6) - 10, "end"
-    drawn.append(label(0, text_y, fit(row.name, room), cls=f"name {halo}"))
+    drawn.append(label(0, text_y, fit(row.name, room), cls=f"name {halo if narrow else 'halo'}"))
     drawn.append(label(x, text_y, told, anchor=anchor, cls=f"value {halo}"))
     interval = f"{change(row.low)} to {change(row.high)}"
     return mark(drawn, f"{row.name}: {change(row.ratio)}, 95 % interval {interval}; {row.verdict}")

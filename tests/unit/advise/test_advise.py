@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mfubench.advise import search as advise
+from mfubench.advise import trial
 from mfubench.advise.advice import COMPLETE, INTERRUPTED, OUT_OF_BUDGET
 from mfubench.advise.learning_check import LearningBench
 from mfubench.advise.search import Search
 from mfubench.advise.text import advice_text
+from mfubench.advise.train_command import train_command
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
 from mfubench.measure.loop_config import LoopConfig
@@ -212,3 +215,29 @@ def test_the_advice_says_prediction_outcome_losses_and_what_to_type() -> None:
     assert "optimizer: " in text
     assert "python train.py config/train_shakespeare_char.py --device=cpu" in text
     assert "AdamW(…, fused=True)" in text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "typed"), [("bfloat16", "bfloat16"), ("float32", "float32"), ("tf32", "float32")]
+)
+def test_the_command_says_the_dtype(dtype: str, typed: str) -> None:
+    assert f" --dtype={typed} " in train_command(LoopConfig(dtype=dtype))
+
+
+@pytest.mark.parametrize(("free_gib", "processes"), [(1000, 4), (110, 3), (4, 2), (None, 2)])
+def test_the_check_holds_as_many_processes_as_fit_on_a_gpu(
+    free_gib: int | None, processes: int
+) -> None:
+    emptied = []
+    device = SimpleNamespace(
+        has_queue=True,
+        kind="cuda",
+        empty_cache=lambda: emptied.append(True),
+        available_memory_bytes=lambda: None if free_gib is None else free_gib * 2**30,
+    )
+    config = LoopConfig(preset="gpt2", device="cuda", dtype="bfloat16")
+    bench: Any = SimpleNamespace(base=config, machine=SimpleNamespace(device=device))
+    assert trial.processes_that_fit(bench, config) == processes
+    assert emptied
+    device.has_queue = False
+    assert trial.processes_that_fit(bench, config) == 4

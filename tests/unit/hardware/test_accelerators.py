@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mfubench.hardware import ceilings, nvidia_smi
 from mfubench.hardware.devices import CudaDevice, MpsDevice, XpuDevice
 from tests.unit.hardware.fake_cuda import GIB, FakeCuda, cuda, version
 
@@ -242,3 +243,93 @@ def test_an_apple_gpu_refuses_tf32_and_bfloat16_on_an_old_system() -> None:
 def test_absent_apple_gpus_give_their_reason() -> None:
     assert mps(built=False).unavailable_reason() == "this torch build has no MPS: torch 2.13.0+fake"
     assert "MPS found no device" in (mps(available=False).unavailable_reason() or "")
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "runs"),
+    [
+        ((8, 6), ["sm_80", "sm_90"], True),
+        ((6, 1), ["sm_75", "sm_80", "sm_90"], False),
+        ((12, 0), ["sm_80", "sm_90"], False),
+        ((12, 0), ["sm_80", "sm_90", "compute_90"], True),
+        ((9, 0), ["sm_90a"], True),
+        ((8, 0), [], True),
+    ],
+)
+def test_a_card_that_this_torch_was_not_built_for_is_unavailable(
+    capability: tuple[int, int], built: list[str], runs: bool
+) -> None:
+    fake = FakeCuda("GPU", capability)
+    fake.get_arch_list = lambda: built  # type: ignore[attr-defined]
+    reason = cuda(fake).unavailable_reason()
+    assert (reason is None) is runs
+    if reason is not None:
+        arch = f"sm_{capability[0]}{capability[1]}"
+        assert reason == (
+            f"this torch was not built for GPU ({arch}), only for {', '.join(built)}: "
+            "torch 2.13.0+fake"
+        )
+
+
+def test_an_amd_card_that_this_torch_was_not_built_for_is_unavailable() -> None:
+    fake = FakeCuda("AMD Instinct MI300X")
+    fake.get_arch_list = lambda: ["gfx90a", "gfx942"]  # type: ignore[attr-defined]
+    assert cuda(fake, hip="6.4").unavailable_reason() is None
+    fake.properties.gcnArchName = "gfx1030"
+    assert "not built for AMD Instinct MI300X (gfx1030)" in (
+        cuda(fake, hip="6.4").unavailable_reason() or ""
+    )
+
+
+def test_arrays_of_a_bandwidth_are_beyond_any_cache() -> None:
+    fake = FakeCuda("GPU")
+    fake.properties.L2_cache_size = 126 * 2**20
+    assert cuda(fake).cache_bytes() == 126 * 2**20
+    fake.properties.gcnArchName = "gfx942:sramecc+"
+    fake.properties.L2_cache_size = 4 * 2**20
+    assert cuda(fake, hip="6.4").cache_bytes() == 256 * 2**20
+    fake.mem_get_info = lambda index: (100 * GIB, 192 * GIB)  # type: ignore[method-assign]
+    assert ceilings.array_bytes(cuda(fake, hip="6.4")) == GIB
+    fake.properties.gcnArchName = "gfx90a"
+    assert cuda(fake, hip="6.4").cache_bytes() == 4 * 2**20
+
+
+def test_an_intel_gpu_without_float64_trains_in_no_float16() -> None:
+    properties = SimpleNamespace(total_memory=16 * GIB, has_fp16=True, has_fp64=False)
+    module = SimpleNamespace(
+        is_available=lambda: True,
+        device_count=lambda: 1,
+        get_device_name=lambda index: "Intel(R) Arc(TM) A770 Graphics",
+        get_device_properties=lambda index: properties,
+    )
+    device = XpuDevice(torch_xpu=module, torch_version=version(xpu="2025.3"))
+    assert "has no float64" in (device.unsupported_reason("float16") or "")
+    assert device.unsupported_reason("bfloat16") is None
+    properties.has_fp64 = True
+    assert device.unsupported_reason("float16") is None
+
+
+def test_a_gpu_at_work_says_what_holds_its_clocks_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def driver(*command: str) -> str:
+        asked.append(command)
+        return "1410, 1980, 698.7, 700.00, 84, 0x0000000000000024"
+
+    fake = FakeCuda(A100)
+    fake.properties.uuid = "3f9c"
+    monkeypatch.setattr(nvidia_smi, "output_of", driver)
+    state = cuda(fake).state()
+    assert (state["clock_mhz"], state["power_w"], state["temperature_c"]) == (1410, 698.7, 84)
+    assert state["throttled_by"] == ["power cap", "temperature (driver)"]
+    assert "--id=GPU-3f9c" in asked[0]
+
+
+def test_a_gpu_whose_driver_is_silent_says_what_torch_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nvidia_smi, "output_of", lambda *command: None)
+    fake = FakeCuda(A100)
+    assert cuda(fake).state() == {}
+    fake.temperature = lambda index: 61  # type: ignore[attr-defined]
+    assert cuda(fake).state() == {"temperature_c": 61}

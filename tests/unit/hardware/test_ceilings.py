@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mfubench import timing
 from mfubench.hardware import ceilings
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.devices import CpuDevice
@@ -58,7 +61,7 @@ def test_the_search_stops_before_a_shape_that_would_overrun(
         return ceilings.Kernel("gemm", "FLOP", run, 2.0 * math.prod(shape))
 
     monkeypatch.setattr(ceilings, "gemm_kernel", fake_kernel)
-    monkeypatch.setattr(ceilings.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(timing, "clock_s", lambda: clock[0])
     best, seen = ceilings.best_gemm(CpuDevice(), "float32", budget_s=5.0)
     assert clock[0] <= 5.0
     assert max(math.prod(shape) for shape in tried) <= 512**3 * 4
@@ -121,3 +124,23 @@ def test_a_folder_that_cannot_be_written_keeps_ceilings_in_memory(tmp_path: Path
     cache.put(stored(100.0), max_age_s=3600)
     assert cache.get(stored(0.0).key, max_age_s=3600) is not None
     assert cache.problem is not None
+
+
+def test_a_shape_that_does_not_fit_costs_that_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ceilings.gemm_kernel
+
+    def fits_up_to(limit: int) -> list[dict[str, Any]]:
+        def make(*args: Any) -> ceilings.Kernel:
+            if max(args[2]) > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+            return plain(*args)
+
+        monkeypatch.setattr(ceilings, "gemm_kernel", make)
+        return ceilings.best_gemm(CpuDevice(), "float32", budget_s=1e9)[1]
+
+    monkeypatch.setattr(ceilings, "GEMM_SIZES_CPU", (32, 8))
+    monkeypatch.setattr(ceilings, "ROUND_S", 1e-5)
+    sizes = {tuple(shape["shape_mnk"]) for shape in fits_up_to(32)}
+    assert sizes == {(32, 32, 32), (8, 8, 8), (32, 8, 8), (8, 32, 8)}
+    with pytest.raises(torch.OutOfMemoryError):
+        fits_up_to(4)

@@ -53,6 +53,10 @@ def test_software_names_python_numpy_and_the_system() -> None:
         "HOME",
         "USER",
         "OMP_SECRET",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "PYTORCH_TUNABLEOP_FILENAME",
+        "MIOPEN_USER_DB_PATH",
+        "NCCL_SOCKET_IFNAME",
         "MKL_LICENSE_FILE",
         "PATH",
     ],
@@ -91,3 +95,20 @@ def test_settings_without_torch_leave_its_threads_unknown(tmp_path: Path) -> Non
     known = settings(modules={}, environment={}, sysfs=tmp_path)
     assert known["torch_threads"] is None
     assert known["governor"] is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA_TF32_OVERRIDE",
+        "TORCHINDUCTOR_MAX_AUTOTUNE",
+        "PYTORCH_TUNABLEOP_ENABLED",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "HIPBLASLT_ALLOW_TF32",
+        "ROCBLAS_LAYER",
+        "TEARDOWN_CUPTI",
+    ],
+)
+def test_a_variable_that_changes_results_on_a_gpu_is_recorded(name: str) -> None:
+    assert allowed_environment({name: "1"}) == {name: "1"}

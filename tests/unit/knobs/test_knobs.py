@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from mfubench.analysis.effect import HELPS, HURTS, NO_DIFFERENCE, UNCLEAR, effect_of
 from mfubench.hardware.affinity import performance_cpus
 from mfubench.hardware.devices import CpuDevice
+from mfubench.knobs import bench
 from mfubench.knobs.bench import KnobBench, machine_of
 from mfubench.knobs.catalogue import KNOBS, KNOBS_BY_NAME
 from mfubench.knobs.knob import Knob
@@ -26,6 +27,7 @@ from mfubench.measure.train_step import make_autocast
 from mfubench.pairs.loop_program import LoopProgram, failure
 from mfubench.pairs.loop_side import LoopSide
 from mfubench.pairs.side import SideError
+from tests.unit.hardware.fake_cuda import FakeCuda, cuda
 
 BASE = LoopConfig(threads=1)
 MACHINE = dataclasses.replace(machine_of(BASE), fast_cpus=(0,))
@@ -41,6 +43,8 @@ def test_names_are_unique_and_words_are_there() -> None:
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
 def test_each_changes_the_configuration_and_survives_the_way_to_a_side(knob: Knob) -> None:
     several = dataclasses.replace(BASE, threads=None)
+    if knob.name.startswith("eager"):  # of what is compiled
+        several = dataclasses.replace(several, compile="default", dtype="bfloat16")
     changed = several.changed(knob.change(several, MACHINE))
     assert changed != several
     assert LoopConfig.from_data(json.loads(json.dumps(changed.as_data()))) == changed
@@ -248,3 +252,22 @@ def test_a_change_says_which_bar_it_took_time_from() -> None:
     # Shares of profiles, the seconds of the turns: they add up whatever the machine did.
     before_s, after_s = (sum(bar[key] for bar in bars.values()) for key in ("before_s", "after_s"))
     assert after_s == pytest.approx(before_s / data["ratio"])
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((8, 0), "bfloat16"), ((7, 5), "float16")])
+def test_the_baseline_on_cuda_is_what_nanogpt_runs_there(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: str
+) -> None:
+    gpu = cuda(FakeCuda("GPU", capability))
+    monkeypatch.setattr(bench, "parse_device", lambda name: gpu)
+    base = bench.nanogpt_baseline("gpt2", "cuda", threads=None)
+    assert (base.dtype, base.compile, base.batch_size) == (dtype, "default", 12)
+    had_already = {knob.name for knob in KNOBS if base.changed(knob.change(base, MACHINE)) == base}
+    assert "compile" in had_already
+    assert ("bf16 autocast" in had_already) is (dtype == "bfloat16")
+    assert "eager in strict float32" not in had_already
+
+
+def test_the_baseline_elsewhere_is_float32_eager() -> None:
+    base = bench.nanogpt_baseline("nanogpt-cpu", "cpu", threads=2)
+    assert (base.dtype, base.compile, base.threads) == ("float32", "no", 2)

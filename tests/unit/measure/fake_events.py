@@ -22,6 +22,10 @@ class FakeEvent:
     cpu_parent: FakeEvent | None = None
     sequence_nr: int = -1
     fwd_thread: int = 0
+    id: int = 0
+    """The same for a launch and its kernels."""
+    linked_correlation_id: int = 0
+    """Of a kernel: the `id` of the operator that launched it."""
 
     def __post_init__(self) -> None:
         for child in self.below:

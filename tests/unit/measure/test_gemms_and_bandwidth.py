@@ -101,7 +101,7 @@ def test_a_working_set_has_the_bandwidth_of_the_smallest_size_that_holds_it() ->
 
 
 def test_a_measured_curve_has_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bandwidth, "BUDGET_S", 1e-4)
+    monkeypatch.setattr(bandwidth, "ROUND_S", 1e-5)
     monkeypatch.setattr(bandwidth, "SIZES_BYTES", (2**16, 2**20))
     curve = measure_curve(CpuDevice())
     assert curve.bytes_per_s.keys() == {2**16, 2**20}

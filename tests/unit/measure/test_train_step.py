@@ -11,8 +11,9 @@ from mfubench_model.optimizer import make_adamw
 from mfubench.hardware.devices import CpuDevice
 from mfubench.measure.bare import bare_step
 from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.measure.precision import matmul_precision
 from mfubench.measure.train_loop import Amortised, TrainLoop, learning_rate
-from mfubench.measure.train_step import SEED, TrainStep, matmul_precision
+from mfubench.measure.train_step import SEED, TrainStep
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mfubench import timing
 from mfubench.measure import warmup
 
 
@@ -17,13 +18,13 @@ class FakeClock:
     def step(self) -> None:
         self.now_s += next(self._times_s)
 
-    def perf_counter(self) -> float:
+    def read_s(self) -> float:
         return self.now_s
 
 
 def warm(monkeypatch: pytest.MonkeyPatch, times_s: list[float], **settings: float) -> warmup.WarmUp:
     clock = FakeClock(times_s)
-    monkeypatch.setattr(warmup.time, "perf_counter", clock.perf_counter)
+    monkeypatch.setattr(timing, "clock_s", clock.read_s)
     return warmup.warm_until_steady(clock.step, **settings)  # type: ignore[arg-type]
 
 

@@ -29,6 +29,7 @@ from tests.unit.report.example_results import (
 STEP = "train-step/nanogpt-cpu/cpu-float32-b12-eager"
 BREAKDOWN = "breakdown/nanogpt-cpu/cpu-float32-b12-eager"
 MOST_BYTES = 200_000
+RUNS = sorted((ROOT / "results").glob("*/*-CPython-*/*.json"))
 
 
 def only(*case_ids: str, **changes: Any) -> dict[str, Any]:
@@ -266,13 +267,41 @@ def test_a_claim_names_its_machine_only_where_there_are_several(tmp_path: Path) 
     assert table.rows[0][0].note == "machine A"
 
 
-@pytest.mark.parametrize(
-    "machine", sorted(p.name for p in (ROOT / "results").iterdir() if p.is_dir())
-)
-def test_the_page_of_a_machine_is_small_and_cuts_no_name(machine: str) -> None:
-    report = build_report(collect([ROOT / "results" / machine], BODIES))
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parts[-3]}-{run.stem[:4]}")
+def test_the_page_of_a_stored_run_is_small_and_cuts_no_name(run: Path) -> None:
+    report = build_report(collect([run], BODIES))
     assert len(as_html(report).encode()) <= MOST_BYTES
     for figure in report.figures:
         for drawn in (figure.wide, figure.narrow):
             texts = ElementTree.fromstring(str(drawn)).iter("{http://www.w3.org/2000/svg}text")
             assert [e.text for e in texts if e.text and e.text.endswith("…")] == []
+
+
+def test_there_are_stored_runs_to_look_at() -> None:
+    assert len(RUNS) >= 3
+
+
+def test_a_breakdown_of_the_other_mode_says_which(tmp_path: Path) -> None:
+    data = only(STEP.replace("eager", "compiled"), BREAKDOWN)
+    (card,) = cards(report_of(tmp_path, data))
+    assert card.tiles[3].note == "attention could save up to 5.41 ms (eager)"
+    assert verdicts(build_report(collect([tmp_path])))[0].text.startswith("The eager step is comp")
+
+
+def test_a_loop_that_is_not_steady_predicts_nothing(tmp_path: Path) -> None:
+    loop = "train-loop/nanogpt-cpu/cpu-float32-b12-eager"
+    data = only(loop, STEP, step_spread_ratio=0.316)
+    (card,) = cards(report_of(tmp_path, data))
+    assert card.tiles[2].note == "no prediction: in the loop step times vary by 31.6 %"
+
+
+def test_what_is_rounding_reads_0_in_the_waterfall(tmp_path: Path) -> None:
+    data = only(BREAKDOWN)
+    data["benchmarks"][0]["extra_info"]["breakdown"][-1] |= {
+        "name": "unexplained",
+        "seconds": -2e-16,
+    }
+    (figure,) = (f for f in report_of(tmp_path, data).figures if f.key.startswith("waterfall"))
+    texts = [e.text for e in ElementTree.fromstring(str(figure.wide)).iter() if e.text]
+    at = texts.index("unexplained")
+    assert texts[at + 1 : at + 3] == ["0", "0.0 %"]

@@ -11,6 +11,7 @@ from mfubench.results.record import CaseRecord
 from mfubench.script import phases, run
 from mfubench.script.account import fill_breakdown
 from mfubench.script.device_profile import DeviceProfile, account_of
+from mfubench.script.live_trace import TRACED_STEPS
 from mfubench.script.run import TrainingRun
 from mfubench.trace.build import trace_account
 from mfubench.trace.document import Step
@@ -79,7 +80,7 @@ def test_floors_are_the_flops_at_the_ceiling(tmp_path: Path) -> None:
 
 def test_a_profile_without_device_events_is_refused_in_a_sentence() -> None:
     """On a CPU the profiler gives a trace, and no kernels in it."""
-    profile = DeviceProfile("cpu")
+    profile = DeviceProfile(torch.device("cpu"))
     rows = 0
     while not profile.step_ended(rows):
         torch.ones(8, 8) @ torch.ones(8, 8)
@@ -88,14 +89,14 @@ def test_a_profile_without_device_events_is_refused_in_a_sentence() -> None:
     with pytest.raises(TraceError, match="no device events"):
         profile.typical_step()
     profile.close()
-    assert not profile.path.exists()
 
 
-def test_a_profile_that_the_scripts_end_cut_off_has_no_step() -> None:
-    profile = DeviceProfile("cpu")
+def test_a_profile_that_the_scripts_end_cut_off_says_so() -> None:
+    profile = DeviceProfile(torch.device("cpu"))
     assert not profile.step_ended(0)
-    profile.stop()
-    assert profile.typical_step() is None
+    profile.interrupt()
+    with pytest.raises(TraceError, match="the script ended before"):
+        profile.typical_step()
     profile.close()
 
 
@@ -105,7 +106,9 @@ def test_a_script_on_a_gpu_is_profiled_and_its_steps_are_not_timed(
     """The profiler runs on this CPU, in place of a GPU: it finds no kernels, which is said; the
     profiled steps and the one after them are not among the measured ones."""
     monkeypatch.setattr(run, "COUNT_FROM", (1, 2))
-    monkeypatch.setattr(phases, "clock_for", lambda recorder: DeviceProfile("cpu"))
+    monkeypatch.setattr(
+        phases, "clock_for", lambda recorder, trace: DeviceProfile(recorder.device, trace)
+    )
     watched = TrainingRun(breakdown=True)
     watched.start()
     try:
@@ -117,9 +120,9 @@ def test_a_script_on_a_gpu_is_profiled_and_its_steps_are_not_timed(
     finally:
         found = watched.stop()
     assert isinstance(found.clock, DeviceProfile)
-    assert len(found.clock.rows) == 7
+    assert len(found.clock.rows) == 2 + TRACED_STEPS
     counted = {count.first_row for count in found.counts}
-    assert len(found.rounds_s) + len(found.warmup_s) <= 29 - 7 - len(counted)
+    assert len(found.rounds_s) + len(found.warmup_s) <= 29 - len(found.clock.rows) - len(counted)
     record = CaseRecord(
         case_id="script/x/cpu", question="script", device="cpu", step_s=1.0, steps_seen=30
     )

@@ -17,7 +17,7 @@ from mfubench.report.table import render
 from mfubench.results.collect import collect
 from mfubench.results.read import read_result
 from mfubench.results.schema import problems
-from mfubench.script.record import _without_secret
+from mfubench.script.naming import without_secret
 from mfubench.script.tally import Tally
 
 
@@ -78,7 +78,7 @@ def test_a_run_without_tokens_is_shown_without_them(saved: Path) -> None:
     ],
 )
 def test_a_secret_in_an_argument_is_not_kept(argument: str, before: str, kept: str) -> None:
-    assert _without_secret(argument, before) == kept
+    assert without_secret(argument, before) == kept
 
 
 def test_a_kept_tally_is_read_as_it_was_written() -> None:
