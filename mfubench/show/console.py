@@ -70,6 +70,7 @@ def plain_console(out: io.StringIO, *, color: bool = False, width: int | None = 
         file=out,
         width=width_of(sys.stdout) if width is None else min(width, WIDTH),
         force_terminal=color,
+        force_jupyter=False,  # else a notebook's display gets the text, and not the caller
         no_color=not color,
         color_system="standard" if color else None,
         highlight=False,
