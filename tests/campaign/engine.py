@@ -33,7 +33,7 @@ GRACE_S = 6.0
 ROOT = Path(__file__).resolve().parents[2]
 UNCLEAR = re.compile(
     r"Errno|NoneType|object at 0x|invalid literal|not subscriptable|unsupported operand"
-    r"|has no attribute|codec can't|<class|must be str|not supported between|could not convert"
+    r"|has no attribute|codec can't|<class|must be str\b|not supported between|could not convert"
     r"|Expecting value|argument of type"
 )
 """Words of Python's own that say nothing to a user."""

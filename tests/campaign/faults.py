@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.campaign.engine import ROOT, Said, Trial
 
-SLOW_S = 200.0
+SLOW_S = 400.0
 ANY_END = frozenset({"ok", "refused", "failed"})
 Before = Callable[[], object]
 
