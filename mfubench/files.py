@@ -11,7 +11,6 @@ import errno
 import io
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -138,6 +137,8 @@ def write_output(path: Path, content: str | bytes) -> Path:
 
 
 def _replace(path: Path, data: bytes, mode: int | None) -> None:
+    import tempfile  # a tenth of the time in which the command line starts
+
     try:
         descriptor, name = tempfile.mkstemp(".partial", ".mfubench-", path.parent)
     except FileNotFoundError:

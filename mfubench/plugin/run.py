@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from mfubench.plugin.storage import RunStorage, short_path
 from mfubench.results.document import machine_info
 from mfubench.results.journal import left_behind
 from mfubench.results.outcomes import Outcome
+from mfubench.results.write import json_text, write_elsewhere
 from mfubench.show.units import format_duration
 from mfubench.suite.progress import Progress
 from mfubench.suite.sweep import SWEEPS
@@ -259,6 +261,18 @@ class SuiteRun:
 
     def pytest_unconfigure(self) -> None:
         """Give back what the start of the session took."""
+        if self._session is not None:
+            self._save_late()
         self._signals.close()
         if self._session is not None:
             self._session.close()
+
+    def _save_late(self) -> None:
+        """Save where pytest broke off before it told us that the session ends: the folder in which
+        it was started may be gone."""
+        if not self.session.records or self._storage.saved is not None:
+            return
+        text = json_text([record.as_extra_info() for record in self.session.records])
+        with contextlib.suppress(OSError):
+            saved = write_elsewhere("unsaved.json", text)
+            print(f"mfubench: pytest broke off; the finished cases are in {saved}", file=sys.stderr)

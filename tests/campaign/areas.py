@@ -38,7 +38,12 @@ AREAS: dict[str, Area] = {
         *documents.mutations(rng, 12 if sample else 2400),
         *documents.broken_files(rng, 3 if sample else 120),
     ],
-    "faults": lambda rng, sample: _sampled(faults.faults(rng, 150), rng, sample, 4),
+    "faults": lambda rng, sample: _sampled(
+        (t for t in faults.faults(rng, 150) if not sample or t.name.startswith("sweep")),
+        rng,
+        sample,
+        4,
+    ),
     "injection": lambda rng, sample: _sampled(injection.injections(sample=sample), rng, sample, 8),
     "logs": lambda rng, sample: _sampled(inputs.logs(rng, 150), rng, sample, 10),
     "traces": lambda rng, sample: _sampled(inputs.traces(rng, 150), rng, sample, 10),

@@ -33,7 +33,7 @@ GRACE_S = 6.0
 ROOT = Path(__file__).resolve().parents[2]
 UNCLEAR = re.compile(
     r"Errno|NoneType|object at 0x|invalid literal|not subscriptable|unsupported operand"
-    r"|has no attribute|codec can't|<class|must be str|not supported between|could not convert"
+    r"|has no attribute|codec can't|<class|must be str\b|not supported between|could not convert"
     r"|Expecting value|argument of type"
 )
 """Words of Python's own that say nothing to a user."""
@@ -230,7 +230,7 @@ def _broken(trial: Trial, said: list[Said], timed_out: bool) -> list[str]:
     for words, one in zip(trial.commands, said, strict=True):
         name = words[0] if words else ""
         text = one.out + one.err
-        if _is_a_traceback(text, is_a_script="script" in trial.area):
+        if _is_a_traceback(text, is_a_script=_is_of_others(trial)):
             broken.append(f"{name}: traceback: {text.strip().splitlines()[-1][:200]}")
         if "script" not in trial.area and (found := UNSEEN.search(text)):
             broken.append(f"{name}: raw {found.group()!a}")
@@ -238,6 +238,11 @@ def _broken(trial: Trial, said: list[Said], timed_out: bool) -> list[str]:
             why = (one.err or one.out).strip()[-200:]
             broken.append(f"{name}: {one.outcome} with {one.status}: {why}")
     return broken
+
+
+def _is_of_others(trial: Trial) -> bool:
+    """Whether a traceback may be a script's, or pytest's that has lost the folder it stands in."""
+    return "script" in trial.area or "everything removed" in trial.name
 
 
 def _is_a_traceback(text: str, *, is_a_script: bool) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.campaign.engine import ROOT, Said, Trial
 
-SLOW_S = 200.0
+SLOW_S = 400.0
 ANY_END = frozenset({"ok", "refused", "failed"})
 Before = Callable[[], object]
 
@@ -115,6 +115,8 @@ def sweep_kept(folder: Path, said: list[Said]) -> list[str]:
         kept += len(data["benchmarks"]) + len(data["mfubench"]["other_outcomes"])
     for path in folder.glob("results/*/unsaved-*.jsonl"):
         kept += len(path.read_text(encoding="utf-8").splitlines())
+    for path in (folder.parent / "t").glob("mfubench-results-*/unsaved.json"):
+        kept += len(json.loads(path.read_text(encoding="utf-8")))
     for line in said[0].err.splitlines():  # the last place that takes it
         kept += 100 if line.startswith("{") else 0
     return [f"lost: {len(told)} cases were told, {kept} are kept"] if len(told) > kept else []
@@ -122,7 +124,7 @@ def sweep_kept(folder: Path, said: list[Said]) -> list[str]:
 
 def _saved(folder: Path) -> list[Path]:
     runs = [*folder.glob("results/*/*/0*.json"), *folder.glob("mfubench-results-*/*.json")]
-    return [*runs, *(folder.parent / "t").glob("mfubench-results-*/*.json")]
+    return [*runs, *(folder.parent / "t").glob("mfubench-results-*/0*.json")]
 
 
 def gate_kept(folder: Path, said: list[Said]) -> list[str]:

@@ -106,9 +106,9 @@ def _whole_traces() -> list[bytes]:
 
     trace = TraceBuilder()
     for step in range(3):
-        trace.step(step, step * 100, 90)
-        trace.op("aten::mm", step * 100 + 1, 5)
         at = step * 100
+        trace.step(step, at, at + 90)
+        trace.op("aten::mm", at + 1, at + 5)
         trace.launch("ampere_sgemm_128x64_nn", (at + 2, at + 3), (at + 5, at + 50))
     text = json.dumps({"traceEvents": trace.events}).encode()
     return [text, gzip.compress(text, mtime=0)]
