@@ -89,7 +89,7 @@ class TrainingRun:
         self._signals.attach_when_imported(self._torch_is_here)
 
     def _torch_is_here(self) -> None:
-        self.memory_before_bytes = _memory_bytes("VmRSS")
+        self.memory_before_bytes = memory_bytes("VmRSS")
         self.recorder.on_alarm = self._alarm
         self._set_alarm()
 
@@ -232,7 +232,7 @@ class TrainingRun:
         return found
 
 
-def _memory_bytes(name: str) -> int | None:
+def memory_bytes(name: str) -> int | None:
     """VmRSS or VmHWM of this process on Linux, which writes them in kB of 1024 bytes."""
     if not sys.platform.startswith("linux"):
         return None
@@ -253,7 +253,7 @@ def peak_memory_bytes(run: TrainingRun, device: Any) -> int | None:
 
     if device is not None and device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    highest = _memory_bytes("VmHWM")
+    highest = memory_bytes("VmHWM")
     if highest is None or run.memory_before_bytes is None:
         return None
     return max(0, highest - run.memory_before_bytes)

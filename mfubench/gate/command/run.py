@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.gate.measure.variants import VariantError
     from mfubench.gate.measure.verdict_run import CouldNotRunError
     from mfubench.pairs.machine_lock import BusyError, machine_lock
+    from mfubench.pairs.revisions import RevisionError
 
     try:
         if arguments.against is not None:
@@ -90,6 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
 
                 return run_self_test(arguments)
             return _gate(arguments)
+    except RevisionError as error:
+        hint = "" if arguments.base else "; --base-python or --set compare without revisions"
+        print(f"mfubench gate: {error}{hint}", file=sys.stderr)
     except (UserError, CaseChoiceError, VariantError, BusyError, CouldNotRunError) as error:
         print(f"mfubench gate: {error}", file=sys.stderr)
     except OSError as error:

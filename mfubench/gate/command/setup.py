@@ -111,6 +111,7 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     """Both sides ready to be measured; whatever was set up is taken away again."""
     from mfubench.gate.measure import variants
     from mfubench.gate.measure.pairs import PairBench
+    from mfubench.pairs import revisions
 
     refuse_corpus(arguments.corpus)
     under_test = tuple(name.strip() for name in arguments.under_test.split(",") if name.strip())
@@ -122,11 +123,11 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     same_tree = same_tree or arguments.self_test
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfubench-gate-")))
-        here = Path.cwd() if same_tree else variants.repository(Path.cwd())
+        here = Path.cwd() if same_tree else revisions.repository(Path.cwd())
         tree, label = here, "this tree"
         if not same_tree:
-            commit, label = variants.resolve_base(here, arguments.base)
-            tree = stack.enter_context(variants.worktree(here, commit))
+            commit, label = revisions.resolve_base(here, arguments.base)
+            tree = stack.enter_context(revisions.worktree(here, commit))
         base: dict[str, Any] = {"python": str(python.absolute())} if python else {}
 
         def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Variant:

@@ -6,13 +6,10 @@ comes first on the path, from the variant's own tree.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,66 +125,3 @@ def variant(
         if not link.exists():
             link.symlink_to(source.resolve(), target_is_directory=source.is_dir())
     return Variant(label=label, tree=tree, folder=folder, under_test=tuple(under_test), **settings)
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    """What git prints; raises VariantError with git's own words."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise VariantError(
-            "git is not installed; --base-python or --set compare without it"
-        ) from None
-    if done.returncode:
-        words = done.stderr.strip().splitlines()
-        raise VariantError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
-    return done.stdout.strip()
-
-
-def repository(start: Path) -> Path:
-    """The root of the git repository; raises VariantError outside of one."""
-    try:
-        return Path(git("rev-parse", "--show-toplevel", cwd=start))
-    except VariantError:
-        raise VariantError(
-            f"{start} is in no git repository, so there is no revision to compare with; compare "
-            "two settings with --set KEY=VALUE, or two environments with --base-python PATH"
-        ) from None
-
-
-def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
-    """The base's commit and what to call it: the given revision, or the merge base with the main
-    branch. Raises VariantError."""
-    if revision is not None:
-        try:
-            commit = git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", cwd=root)
-        except VariantError:
-            raise VariantError(
-                f"there is no revision {revision!r}; type a branch, a tag or a commit (a shallow "
-                "clone has only the last one: git fetch --unshallow)"
-            ) from None
-        return commit, f"{revision} ({commit[:10]})"
-    for branch in ("origin/main", "origin/master", "main", "master"):
-        with contextlib.suppress(VariantError):
-            commit = git("merge-base", "HEAD", branch, cwd=root)
-            return commit, f"merge base with {branch} ({commit[:10]})"
-    raise VariantError("no main branch was found to compare with; give a revision with --base REV")
-
-
-@contextlib.contextmanager
-def worktree(root: Path, commit: str) -> Iterator[Path]:
-    """A checkout of a commit beside the repository's own, gone afterwards whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix="mfubench-base-"))
-    tree = folder / "tree"
-    try:
-        git("worktree", "add", "--detach", "--quiet", str(tree), commit, cwd=root)
-        yield tree
-    finally:
-        with contextlib.suppress(VariantError):
-            git("worktree", "remove", "--force", str(tree), cwd=root)
-        with contextlib.suppress(VariantError):
-            git("worktree", "prune", cwd=root)
-        with contextlib.suppress(OSError):
-            folder.rmdir()

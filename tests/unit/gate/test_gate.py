@@ -23,8 +23,10 @@ from mfubench.gate.rules import policy
 from mfubench.gate.rules.document import GateVerdict
 from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED
 from mfubench.gate.show.text import gate_junit, gate_markdown, gate_text
+from mfubench.pairs import revisions
 from mfubench.pairs.journal import PairJournal
 from mfubench.pairs.machine_lock import BusyError, machine_lock
+from mfubench.pairs.revisions import RevisionError
 from tests.unit.gate.made_up_pairs import CODE, measured, repository
 
 CASES = gate_cases("nanogpt-cpu", "cpu")
@@ -205,11 +207,11 @@ def test_eight_cases_and_a_choice_of_them() -> None:
 
 def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    commit, label = variants.resolve_base(root, "HEAD~1")
+    commit, label = revisions.resolve_base(root, "HEAD~1")
     assert label.startswith("HEAD~1 (")
 
     def fails_inside() -> None:
-        with variants.worktree(root, commit) as tree:
+        with revisions.worktree(root, commit) as tree:
             seen.append(tree)
             assert (tree / CODE).read_text(encoding="utf-8") == "speed = 1\n"
             base = variants.variant("base", tree, tmp_path / "links")
@@ -220,22 +222,22 @@ def test_the_base_is_a_worktree_that_goes_whatever_happens(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         fails_inside()
     assert not seen[0].parent.exists()
-    assert len(variants.git("worktree", "list", cwd=root).splitlines()) == 1
+    assert len(revisions.git("worktree", "list", cwd=root).splitlines()) == 1
 
 
 def test_the_default_base_is_the_merge_base_with_main(tmp_path: Path) -> None:
     root = repository(tmp_path / "repository")
-    commit, label = variants.resolve_base(root, None)
-    assert commit == variants.git("rev-parse", "HEAD", cwd=root)
+    commit, label = revisions.resolve_base(root, None)
+    assert commit == revisions.git("rev-parse", "HEAD", cwd=root)
     assert label.startswith("merge base with main (")
 
 
 def test_what_cannot_be_a_base_is_said(tmp_path: Path) -> None:
-    with pytest.raises(VariantError, match="is in no git repository"):
-        variants.repository(tmp_path)
+    with pytest.raises(RevisionError, match="is in no git repository"):
+        revisions.repository(tmp_path)
     root = repository(tmp_path / "repository")
-    with pytest.raises(VariantError, match="there is no revision 'v9'"):
-        variants.resolve_base(root, "v9")
+    with pytest.raises(RevisionError, match="there is no revision 'v9'"):
+        revisions.resolve_base(root, "v9")
     with pytest.raises(VariantError, match="base has no trainer; give what is under test"):
         variants.variant("base", root, tmp_path / "links", under_test=("trainer",))
 
