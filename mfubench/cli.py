@@ -16,6 +16,7 @@ from mfubench import __version__
 from mfubench.advise import command as advise
 from mfubench.arguments import UserError
 from mfubench.commands import breakdown, device, flops, report, show, validate
+from mfubench.compare import command as compare
 from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
@@ -26,7 +27,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = (
-    *(script, flops, explain, trace, breakdown, advise, gate),
+    *(script, compare, flops, explain, trace, breakdown, advise, gate),
     *(report, device, show, validate),
 )
 """In the order in which `mfubench --help` lists them."""

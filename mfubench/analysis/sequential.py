@@ -74,9 +74,7 @@ def _levels(pairs: tuple[int, ...], most: int, alpha: float, ended: bool) -> tup
 
         far = _FAR * math.sqrt(count)
         bound = float(
-            optimize.brentq(
-                lambda b, cross=crosses, a=allowed: cross(b) - a, -far, far, xtol=1e-10
-            )
+            optimize.brentq(lambda b, cross=crosses, a=allowed: cross(b) - a, -far, far, xtol=1e-10)
         )
         found.append(float(special.ndtr(-bound / math.sqrt(count))))
         nodes = -far + (bound + far) * (_NODES[0] + 1) / 2

@@ -55,7 +55,8 @@ def _mean(losses: list[float]) -> float | None:
 def tokens_of(root: Any) -> int:
     """Indices looked up in the embedding with the most rows that this result was computed from, by
     what the backward graph keeps; 0 without one."""
-    nodes, seen = [getattr(root, "grad_fn", None)], set()
+    nodes: list[Any] = [getattr(root, "grad_fn", None)]
+    seen: set[Any] = set()
     found: dict[int, int] = {}
     while nodes and len(seen) < LOOKED_AT:
         node = nodes.pop()

@@ -1,5 +1,5 @@
-"""A training script as a side that takes turns: it is held at the end of a step until it is told how
-many steps to do next.
+"""A training script as a side that takes turns: it is held at the end of a step until it is told
+how many steps to do next.
 
 The first request names the script, and is answered when its steps have settled:
 
@@ -7,10 +7,10 @@ The first request names the script, and is answered when its steps have settled:
     {"turn": n}   →  the mean seconds of n steps, and their losses
     {"count": true}   →  peak memory, files that were opened for writing
 
-A script that ends answers {"ended": its steps, "reason": why, or null after a clean end}, or an error
-where nothing can be measured. Evaluation and checkpoints are no part of `step_s`. While it is held, the
-workers of its loader are stopped too: else they would compute in the turns of the others, and have
-more batches ready than they have in a run.
+A script that ends answers {"ended": its steps, "reason": why, or null after a clean end}, or an
+error where nothing can be measured. Evaluation and checkpoints are no part of `step_s`. While it is
+held, the workers of its loader are stopped too: else they would compute in the turns of the others,
+and have more batches ready than they have in a run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import statistics
 import sys
 import threading
 import time
-from typing import Any
 
 from mfubench.arguments import UserError
 from mfubench.pairs.child import Answer, Parent, Request
@@ -125,7 +124,9 @@ class HeldScript:
         if len(times) >= MOST_STEPS - 1:
             return True
         if len(times) < LEAST_STEPS - 1:
-            return len(times) >= 3 and sum(times) > SLOW_START_S and _alike(times[-1:], times[-2:-1])
+            return (
+                len(times) >= 3 and sum(times) > SLOW_START_S and _alike(times[-1:], times[-2:-1])
+            )
         return _alike(times[-3:], times[-6:-3] or times[:1])
 
     def _turn_row(self, which: int) -> None:
@@ -165,8 +166,10 @@ class HeldScript:
         self._turn_since_s = clock_s()
 
     def _signal_workers(self, name: str) -> None:
-        number = getattr(signal, name, None)  # Windows has neither
-        for worker in self._recorder.workers if number is not None else ():
+        if not hasattr(signal, name):  # on Windows
+            return
+        number = getattr(signal, name)
+        for worker in self._recorder.workers:
             with contextlib.suppress(OSError, AttributeError, TypeError):
                 os.kill(worker.pid, number)
 
@@ -231,8 +234,8 @@ class HeldScript:
         if not found.found:
             return f"no training step was found in it: {found.boundary.removeprefix('not found: ')}"
         return (
-            f"it ended after {len(found.steps) + 1} steps; {LEAST_STEPS} and more are needed before "
-            "the first turn. Let it train for longer"
+            f"it ended after {len(found.steps) + 1} steps; {LEAST_STEPS} and more are needed "
+            "before the first turn. Let it train for longer"
         )
 
 

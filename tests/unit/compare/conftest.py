@@ -1,0 +1,3 @@
+"""The fake side is a program of its own, and never imported."""
+
+collect_ignore = ["fake_side.py"]
