@@ -2,8 +2,9 @@
 
 A rule that looks at its data five times, each time at 5 %, errs in 14 % of cases. A spending
 function says beforehand how much error may have been spent when a share of the pairs is there (Lan
-and DeMets, Biometrika 70, 1983, 659-663). The levels of the looks follow from it by integrating over
-what has not stopped before (Armitage, McPherson and Rowe, J. R. Stat. Soc. A 132, 1969, 235-244).
+and DeMets, Biometrika 70, 1983, 659-663). The levels of the looks follow from it by integrating
+over what has not stopped before (Armitage, McPherson and Rowe, J. R. Stat. Soc. A 132, 1969,
+235-244).
 
 A level holds for a mean of normal values with a known spread. For few pairs with an unknown one the
 same level is asked of Student's t (the significance-level approach: Jennison and Turnbull, Group
@@ -23,6 +24,8 @@ from mfubench.analysis import signed_rank
 
 RANKED_FROM = 12
 """Pairs from which signed ranks can say what the levels of our looks ask for."""
+LEAST_SPENT = 1e-6
+"""Of alpha, by a look that comes right after another one."""
 _NODES, _FAR = np.polynomial.legendre.leggauss(96), 8.0
 
 
@@ -36,32 +39,30 @@ def spent(share: float, alpha: float) -> float:
     return alpha * math.log1p((math.e - 1) * min(1.0, max(0.0, share)))
 
 
-def levels(pairs: Sequence[int], most: int, alpha: float, *, ended: bool = False) -> list[float]:
-    """The one-sided level of each look at so many pairs, of `most` that are planned.
+def levels(pairs: Sequence[int], shares: Sequence[float], alpha: float) -> list[float]:
+    """The one-sided level of each look at so many pairs.
 
-    What is not spent before the last planned look is spent in it. With `ended` this is so for the
-    last look of the list, although there are fewer pairs than planned: because time ran out, say,
-    which must have nothing to do with what was measured.
+    `shares` says at each look how much of what was planned is over: pairs or time, and 1 at the
+    last look there will be, which spends what is left (Lan and DeMets, Statistics in Medicine 8,
+    1989, 1191-1198, on calendar time). When a look comes must have nothing to do with what was
+    measured.
 
-    >>> [round(level, 4) for level in levels([10, 20, 30, 40], 40, 0.025)]
+    >>> [round(level, 4) for level in levels([10, 20, 30, 40], [0.25, 0.5, 0.75, 1], 0.025)]
     [0.0089, 0.009, 0.0092, 0.0094]
-    >>> levels([10], 10, 0.025)
-    [0.025]
     """
-    return list(_levels(tuple(pairs), most, alpha, ended))
+    return list(_levels(tuple(pairs), tuple(shares), alpha))
 
 
 @lru_cache(maxsize=1024)
-def _levels(pairs: tuple[int, ...], most: int, alpha: float, ended: bool) -> tuple[float, ...]:
+def _levels(pairs: tuple[int, ...], shares: tuple[float, ...], alpha: float) -> tuple[float, ...]:
     from scipy import optimize, special  # half a second, which a command that only reads need not
 
     found: list[float] = []
     # The sum of the values, in units of one value's spread, where no look has stopped so far.
     sums, weights = np.zeros(1), np.ones(1)
     before, spent_before = 0, 0.0
-    for number, count in enumerate(pairs):
-        is_last = ended and number == len(pairs) - 1
-        allowed = spent(1.0 if is_last else count / most, alpha) - spent_before
+    for count, share in zip(pairs, shares, strict=True):
+        allowed = max(LEAST_SPENT * alpha, spent(share, alpha) - spent_before)
         step = math.sqrt(count - before)
 
         def crosses(
@@ -115,15 +116,3 @@ def centre(values: Sequence[float]) -> float:
     if len(values) >= RANKED_FROM:
         return signed_rank.centre(values)
     return math.fsum(values) / len(values)
-
-
-def planned_looks(first: int, most: int, count: int = 5) -> list[int]:
-    """Few looks between the first one and the last, each at the same multiple of the one before.
-
-    >>> planned_looks(4, 60), planned_looks(4, 6), planned_looks(4, 3)
-    ([4, 8, 15, 30, 60], [4, 5, 6], [3])
-    """
-    if most <= first:
-        return [most]
-    steps = (first * (most / first) ** (number / (count - 1)) for number in range(count))
-    return sorted({round(step) for step in steps})

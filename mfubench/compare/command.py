@@ -36,6 +36,15 @@ def add_parser(commands: Any) -> None:
         f"mfubench compare: {message}; a script with arguments is one word, in quotes: mfubench "
         'compare "train.py --compile=False" "train.py --compile=True"\n',
     )
+    known = parser.parse_known_args
+
+    def all_known(*given: Any) -> tuple[argparse.Namespace, list[str]]:
+        namespace, unknown = known(*given)
+        if unknown:
+            parser.error(f"there is no option {unknown[0]}")
+        return namespace, unknown
+
+    parser.parse_known_args = all_known
     add = parser.add_argument
     add("commands", nargs="+", metavar="COMMAND", help="a script with its arguments, in quotes")
     add("--python", action="append", default=[], metavar="PATH", help="a side's Python")
@@ -99,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
             return _compare(arguments)
     except (UserError, RevisionError, BusyError, CouldNotRunError, TooShortError) as error:
         print(f"mfubench compare: {error}", file=sys.stderr)
+    except BrokenPipeError:  # nobody reads on; the comparison is saved
+        raise
     except OSError as error:
         words = f"{error.strerror or error} ({error.filename}); whole pairs are kept: --resume"
         print(f"mfubench compare: {words}", file=sys.stderr)

@@ -9,10 +9,9 @@ from typing import Protocol
 
 import msgspec
 
-from mfubench.analysis.sequential import planned_looks
 from mfubench.compare.bench import TooShortError
 from mfubench.compare.document import UNCLEAR, Comparison, Ended, ScriptPair
-from mfubench.compare.rule import ALPHA, FIRST_LOOK, MOST_PAIRS, Judged, judge, log_ratio
+from mfubench.compare.rule import ALPHA, LOOKS, Judged, judge, log_ratio
 from mfubench.compare.sides import SideSpec
 from mfubench.compare.summary import compared_sides, notes
 from mfubench.pairs.journal import PairJournal
@@ -46,20 +45,18 @@ class Comparing:
     journal: PairJournal
     precision: float
     budget_s: float
-    most_pairs: int = MOST_PAIRS
     say: Callable[[str], None] = lambda _: None
     now_s: Callable[[], float] = time.monotonic
     pairs: list[ScriptPair] = field(default_factory=list)
     judged: dict[int, Judged] = field(default_factory=dict)
-    looks: dict[int, list[int]] = field(default_factory=dict)
-    """Numbers of pairs at which each side was looked at."""
+    looks: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    """Of each side: the number of its pairs, and the share of the budget that was spent then."""
 
     def run(self) -> Comparison:
         """Raises CouldNotRunError when there is no pair with two sides in it, and TooShortError
         when the budget is too short for one. An interrupt ends it with what there is."""
         self._kept = [msgspec.convert(pair, ScriptPair) for pair in self.journal.pairs]
         self._open = set(range(1, len(self.bench.sides)))
-        self._plan: list[int] = []
         try:
             ended = self._measure()
         except KeyboardInterrupt:
@@ -75,7 +72,7 @@ class Comparing:
     def _measure(self) -> Ended:
         while self._open:
             number = len(self.pairs)
-            if self._plan and number >= self._plan[-1]:
+            if number >= LOOKS[-1]:
                 return "out of pairs"
             if number and self._spent_s + self._typical_s > self.budget_s:
                 return "out of budget"
@@ -90,9 +87,7 @@ class Comparing:
             self._drop_failed()
             if 0 not in self._able:
                 return "failed"
-            if number == 1:
-                self._plan = self._planned()
-            if number + 1 in self._plan:
+            if number + 1 in LOOKS:
                 for side in sorted(self._open):
                     if self._look(side).is_final:
                         self._open.discard(side)
@@ -105,11 +100,6 @@ class Comparing:
         pair = self.bench.pair(wanted, number, self.budget_s - self._spent_s)
         self.journal.add(msgspec.to_builtins(pair))
         return pair
-
-    def _planned(self) -> list[int]:
-        """The looks, from how long a pair takes: nothing that was measured decides it."""
-        left = max(0, int((self.budget_s - self._spent_s) / max(1e-9, self.pairs[-1].seconds)))
-        return planned_looks(FIRST_LOOK, max(FIRST_LOOK, min(self.most_pairs, 2 + left)))
 
     @property
     def _spent_s(self) -> float:
@@ -136,10 +126,9 @@ class Comparing:
         self._open &= self._able
 
     def _tell(self, pair: ScriptPair) -> None:
-        for side, words in pair.errors.items():
+        for side, words in pair.errors.items() if len(self.bench.sides) > 2 else ():
             self.say(f"{self.bench.sides[int(side)].label}: {words}")
-        of = f" of at most {self._plan[-1]}" if self._plan else ""
-        self.say(f"pair {pair.number + 1}{of}, {self._spent_s:.0f} of {self.budget_s:.0f} s")
+        self.say(f"pair {pair.number + 1}, {self._spent_s:.0f} of {self.budget_s:.0f} s")
 
     # --- judging ----------------------------------------------------------------------------------
 
@@ -152,21 +141,15 @@ class Comparing:
         ]
 
     def _look(self, side: int, *, ended: bool = False) -> Judged:
-        logs = self._logs(side)
-        looks = self.looks.setdefault(side, [])
-        most = self._plan[-1] if self._plan else FIRST_LOOK
-        if logs and (not looks or looks[-1] < len(logs)):
-            looks.append(len(logs))
-            self.judged[side] = judge(
-                logs,
-                self.precision,
-                looks=looks,
-                most=max(most, len(logs)),
-                sides=len(self.bench.sides) - 1,
-                ended=ended,
-            )
-        elif side not in self.judged:
-            self.judged[side] = judge([], self.precision, looks=[], most=most, ended=ended)
+        """With `ended` there will be no more pairs: what is left of the error is spent."""
+        logs, looks = self._logs(side), self.looks.setdefault(side, [])
+        share = 1.0 if ended else min(1.0, self._spent_s / self.budget_s)
+        if looks and looks[-1][0] == len(logs):
+            share = max(share, looks.pop()[1])
+        if logs:
+            looks.append((len(logs), share))
+        sides = len(self.bench.sides) - 1
+        self.judged[side] = judge(logs, self.precision, looks=looks, sides=sides)
         return self.judged[side]
 
     def _refuse(self, ended: Ended) -> None:
@@ -193,7 +176,7 @@ class Comparing:
             pairs=len(self.pairs),
             precision=self.precision,
             confidence=1 - ALPHA,
-            looks=sorted({look for looks in self.looks.values() for look in looks}),
+            looks=sorted({pairs for looks in self.looks.values() for pairs, _ in looks}),
             is_steadied=self.bench.is_steadied,
             budget_s=self.budget_s,
             spent_s=self._spent_s,

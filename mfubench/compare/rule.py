@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from mfubench.analysis import sequential
 from mfubench.compare.document import FASTER, NO_DIFFERENCE, SLOWER, UNCLEAR, Verdict
 
+LOOKS = (4, 6, 9, 14, 20, 30, 45, 60)
+"""Numbers of pairs after which is looked, each about half as many more as before."""
 ALPHA = 0.01
 """That a side without any difference is called faster or slower, over all sides and looks."""
-FIRST_LOOK, MOST_PAIRS = 4, 60
 CONTROL_LEVEL = 0.005
 ENDLESS = math.log(10)
 """A bound that is farther away than this factor says nothing."""
@@ -76,25 +77,24 @@ def judge(
     logs: Sequence[float],
     precision: float,
     *,
-    looks: Sequence[int],
-    most: int,
+    looks: Sequence[tuple[int, float]],
     sides: int = 1,
-    ended: bool = False,
 ) -> Judged:
     """What the pairs say at the last of the looks.
 
-    `looks` has the numbers of pairs at which was looked, this one included; `most` are planned.
-    With `ended` there will be no more.
+    `looks` has the number of pairs of each look, this one included, and the share of the time that
+    was over then: 1 where there will be no more.
 
     >>> quiet = [0.001, -0.001, 0.002, -0.002]
-    >>> judge(quiet, 0.01, looks=[4], most=20).verdict
+    >>> judge(quiet, 0.01, looks=[(4, 0.2)]).verdict
     'no difference'
-    >>> judge([x + 0.05 for x in quiet], 0.01, looks=[4], most=20).verdict
+    >>> judge([x + 0.05 for x in quiet], 0.01, looks=[(4, 0.2)]).verdict
     'slower'
     """
     if not logs:
-        return Judged(verdict=UNCLEAR, centre=0.0, low=-math.inf, high=math.inf, is_final=ended)
-    *_, allowed = sequential.levels(looks, most, level(sides), ended=ended)
+        return Judged(verdict=UNCLEAR, centre=0.0, low=-math.inf, high=math.inf, is_final=False)
+    pairs, shares = zip(*looks, strict=True)
+    *_, allowed = sequential.levels(pairs, shares, level(sides))
     low, high = sequential.interval(logs, allowed)
     centre = sequential.centre(logs)
     near = math.log1p(precision)

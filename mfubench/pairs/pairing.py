@@ -96,7 +96,8 @@ def steps_per_turn(step_s: float, turn_s: float) -> int:
 
 
 def turn_plan(step_s: float) -> tuple[int, int]:
-    """How many turns of how many steps in one pair of processes; turns are even, as their order is A B B A.
+    """How many turns of how many steps in one pair of processes; turns are even, as their order is
+    A B B A.
 
     >>> turn_plan(0.034), turn_plan(0.008), turn_plan(3.0)
     ((20, 1), (22, 4), (6, 1))

@@ -219,7 +219,8 @@ class HeldScript:
             if reason is None:
                 self._parent.fail(self._why_not_started())
             else:
-                self._parent.fail(reason)
+                without = "EOFError" in reason  # input() of a script that has nobody to ask
+                self._parent.fail(reason + (" (a side has no standard input)" if without else ""))
             return
         counted = self._counted()
         losses = self._losses.taken()

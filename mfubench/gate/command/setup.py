@@ -61,7 +61,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from mfubench.gate.rules.limits import Limits, gate_table, is_share
     from mfubench.gate.rules.policy import LEAST_PAIRS
 
-    known = {*Limits.__struct_fields__, "cases", "pairs"}
+    known = {*Limits.__struct_fields__, "cases", "pairs", "within_tolerance"}
     try:
         table = gate_table(Path("pyproject.toml"))
     except tomllib.TOMLDecodeError as error:
@@ -76,6 +76,11 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
                 raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
             if name in Limits.__struct_fields__ and not is_share(value):
                 raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
+    if table.get("within_tolerance", "fail") not in ("fail", "pass"):
+        given = table["within_tolerance"]
+        raise UserError(
+            f'within_tolerance is {given!r} in tool.mfubench.gate; type "fail" or "pass"'
+        )
     pairs = table.get("pairs", LEAST_PAIRS)
     if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:
         raise UserError(f"pairs is {pairs!r} in tool.mfubench.gate; {_allowed_pairs()}")

@@ -48,7 +48,7 @@ def _gate(gate: GateVerdict, whose: str, key: str) -> list[Block]:
             )
         )
     if gate.self_test is not None:
-        blocks.append(Prose(text=reliability(gate.self_test), kind="note"))
+        blocks.append(Prose(text=reliability(gate), kind="note"))
     return blocks
 
 
@@ -114,7 +114,7 @@ def _forest(
     draw = partial(
         forest, rows, title="Changes by the gate", description=told, bands=bands, as_change=True
     )
-    return drawn_twice(key, "Change of each case with its 95 % interval", draw, table=table)
+    return drawn_twice(key, "Change of each case with its interval", draw, table=table)
 
 
 def _changes(*values: float | None) -> list[Cell]:

@@ -22,13 +22,13 @@ def verdicts(found: Comparison) -> list[str]:
     return [side.verdict for side in found.sides]
 
 
-# --- the sequential rule ---------------------------------------------------------------------------
+# --- the sequential rule -------------------------------------------------------------------------
 
 
 def test_levels_are_those_of_the_literature() -> None:
     """Pocock's spending at four looks, two-sided 5 %: bounds of 2.368, 2.368, 2.358 and 2.350
     (Reboussin, DeMets, Kim and Lan, Control. Clin. Trials 21, 2000)."""
-    found = sequential.levels([10, 20, 30, 40], 40, 0.025)
+    found = sequential.levels([10, 20, 30, 40], [0.25, 0.5, 0.75, 1.0], 0.025)
     tails = [math.erfc(z / math.sqrt(2)) / 2 for z in (2.368, 2.368, 2.358, 2.350)]
     assert found == pytest.approx(tails, rel=0.01)
 
@@ -36,7 +36,7 @@ def test_levels_are_those_of_the_literature() -> None:
 @pytest.mark.parametrize("spoilt", [0.0, 0.1], ids=["normal", "one pair in ten far off"])
 def test_the_error_holds_over_all_looks(spoilt: float) -> None:
     rng, looks, alpha, trials = random.Random(1), [4, 8, 15, 30], 0.05, 1000
-    levels = sequential.levels(looks, looks[-1], alpha)
+    levels = sequential.levels(looks, [n / looks[-1] for n in looks], alpha)
     errors = 0
     for _ in range(trials):
         values = [rng.gauss(0, 6 if rng.random() < spoilt else 1) for _ in range(looks[-1])]
@@ -46,12 +46,12 @@ def test_the_error_holds_over_all_looks(spoilt: float) -> None:
 
 
 def test_what_is_left_is_spent_when_time_runs_out() -> None:
-    early, late = (sequential.levels([4, 6], 30, 0.01, ended=e) for e in (False, True))
+    early, late = (sequential.levels([4, 6], [0.13, share], 0.01) for share in (0.2, 1.0))
     assert early[0] == late[0]
     assert early[1] < late[1] < 0.01
 
 
-# --- whole comparisons -----------------------------------------------------------------------------
+# --- whole comparisons ---------------------------------------------------------------------------
 
 
 def rates(change: float, *, spread: float, trials: int) -> dict[str, float]:
@@ -111,7 +111,7 @@ def test_the_interval_and_the_verdict_never_contradict() -> None:
     for seed in range(150):
         rng = random.Random(seed)
         logs = [rng.gauss(rng.choice([0, 0.01, 0.03]), 0.01) for _ in range(8)]
-        one = judge(logs, 0.01, looks=[4, 8], most=8)
+        one = judge(logs, 0.01, looks=[(4, 0.5), (8, 1.0)])
         near = math.log1p(0.01)
         if one.verdict == "no difference":
             assert -near < one.low <= one.high < near
@@ -143,7 +143,7 @@ def test_the_order_of_turns_does_not_count() -> None:
     assert log_ratio([1.1, 1.0, 1.1, 1.0], [1.0, 1.1, 1.0, 1.1]) == pytest.approx(0, abs=1e-12)
 
 
-# --- what goes wrong -------------------------------------------------------------------------------
+# --- what goes wrong -----------------------------------------------------------------------------
 
 
 def fails(side: str, *, of: range) -> MadeUpBench:

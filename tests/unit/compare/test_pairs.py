@@ -1,4 +1,4 @@
-"""One pair of real processes that stand in for scripts: turns, ends, failures, what is left behind."""
+"""One pair of real processes that stand in for scripts: turns, ends, failures."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_the_environment_is_steadied_where_the_user_has_not_set_it(
     assert not {"MALLOC_TOP_PAD_", "TORCHINDUCTOR_CACHE_DIR"} & set(chosen)
 
 
-# --- losses ----------------------------------------------------------------------------------------
+# --- losses --------------------------------------------------------------------------------------
 
 
 def runs(pairs: list[ScriptPair], side: str) -> list[list[float | None]]:
