@@ -3,13 +3,14 @@
     python benchmarks/compare_trials.py --ledger trials.jsonl --hours 2
     python benchmarks/compare_trials.py --ledger trials.jsonl --show
 
-Each trial is one `mfubench compare` of a script with a copy of itself that does nothing, +3 % or +5 %
-of extra matrix products in its forward pass. Trials of all scripts and plants take turns, the one with
-the fewest trials first. Each is one line of the ledger, written as it ends: stop it at any time and
-type the same again. The extra work is calibrated once per script, in turns with the step itself.
+Each trial is one `mfubench compare` of a script with itself: without a change, or with matrix
+products in its forward pass that take 3 % or 5 % of a step. Trials of all scripts and plants take
+turns, the one with the fewest trials first. Each is one line of the ledger, written as it ends:
+stop it at any time and type the same again. The extra work is calibrated once per script, in turns
+with the step itself.
 
-With `--hyperfine`, and where hyperfine is installed, the same two commands are given to it in the same
-minutes, bounded by `--steps`, as many runs as fit into the time that the comparison took.
+With `--hyperfine`, and where hyperfine is installed, the same two commands are given to it in the
+same minutes, bounded by `--steps`, as many runs as fit into the time that the comparison took.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SCRIPTS = Path(__file__).parent / "trial_scripts"
 NAMES = ("gpt.py", "convnet.py", "recurrent.py")
 PLANTS = (0.0, 0.03, 0.05)
 CALIBRATION_PRODUCTS = 2000
-"""In the calibration: enough to be seen, so that one product is their difference divided by this."""
+"""In the calibration: enough to be seen; one product is the difference divided by this."""
 RUN_S = 3.0
 """Of training in each run of hyperfine, its start apart."""
 LEAST_RUNS, ALPHA = 3, 0.05

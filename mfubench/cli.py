@@ -27,7 +27,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = (
-    *(script, compare, flops, explain, trace, breakdown, advise, gate),
+    *(script, flops, explain, trace, breakdown, advise, compare, gate),
     *(report, device, show, validate),
 )
 """In the order in which `mfubench --help` lists them."""

@@ -50,7 +50,12 @@ class Taken:
     counted: Answer | None = None
     steps: int = 0
     ending: str | None = None
-    """Why its script is over."""
+    """Why its script is over, empty after a clean end."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its script is over."""
+        return self.ending is not None
 
     def turn(self, steps: int) -> float | None:
         """Mean seconds of a step; None where the script ended in the turn."""
@@ -158,23 +163,26 @@ class ScriptBench:
     # --- turns ------------------------------------------------------------------------------------
 
     def _turns(self, taken: dict[int, Taken]) -> dict[str, str]:
-        """Turns in the order A B B A; what went wrong, by side. Ends when one side ends."""
+        """Turns in the order A B B A; what went wrong, by side. They end when a script does, those of
+        a side that fails alone where others are left."""
         try:
             self._align(taken)
             turns, steps = turn_plan(max(float(one.start["step_s"]) for one in taken.values()))
             for names in there_and_back(tuple(taken), turns):
-                if any(one.ending is not None for one in taken.values()):
+                running = {which: taken[which] for which in names if not taken[which].has_ended}
+                if len(running) < 2 or any(one.ending == "" for one in taken.values()):
                     break
-                self._round({which: taken[which] for which in names}, steps)
+                for one in running.values():
+                    self._turn(one, steps)
         except SideError as error:
             return {error.side: error.words}
-        errors = {}
-        for which, one in taken.items():
-            del one.steps_s[_whole(taken) :], one.control_s[_whole(taken) :]
-            if one.ending:
-                errors[str(which)] = one.ending
-            elif one.ending is not None and _whole(taken) < LEAST_TURNS:
-                needed = one.steps + (LEAST_TURNS - _whole(taken)) * steps
+        errors = {str(which): one.ending for which, one in taken.items() if one.ending}
+        good = {which: one for which, one in taken.items() if not one.ending}
+        whole = min((len(one.steps_s) for one in good.values()), default=0)
+        for which, one in good.items():
+            del one.steps_s[whole:], one.control_s[whole:]
+            if one.has_ended and whole < LEAST_TURNS:
+                needed = one.steps + (LEAST_TURNS - whole) * steps
                 errors[str(which)] = (
                     f"it ended after {one.steps} steps; a pair needs about {needed}. Let it train "
                     "for longer"
@@ -188,11 +196,9 @@ class ScriptBench:
             if one.steps < most:
                 one.turn(most - one.steps)
 
-    def _round(self, names: dict[int, Taken], steps: int) -> None:
-        for one in names.values():
-            step_s = one.turn(steps)
-            if step_s is None:
-                return
+    def _turn(self, one: Taken, steps: int) -> None:
+        step_s = one.turn(steps)
+        if step_s is not None:
             time.sleep(self.settle_s)
             one.steps_s.append(step_s)
             one.control_s.append(self.control.seconds())
@@ -224,11 +230,6 @@ class ScriptBench:
                 writes=sorted({Path(path).name for path in one.counted["writes"]}),
             )
         return found
-
-
-def _whole(taken: dict[int, Taken]) -> int:
-    """Rounds in which every side had its turn."""
-    return min(len(one.control_s) for one in taken.values())
 
 
 def _shared(taken: dict[int, Taken]) -> list[str]:

@@ -13,6 +13,10 @@ class RevisionError(RuntimeError):
     """A revision that cannot be had, in one sentence."""
 
 
+class NoGitError(RevisionError):
+    """git itself is missing."""
+
+
 def git(*arguments: str, cwd: Path) -> str:
     """What git prints; raises RevisionError with git's own words."""
     try:
@@ -20,7 +24,7 @@ def git(*arguments: str, cwd: Path) -> str:
             ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
-        raise RevisionError(
+        raise NoGitError(
             "git is not installed, and revisions cannot be compared without it"
         ) from None
     if done.returncode:
@@ -33,6 +37,8 @@ def repository(start: Path) -> Path:
     """The root of the git repository; raises RevisionError outside of one."""
     try:
         return Path(git("rev-parse", "--show-toplevel", cwd=start))
+    except NoGitError:
+        raise
     except RevisionError:
         raise RevisionError(
             f"{start} is in no git repository, so there is no revision to compare with"

@@ -14,37 +14,41 @@ class LossTrace:
 
     def __init__(self) -> None:
         self.tokens_per_step: int | None = None
-        """Indices that the largest embedding looked up in the step looked at; None without one."""
-        self._roots: list[Any] = []
-        self._steps: list[list[Any]] = []
-        self._has_looked = False
+        """Indices that the largest embedding looked up in a step; None without one."""
+        self._is_first = True
         self._tokens = 0
+        self._roots: list[Any] = []
+        self._rows: list[tuple[int, list[Any], int]] = []
 
     def add(self, root: Any) -> None:
         """Before a backward pass from this result."""
-        if not self._has_looked:
+        if self._is_first:
             self._tokens += tokens_of(root)
         if getattr(root, "numel", lambda: 0)() == 1:
             self._roots.append(root.detach().clone())
 
-    def step_ends(self) -> None:
-        """All passes since the last call belong to one step."""
-        self._steps.append(self._roots)
-        self._roots = []
-        if self._tokens and not self._has_looked:
-            self.tokens_per_step = self._tokens
-        self._has_looked = True
+    def row_ends(self, which: int) -> None:
+        """This optimizer has stepped."""
+        self._rows.append((which, self._roots, self._tokens))
+        self._roots, self._tokens = [], 0
 
-    def join(self) -> None:
-        """What was taken for several steps is the beginning of one."""
-        self._roots = [root for step in self._steps for root in step] + self._roots
-        self._steps.clear()
-
-    def taken(self) -> list[float | None]:
+    def taken(self, boundary: int) -> list[float | None]:
         """The mean loss of each step since the last call; None where there was none, or it is not
-        finite."""
-        steps, self._steps = self._steps, []
-        return [_mean([float(root) for root in roots]) for roots in steps]
+        finite. A step ends with a row of the optimizer `boundary`."""
+        losses: list[float | None] = []
+        roots: list[Any] = []
+        tokens = 0
+        for which, more_roots, more_tokens in self._rows:
+            roots += more_roots
+            tokens += more_tokens
+            if which == boundary:
+                losses.append(_mean([float(root) for root in roots]))
+                if tokens and self._is_first:
+                    self.tokens_per_step = max(tokens, self.tokens_per_step or 0)
+                roots, tokens = [], 0
+        self._rows = [(boundary - 1, roots, tokens)] if roots else []
+        self._is_first = False
+        return losses
 
 
 def _mean(losses: list[float]) -> float | None:

@@ -83,6 +83,7 @@ class HeldScript:
         if os.getpid() != recorder.process or threading.get_ident() != recorder.thread:
             return  # a child that trains, or a thread: not what we hold
         try:
+            self._losses.row_ends(which)
             if self._is_started:
                 self._turn_row(which)
             else:
@@ -101,15 +102,11 @@ class HeldScript:
             return
         if boundary != self._boundary:
             self._boundary = boundary
-            self._losses.join()
             self._start_s.clear()
-            if which == boundary:
-                self._losses.step_ends()
             self._row_s = clock_s()
             return
         if which != boundary:
             return
-        self._losses.step_ends()
         self._synchronise()
         now_s = clock_s()
         self._start_s.append(max(1e-9, now_s - self._row_s - self._pauses(len(rows) - 1)))
@@ -132,7 +129,6 @@ class HeldScript:
     def _turn_row(self, which: int) -> None:
         if which != self._boundary:
             return
-        self._losses.step_ends()
         self._done += 1
         if self._done < self._wanted:
             return
@@ -149,7 +145,9 @@ class HeldScript:
 
     def _hold(self, answer: Answer) -> None:
         """Answer, and stay here until there is a turn to take."""
-        answer["losses"] = self._losses.taken()
+        assert self._boundary is not None
+        answer["losses"] = self._losses.taken(self._boundary)
+        answer["tokens_per_step"] = self._losses.tokens_per_step
         self._signal_workers("SIGSTOP")
         self._parent.reply(answer)
         self.has_request = False
@@ -190,7 +188,6 @@ class HeldScript:
             "step_s": step_s,
             "steps": steps,
             "compile_s": _compile_s(),
-            "tokens_per_step": self._losses.tokens_per_step,
             "workers": len(self._recorder.workers),
             "software": {
                 "python": sys.version.split()[0],
@@ -223,7 +220,8 @@ class HeldScript:
                 self._parent.fail(reason + (" (a side has no standard input)" if without else ""))
             return
         counted = self._counted()
-        losses = self._losses.taken()
+        assert self._boundary is not None
+        losses = self._losses.taken(self._boundary)
         self._parent.reply({ENDED: self._done, "reason": reason, "losses": losses, **counted})
 
     def _why_not_started(self) -> str:

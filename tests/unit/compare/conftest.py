@@ -1,3 +1,3 @@
-"""The fake side is a program of its own, and never imported."""
+"""The fake side and the scripts are programs of their own, and never imported."""
 
-collect_ignore = ["fake_side.py"]
+collect_ignore = ["fake_side.py", "scripts"]

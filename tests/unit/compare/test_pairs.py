@@ -94,9 +94,14 @@ def test_what_goes_wrong_is_named(bench: MakeBench, command: str, words: str) ->
 
 
 def test_one_side_that_fails_does_not_stop_the_others(bench: MakeBench) -> None:
-    pair = bench("a.py", "fails.py", "c.py").pair([0, 1, 2], 0, 60.0)
-    assert set(pair.errors) == {"1"}
+    in_mid_turn = "b.py --ends_after=20 --reason=planted"
+    pair = bench("a.py", "fails.py", "c.py", in_mid_turn).pair([0, 1, 2, 3], 0, 60.0)
+    assert pair.errors == {
+        "1": "the script failed: ValueError: no such file",
+        "3": "planted",
+    }
     assert set(pair.sides) == {"0", "2"}
+    assert len(pair.sides["0"].steps_s) == turn_plan(0.01)[0]
 
 
 def test_a_budget_that_is_too_short_for_a_pair_is_told(bench: MakeBench) -> None:
