@@ -163,8 +163,8 @@ class ScriptBench:
     # --- turns ------------------------------------------------------------------------------------
 
     def _turns(self, taken: dict[int, Taken]) -> dict[str, str]:
-        """Turns in the order A B B A; what went wrong, by side. They end when a script does, those of
-        a side that fails alone where others are left."""
+        """Turns in the order A B B A; what went wrong, by side. They end when a script does; a side
+        that fails has no more of them, and the others go on."""
         try:
             self._align(taken)
             turns, steps = turn_plan(max(float(one.start["step_s"]) for one in taken.values()))

@@ -4,6 +4,7 @@ and without a clock. The script's name says how it behaves, its arguments how fa
 import json
 import os
 import sys
+import time
 from multiprocessing.connection import Client
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def losses(first, last):
 
 if name == "fails.py":
     reply({"error": "the script failed: ValueError: no such file", "outcome": "error"})
+if name == "hangs.py":
+    time.sleep(600)
 if name == "dies.py":
     print("out of disk", file=sys.stderr, flush=True)
     os._exit(7)
