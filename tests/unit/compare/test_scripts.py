@@ -18,6 +18,7 @@ from mfubench.compare.comparison import Comparing
 from mfubench.compare.document import Comparison, ScriptPair
 from mfubench.compare.losses import of_reference, of_side
 from mfubench.compare.sides import SideSpec
+from mfubench.pairs import machine_lock
 from mfubench.pairs.journal import PairJournal
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
@@ -45,9 +46,12 @@ def bench(folder: Path, *arguments: str) -> ScriptBench:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_turns() -> Iterator[None]:
-    """Eight steps of each side are enough to see that it is held."""
+def few_turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Eight steps of each side are enough to see that it is held. Nothing is timed, so no
+    measurement of somebody else is waited for."""
+    lock = tmp_path_factory.mktemp("lock") / "timing.lock"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine_lock, "lock_path", lambda: lock)
         patch.setattr(bench_module, "turn_plan", lambda step_s: (4, 2))
         yield
 
