@@ -25,6 +25,7 @@ from mfubench.commands import (
     show,
     validate,
 )
+from mfubench.compare import command as compare
 from mfubench.defaults import Defaults, told
 from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
@@ -38,7 +39,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = (
-    *(bench, script, flops, explain, trace, breakdown, advise, gate),
+    *(bench, script, flops, explain, trace, breakdown, advise, compare, gate),
     *(report, device, show, validate, completion),
 )
 """In the order in which `mfubench --help` lists them."""

@@ -30,6 +30,10 @@ HELD_MEMORY = {
 them again page by page."""
 ALLOCATOR_VARIABLES = (*HELD_MEMORY, "GLIBC_TUNABLES", "LD_PRELOAD")
 
+IDLE_THREADS = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
+"""A side that waits must be idle, so OpenMP's threads sleep within a millisecond of their last work
+(libgomp counts turns of a loop, others milliseconds)."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be, in one sentence."""

@@ -34,6 +34,8 @@ TURN_S = 0.12
 TURNS_PER_PROCESS, SLOW_TURNS_PER_PROCESS, FINE_TURN_S = 8, 4, 0.03
 """Of several pairs of processes. The machine's speed changes within a tenth of a second, so that
 many short turns tell more than few long ones of the same total."""
+TURNS_PER_PAIR_S, LEAST_TURNS, MOST_TURNS = 0.7, 6, 40
+"""All turns of a side in one pair of processes."""
 SETTLE_S = 0.01
 """Between turns: threads of the side that has just stopped spin for some milliseconds."""
 HORIZON_ITERS = 2000
@@ -91,6 +93,18 @@ def steps_per_turn(step_s: float, turn_s: float) -> int:
     (3, 1)
     """
     return max(1, round(turn_s / max(step_s, 1e-6)))
+
+
+def turn_plan(step_s: float) -> tuple[int, int]:
+    """How many turns of how many steps in one pair of processes; turns are even, as their order is
+    A B B A.
+
+    >>> turn_plan(0.034), turn_plan(0.008), turn_plan(3.0)
+    ((20, 1), (22, 4), (6, 1))
+    """
+    steps = max(1, round(FINE_TURN_S / max(step_s, 1e-6)))
+    turns = 2 * round(TURNS_PER_PAIR_S / (2 * steps * max(step_s, 1e-6)))
+    return min(max(turns, LEAST_TURNS), MOST_TURNS), steps
 
 
 def ready(side: LoopSide, turn_s: float = TURN_S) -> TurnTaker[LoopSide]:

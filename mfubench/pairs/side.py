@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,8 @@ END_S = 5.0
 """How long a process may take to end when it is told to."""
 CALL_S = 0.02
 """Between two looks whether the process has connected."""
+TAIL_BYTES = 1 << 16
+"""Of what a process says on either stream, its end."""
 LOOK_S = 0.5
 """While it waits for an answer, the parent looks so often whether the process still runs: one of
 the process's own children may hold the connection open."""
@@ -73,12 +74,11 @@ class Side:
         self._listener = _listener(key)
         self._connection: Connection[Any, Any] | None = None
         self._is_closing = False
-        self._said = (_log(), _log())
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
-            stdout=self._said[1],
-            stderr=self._said[0],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={
                 **os.environ,
                 "KINETO_LOG_LEVEL": "99",
@@ -91,6 +91,9 @@ class Side:
             # be ended when it is itself gone.
             process_group=None if sys.platform == "win32" else 0,
         )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._said = (_Tail(self._process.stderr), _Tail(self._process.stdout))
         self._accepting = threading.Thread(target=self._accept, args=(first,), daemon=True)
         self._accepting.start()
 
@@ -187,12 +190,12 @@ class Side:
         return self._error(f"the process ended (status {self._process.returncode})")
 
     def _error(self, what: str) -> SideError:
-        words = _last_line(self._said[0]) or _last_line(self._said[1])
+        words = self._said[0].last_line() or self._said[1].last_line()
         return SideError(Outcome.ERROR, f"{what}: {words or 'it said nothing'}", self.name)
 
     def close(self, *, gently: bool = True) -> None:
         """End the process, gently if it listens, and every process that it has started."""
-        if self._said[0].closed:
+        if self._is_closing:
             return
         if gently:
             self._send({"stop": True})
@@ -207,8 +210,8 @@ class Side:
             self._accepting.join(END_S)
         if self._connection is not None:
             self._connection.close()
-        for log in self._said:
-            log.close()
+        for tail in self._said:
+            tail.close()
 
     def _end_tree(self) -> None:
         tree = []
@@ -240,11 +243,27 @@ def _listener(key: bytes) -> Listener:
         return Listener(("127.0.0.1", 0), authkey=key)
 
 
-def _log() -> IO[bytes]:
-    return tempfile.TemporaryFile()  # closed in close()
+class _Tail(threading.Thread):
+    """Reads what a process says as it says it, and keeps the end: some print gigabytes."""
 
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._kept = b""
+        self.start()
 
-def _last_line(log: IO[bytes]) -> str | None:
-    log.seek(0)
-    lines = log.read().decode("utf-8", errors="replace").split("\n")
-    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), None)
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # closed
+            while read := os.read(self._stream.fileno(), TAIL_BYTES):
+                self._kept = (self._kept + read)[-TAIL_BYTES:]
+
+    def last_line(self) -> str | None:
+        """The last line with something in it, of a process that has ended."""
+        self.join(END_S)
+        lines = self._kept.decode("utf-8", errors="replace").split("\n")
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), None)
+
+    def close(self) -> None:
+        """The process and all that it started are gone."""
+        self.join(END_S)
+        self._stream.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mfubench.advise.advice import Advice
+from mfubench.compare.document import Comparison
 from mfubench.gate.rules.document import GateVerdict, SelfTest
 from mfubench.trace.document import TraceAccount
 
 BODIES: Mapping[str, type] = {
     "advice": Advice,
+    "comparison": Comparison,
     "gate": GateVerdict,
     "self-test": SelfTest,
     "trace": TraceAccount,

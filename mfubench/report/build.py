@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mfubench.advise.learning_section import learning_section
 from mfubench.claims.show.section import claims_section
+from mfubench.compare.section import compare_section
 from mfubench.gate.show.section import gate_section
 from mfubench.knobs.section import compile_section, knobs_section
 from mfubench.report.headline import headline
@@ -31,6 +32,7 @@ SECTIONS: tuple[tuple[str, Builder], ...] = (
     ("Settings", knobs_section),
     ("When compiling pays", compile_section),
     ("Loss", learning_section),
+    ("Scripts compared", compare_section),
     ("Gate", gate_section),
     ("What forums say", claims_section),
     ("History", history_section),

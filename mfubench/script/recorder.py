@@ -34,6 +34,12 @@ class Recorder:
         """A detached scalar, read when the run is over."""
         self.loss_step = 0
         self.loss_is_scaled = False
+        self.unscaled: Any = None
+        """What a gradient scaler was given last, until the backward pass that it is for."""
+        self.on_loss: Callable[[Any], None] | None = None
+        """Called with the scalar that each outermost backward pass starts from, not scaled."""
+        self.workers: Sequence[Any] = ()
+        """The processes of the loader that gave the last batch of training."""
         self.device: Any = None
         """torch's device of the first parameter that was stepped."""
         self.on_alarm: Callable[[int], None] = lambda which: None
@@ -156,6 +162,9 @@ class Recorder:
             self.phases.enter("backward")
         if not self._optimizers:
             self._look_at_parameter(roots)
+        if self.on_loss is not None and len(roots) == 1:
+            unscaled, self.unscaled = self.unscaled, None
+            self.on_loss(roots[0] if unscaled is None else unscaled)
         if self.loss_step < LOSS_STEP and self.steps >= self.loss_step and len(roots) == 1:
             root = roots[0]
             if hasattr(root, "detach") and root.numel() == 1:
@@ -219,9 +228,10 @@ class Recorder:
         if pause is not None and self.phases is not None:
             self.phases.known("pause", pause.since_s)
 
-    def batch_loaded(self, since_s: float) -> None:
-        """A data loader gave a batch."""
+    def batch_loaded(self, since_s: float, workers: Sequence[Any] = ()) -> None:
+        """A data loader gave a batch; `workers` are its processes."""
         if not self.pauses.is_evaluating and not self.pauses.is_without_gradients:
+            self.workers = workers
             self._data_s += clock_s() - since_s
             if self.phases is not None:
                 self.phases.known("data wait", since_s)

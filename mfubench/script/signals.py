@@ -26,6 +26,8 @@ class Signals:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._undo: list[Callable[[], object]] = []
+        self.on_save: Callable[[Any], None] = lambda file: None
+        """Called with what `torch.save` is told to write to."""
 
     def attach_when_imported(self, ready: Callable[[], None]) -> None:
         """Attach to torch now, or as soon as it is imported; `ready` is called then."""
@@ -78,6 +80,7 @@ class Signals:
         ]
         self._wrap(torch.autograd, "_engine_run_backward", self._backward)
         self._wrap(torch.amp.GradScaler, "_maybe_opt_step", self._scaler)
+        self._wrap(torch.amp.GradScaler, "scale", self._scale)
         self._wrap(torch.nn.Module, "train", self._mode)
         self._wrap(torch, "save", self._save)
         for block in (torch.no_grad, torch.inference_mode, torch.set_grad_enabled):
@@ -142,6 +145,15 @@ class Signals:
 
         return maybe_step
 
+    def _scale(self, original: Any) -> Any:
+        recorder = self._recorder
+
+        def scale(scaler: Any, outputs: Any) -> Any:
+            recorder.unscaled = outputs if hasattr(outputs, "detach") else None
+            return original(scaler, outputs)
+
+        return scale
+
     def _mode(self, original: Any) -> Any:
         recorder = self._recorder
         import torch
@@ -160,6 +172,7 @@ class Signals:
         recorder = self._recorder
 
         def save(*args: Any, **kwargs: Any) -> Any:
+            self.on_save(args[1] if len(args) > 1 else kwargs.get("f"))
             recorder.checkpoint_starts()
             try:
                 return original(*args, **kwargs)
@@ -206,7 +219,7 @@ class Signals:
             try:
                 return original(iterator)
             finally:
-                recorder.batch_loaded(since_s)
+                recorder.batch_loaded(since_s, getattr(iterator, "_workers", ()))
 
         return next_batch
 

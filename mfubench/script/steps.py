@@ -138,7 +138,7 @@ def find_steps(rows: Rows) -> Steps:
         )
         return Steps(steps=[], boundary=sentence, found=False)
     columns = {name: rows.column(name) for name in COLUMNS}
-    pauses = _by_row(rows.pauses, len(rows))
+    pauses = pauses_by_row(rows.pauses, len(rows))
     steps = [
         _step(columns, rows.device_s, [p for row in range(a + 1, b + 1) for p in pauses[row]], a, b)
         for a, b in pairwise(ends)
@@ -146,7 +146,7 @@ def find_steps(rows: Rows) -> Steps:
     return Steps(steps=steps, boundary=_how(rows, which, chosen, len(ends)), found=True)
 
 
-def _by_row(pauses: list[Pause], rows: int) -> defaultdict[int, list[Pause]]:
+def pauses_by_row(pauses: list[Pause], rows: int) -> defaultdict[int, list[Pause]]:
     """Pauses by the row that they come before. A block without gradients that runs in most rows is
     part of a step, and none."""
     sites = Counter(site for site, _ in {(p.site, p.row) for p in pauses if p.kind == QUIET})

@@ -12,7 +12,7 @@ def run_against(arguments: argparse.Namespace) -> int:
     """Exit status as `mfubench gate`; 0 whatever it says with `--advisory`."""
     from mfubench.gate.command.setup import gate_settings
     from mfubench.gate.measure.stored import StoredRuns, read_run, verdicts
-    from mfubench.gate.rules.policy import EXIT_STATUS, worst
+    from mfubench.gate.rules.policy import exit_status, worst
     from mfubench.gate.show.stored import stored_text
     from mfubench.results import document
     from mfubench.results.read import ResultError, shown
@@ -49,4 +49,4 @@ def run_against(arguments: argparse.Namespace) -> int:
     if arguments.advisory:
         print("\nadvisory: this never fails")
         return 0
-    return EXIT_STATUS[worst([one.verdict for one in found])]
+    return exit_status(worst([one.verdict for one in found]))

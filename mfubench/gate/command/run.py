@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfubench_model.presets import PRESETS
 
@@ -20,6 +20,9 @@ from mfubench.arguments import (
 )
 from mfubench.files import write_output
 from mfubench.streams import shortened
+
+if TYPE_CHECKING:
+    from mfubench.gate.rules.document import GateVerdict
 
 COULD_NOT_RUN = 3
 
@@ -58,7 +61,7 @@ def add_parser(commands: Any) -> None:
     add("--preset", choices=tuple(PRESETS), default="nanogpt-cpu", help="(default: %(default)s)")
     add("--device", default="cpu", metavar="NAME", help="cpu, cuda, … (default: %(default)s)")
     add("--cases", metavar="PATTERNS", help="only these, separated by commas (default: all eight)")
-    add("--pairs", type=int, default=None, metavar="N", help="pairs of processes per batch")
+    add("--pairs", type=int, default=None, metavar="N", help="pairs until the second look")
     add(
         "--floor",
         type=float,
@@ -71,7 +74,7 @@ def add_parser(commands: Any) -> None:
         type=float,
         default=None,
         metavar="X",
-        help="slow-downs certainly below this pass (default 0.05)",
+        help="slow-downs certainly below this may pass (default 0.05)",
     )
     add_corpus_and_threads(parser)
     add("--resume", action="store_true", help="use the pairs that an interrupted gate kept")
@@ -85,6 +88,7 @@ def add_parser(commands: Any) -> None:
         const="both",
         help="with --self-test: a planted load, beside both sides or the candidate alone",
     )
+    add("--ledger", action="store_true", help="count the kept gates of a commit against itself")
     add("--json", action="store_true", help="machine-readable")
     add("--markdown", action="store_true", help="for a pull request")
     add("--junit", type=output_path, metavar="FILE", help="write JUnit XML too")
@@ -98,8 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.gate.measure.variants import VariantError
     from mfubench.gate.measure.verdict_run import CouldNotRunError
     from mfubench.pairs.machine_lock import BusyError, machine_lock
+    from mfubench.pairs.revisions import RevisionError
 
     try:
+        if arguments.ledger:
+            return _ledger(arguments)
         if arguments.against is not None:
             from mfubench.gate.command.against import run_against
 
@@ -110,6 +117,9 @@ def run(arguments: argparse.Namespace) -> int:
 
                 return run_self_test(arguments)
             return _gate(arguments)
+    except RevisionError as error:
+        hint = "" if arguments.base else "; --base-python or --set compare without revisions"
+        print(f"mfubench gate: {error}{hint}", file=sys.stderr)
     except (UserError, CaseChoiceError, VariantError, BusyError, CouldNotRunError) as error:
         print(f"mfubench gate: {shortened(str(error))}", file=sys.stderr)
     except OSError as error:
@@ -149,6 +159,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     about["self_test"] = newest_self_test(machine, pairs)
     gate = msgspec.convert(measured | about, GateVerdict)
     where = document.save("gate", gate, arguments.results_dir)
+    _keep_if_quiet(gate, arguments.results_dir)
     journal.finish()
     problem = _write_junit(arguments.junit, gate_junit(gate))
     if arguments.json:
@@ -173,3 +184,36 @@ def _write_junit(path: Path | None, text: str) -> str | None:
     except OSError as error:
         return f"--junit {path} could not be written: {error.strerror or error}"
     return None
+
+
+def _keep_if_quiet(gate: GateVerdict, results_dir: Path) -> None:
+    """A gate of some code against itself counts as one more without a change."""
+    import datetime
+
+    from mfubench.gate.rules.ledger import add_to_ledger, quiet_gate
+    from mfubench.hardware.fingerprint import fingerprint
+
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    line = quiet_gate(gate, created=now, machine=fingerprint().id)
+    if line is None:
+        return
+    try:
+        add_to_ledger(results_dir, line)
+    except OSError as error:  # the verdict is saved, and is what was asked for
+        words = error.strerror or error
+        print(
+            f"mfubench gate: not added to the ledger: {words} ({error.filename})", file=sys.stderr
+        )
+
+
+def _ledger(arguments: argparse.Namespace) -> int:
+    from mfubench.gate.rules.ledger import counted, ledger_text, read_ledger
+    from mfubench.results import document
+    from mfubench.show.console import wrapped
+
+    found = counted(read_ledger(arguments.results_dir))
+    if arguments.json:
+        print("null" if found is None else document.body_text(found))
+    else:
+        print(wrapped(ledger_text(found)))
+    return 0

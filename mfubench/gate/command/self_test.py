@@ -29,8 +29,8 @@ def run_self_test(arguments: argparse.Namespace) -> int:
     pairs = DEFAULT_PAIRS if arguments.pairs is None else arguments.pairs
     if pairs < LEAST_PAIRS:
         raise UserError(
-            f"--pairs {pairs}: a self-test stores at least {LEAST_PAIRS}, a gate's {PAIRS} and as "
-            "many for its confirmation"
+            f"--pairs {pairs}: a self-test stores at least {LEAST_PAIRS}, as gates look at {PAIRS} "
+            "pairs and at more where a case is near"
         )
     cases = gate_cases_of(arguments)
     machine = document.machine_dir(arguments.results_dir)

@@ -60,7 +60,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from mfubench.gate.rules.limits import Limits, LimitsError, gate_table, is_share
     from mfubench.gate.rules.policy import LEAST_PAIRS
 
-    known = {*Limits.__struct_fields__, "cases", "pairs"}
+    known = {*Limits.__struct_fields__, "cases", "pairs", "within_tolerance"}
     try:
         table = gate_table(Path("pyproject.toml"))
     except LimitsError as error:
@@ -75,6 +75,11 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
                 raise UserError(f"{place} has {name!r}; allowed: {', '.join(sorted(known))}")
             if name in Limits.__struct_fields__ and not is_share(value):
                 raise UserError(f"{name} is {value!r}; it must be a share, for instance 0.05")
+    if table.get("within_tolerance", "fail") not in ("fail", "pass"):
+        given = table["within_tolerance"]
+        raise UserError(
+            f'within_tolerance is {given!r} in tool.mfubench.gate; type "fail" or "pass"'
+        )
     pairs = table.get("pairs", LEAST_PAIRS)
     if not isinstance(pairs, int) or not LEAST_PAIRS <= pairs <= MOST_PAIRS:
         raise UserError(f"pairs is {pairs!r} in tool.mfubench.gate; {_allowed_pairs()}")
@@ -110,6 +115,7 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     """Both sides ready to be measured; whatever was set up is taken away again."""
     from mfubench.gate.measure import variants
     from mfubench.gate.measure.pairs import PairBench
+    from mfubench.pairs import revisions
 
     refuse_corpus(arguments.corpus)
     under_test = _under_test(arguments.under_test)
@@ -124,11 +130,11 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     same_tree = same_tree or arguments.self_test
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfubench-gate-")))
-        here = Path.cwd() if same_tree else variants.repository(Path.cwd())
+        here = Path.cwd() if same_tree else revisions.repository(Path.cwd())
         tree, label = here, "this tree"
         if not same_tree:
-            commit, label = variants.resolve_base(here, arguments.base)
-            tree = stack.enter_context(variants.worktree(here, commit))
+            commit, label = revisions.resolve_base(here, arguments.base)
+            tree = stack.enter_context(revisions.worktree(here, commit))
         base: dict[str, Any] = {"python": str(python.absolute())} if python else {}
 
         def make(name: str, where: Path, changes: dict[str, Any], **special: Any) -> Variant:

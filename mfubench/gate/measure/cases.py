@@ -7,18 +7,12 @@ from dataclasses import dataclass
 
 from mfubench_model.presets import PRESETS
 
-from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.loop_config import IDLE_THREADS, LoopConfig
 
-ENVIRONMENT = {
-    "GOMP_SPINCOUNT": "20000",
-    "KMP_BLOCKTIME": "1",
-    "OMP_PROC_BIND": "true",
-    "OMP_PLACES": "cores",
-}
-"""The idle side must be idle, so OpenMP's threads sleep within a millisecond of their last work
-(libgomp counts turns of a loop, others milliseconds). Sleeping at once, `OMP_WAIT_POLICY=passive`,
-made the step 1.4 to 1.7 times as slow, and its threads, woken again and again, ended up on one core
-in some turns and on two in others. Bound to cores, they stay. docs/findings.md has it."""
+ENVIRONMENT = {**IDLE_THREADS, "OMP_PROC_BIND": "true", "OMP_PLACES": "cores"}
+"""Sleeping at once, `OMP_WAIT_POLICY=passive`, made the step 1.4 to 1.7 times as slow, and its
+threads, woken again and again, ended up on one core in some turns and on two in others. Bound to
+cores, they stay. docs/findings.md has it."""
 BINDING = ("OMP_PROC_BIND", "OMP_PLACES")
 """What would overrule a setting `cpus`."""
 

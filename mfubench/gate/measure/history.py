@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from mfubench.gate.rules.document import DatedSummary, SelfTest
+from mfubench.gate.rules.policy import RULE
 from mfubench.gate.rules.trials import summary
 from mfubench.results.folder import saved_documents
 from mfubench.results.read import read_document
@@ -21,7 +22,7 @@ def newest_self_test(machine: Path, pairs: int) -> DatedSummary | None:
                 continue
             kept = document.read(SelfTest)
             figures = kept.summary
-            if figures.pairs != pairs:
+            if figures.pairs != pairs or figures.rule != RULE:
                 figures = summary(kept.measured, pairs)
         except ValueError:  # not valid, or too few pairs
             continue

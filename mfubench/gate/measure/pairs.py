@@ -14,15 +14,11 @@ from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.variants import Variant
 from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
 from mfubench.pairs.loop_side import profiled_in_turns
-from mfubench.pairs.pairing import TurnTaker, there_and_back
+from mfubench.pairs.pairing import TurnTaker, there_and_back, turn_plan
 from mfubench.pairs.side import Side, SideError
 
 WARM_STEPS, LOSS_STEPS = 3, 12
 """Steps before the turns; the first pair takes more, and compares the losses after them."""
-TURN_S, TURNS_S = 0.03, 0.7
-"""A turn, and all turns of a side in one pair and case. The machine's speed changes within a tenth
-of a second, so that many short turns tell far more than few long ones of the same total."""
-LEAST_TURNS, MOST_TURNS = 6, 40
 IDLE_S = 0.005
 """After a turn, until its OpenMP threads sleep."""
 SEED = 1337
@@ -153,17 +149,6 @@ class PairBench:
                 self._build(side, case)
             typical = profiled_in_turns([side.bars for side in sides], PROFILED_BLOCKS)
         return dict(zip(self._variants, typical, strict=True))
-
-
-def turn_plan(step_s: float) -> tuple[int, int]:
-    """How many turns of how many steps; turns are even, as their order is A B B A.
-
-    >>> turn_plan(0.034), turn_plan(0.008), turn_plan(3.0)
-    ((20, 1), (22, 4), (6, 1))
-    """
-    steps = max(1, round(TURN_S / max(step_s, 1e-6)))
-    turns = 2 * round(TURNS_S / (2 * steps * max(step_s, 1e-6)))
-    return min(max(turns, LEAST_TURNS), MOST_TURNS), steps
 
 
 def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:

@@ -6,20 +6,15 @@ comes first on the path, from the variant's own tree.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mfubench_model
-import psutil
 
 import mfubench
 from mfubench.gate.measure.cases import BINDING, GateCase
@@ -32,9 +27,6 @@ HARNESS = Path(mfubench.__file__).resolve().parent.parent
 MODEL = Path(mfubench_model.__file__).resolve().parent
 MODEL_UNDER_TEST = "model/mfubench_model"
 """Where a revision of this project has its model, below its root."""
-
-
-BASE_PREFIX = "mfubench-base-"
 
 
 class VariantError(RuntimeError):
@@ -136,97 +128,3 @@ def variant(
         if not link.exists():
             link.symlink_to(source.resolve(), target_is_directory=source.is_dir())
     return Variant(label=label, tree=tree, folder=folder, under_test=tuple(under_test), **settings)
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    """What git prints; raises VariantError with git's own words."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=cwd,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            check=False,
-            # A group of its own: Ctrl-C must not end it halfway through a checkout or its removal.
-            process_group=None if sys.platform == "win32" else 0,
-        )
-    except FileNotFoundError:
-        raise VariantError(
-            "git is not installed; --base-python or --set compare without it"
-        ) from None
-    except OSError as error:
-        raise VariantError(f"git cannot be started: {error.strerror or error}") from None
-    if done.returncode:
-        words = done.stderr.strip().splitlines()
-        raise VariantError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
-    return done.stdout.strip()
-
-
-def repository(start: Path) -> Path:
-    """The root of the git repository; raises VariantError outside of one."""
-    try:
-        return Path(git("rev-parse", "--show-toplevel", cwd=start))
-    except VariantError:
-        raise VariantError(
-            f"{start} is in no git repository, so there is no revision to compare with; compare "
-            "two settings with --set KEY=VALUE, or two environments with --base-python PATH"
-        ) from None
-
-
-def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
-    """The base's commit and what to call it: the given revision, or the merge base with the main
-    branch. Raises VariantError."""
-    if revision is not None:
-        try:
-            commit = git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", cwd=root)
-        except VariantError:
-            raise VariantError(
-                f"there is no revision {revision!r}; type a branch, a tag or a commit (a shallow "
-                "clone has only the last one: git fetch --unshallow)"
-            ) from None
-        return commit, f"{revision} ({commit[:10]})"
-    for branch in ("origin/main", "origin/master", "main", "master"):
-        with contextlib.suppress(VariantError):
-            commit = git("merge-base", "HEAD", branch, cwd=root)
-            return commit, f"merge base with {branch} ({commit[:10]})"
-    raise VariantError("no main branch was found to compare with; give a revision with --base REV")
-
-
-@contextlib.contextmanager
-def worktree(root: Path, commit: str) -> Iterator[Path]:
-    """A checkout of a commit beside the repository's own, gone afterwards whatever happens.
-
-    What a gate that was killed left behind is taken away by the next one.
-    """
-    _remove_left_behind(root)
-    folder = Path(tempfile.gettempdir()) / f"{BASE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
-    try:
-        folder.mkdir(mode=0o700)
-        git("worktree", "add", "--detach", "--quiet", str(folder / "tree"), commit, cwd=root)
-        yield folder / "tree"
-    finally:
-        _remove(root, folder)
-
-
-def _remove(root: Path, folder: Path) -> None:
-    with contextlib.suppress(VariantError):
-        git("worktree", "remove", "--force", str(folder / "tree"), cwd=root)
-    shutil.rmtree(folder, ignore_errors=True)  # where git was killed before it knew of it
-    with contextlib.suppress(VariantError):
-        git("worktree", "prune", cwd=root)
-
-
-def _remove_left_behind(root: Path) -> None:
-    """Take away the checkouts of this repository by processes that are gone."""
-    try:
-        listed = git("worktree", "list", "--porcelain", cwd=root)
-    except VariantError:
-        return
-    for line in listed.splitlines():
-        folder = Path(line.removeprefix("worktree ")).parent
-        pid = folder.name.removeprefix(BASE_PREFIX).partition("-")[0]
-        is_ours = line.startswith("worktree ") and folder.name.startswith(BASE_PREFIX)
-        if is_ours and pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            _remove(root, folder)

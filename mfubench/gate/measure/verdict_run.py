@@ -1,4 +1,4 @@
-"""One gate: pairs of both sides, a fresh batch for what looks slower, a verdict for each case."""
+"""One gate: pairs of both sides until each case has its verdict, near ones the longest."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from mfubench.gate.rules.limits import limits_for
 from mfubench.pairs.journal import PairJournal
 from mfubench.pairs.side import SideError
 
-CONFIRMATION = 1000
-"""Pairs of the fresh batch are numbered from here."""
 GIVE_UP_AFTER = 2
 """Pairs in which a side fails a case, before the case is measured no further."""
 
@@ -47,30 +45,42 @@ class Gate:
         An interrupt leaves every whole pair in the journal.
         """
         start_s = time.perf_counter()
-        self._batch(self.cases, range(self.pairs))
-        self._refuse_without_base()
-        screened = [self._metrics(case) for case in self.cases]
-        chosen = policy.to_confirm(screened)
-        flagged = sum(one.needs_confirmation for number in chosen for one in screened[number])
-        if chosen:
-            self.bench.say(f"a fresh batch of pairs of what looks slower: {len(chosen)} cases")
-            slower = [self.cases[number] for number in chosen]
-            self._batch(slower, range(CONFIRMATION, CONFIRMATION + self.pairs))
-        judged = [self._judged(case, flagged) for case in self.cases]
+        open_cases, done = list(self.cases), 0
+        for look in self._looks:
+            if done:
+                self.bench.say(f"more pairs of what is near: {len(open_cases)} cases")
+            self._batch(open_cases, range(done, look))
+            self._refuse_without_base()
+            open_cases = [case for case in open_cases if self._is_open(case)]
+            if not open_cases:
+                break
+            done = look
+        judged = [self._judged(case) for case in self.cases]
         for case, one in zip(self.cases, judged, strict=True):
             one["bar"] = self._grown_bar(case, one)
-        verdict = policy.worst([one["verdict"] for one in judged])
+        verdicts = [one["verdict"] for one in judged]
+        verdict = policy.worst(verdicts, slower_fails=self._slower_fails)
         return {
             "base": self.bench.base.as_data(),
             "candidate": self.bench.candidate.as_data(),
             "pairs": self.pairs,
+            "looks": self._looks,
             "limits": asdict(limits_for("", self.settings)),
+            "within_tolerance": "fail" if self._slower_fails else "pass",
             "verdict": verdict,
-            "exit_status": policy.EXIT_STATUS[verdict],
+            "exit_status": policy.exit_status(verdict, slower_fails=self._slower_fails),
             "cases": judged,
             "spent_s": time.perf_counter() - start_s,
             "measured": self.journal.pairs,
         }
+
+    @property
+    def _looks(self) -> list[int]:
+        return policy.looks_of(self.pairs)
+
+    @property
+    def _slower_fails(self) -> bool:
+        return bool(self.settings.get("within_tolerance", "fail") == "fail")
 
     # --- measuring ------------------------------------------------------------------------------
 
@@ -91,6 +101,10 @@ class Gate:
     def _is_hopeless(self, case: GateCase) -> bool:
         return any(len(self._failed(case, side)) >= GIVE_UP_AFTER for side in (BASE, CANDIDATE))
 
+    def _is_open(self, case: GateCase) -> bool:
+        is_near = any(one.is_open for one in self._metrics(case))
+        return is_near and not self._is_hopeless(case)
+
     def _refuse_without_base(self) -> None:
         words = [self._failed(case, BASE) for case in self.cases]
         if all(len(found) >= GIVE_UP_AFTER for found in words):
@@ -107,28 +121,21 @@ class Gate:
         """Timed metrics that are judged together: a step per case, a start-up per compiled one."""
         return len(self.cases) + sum(case.config.compile != "no" for case in self.cases)
 
-    def _pairs_of(self, case: GateCase) -> tuple[policy.CasePairs, policy.CasePairs | None]:
-        first = [p for p in self.journal.pairs if p["number"] < CONFIRMATION]
-        fresh = [
-            p for p in self.journal.pairs if p["number"] >= CONFIRMATION and case.id in p["cases"]
-        ]
-        return case_pairs(first, case.id), case_pairs(fresh, case.id) if fresh else None
-
-    def _metrics(self, case: GateCase, flagged: int | None = None) -> list[policy.Judged]:
-        """What the first batch says; with `flagged`, the metrics that it flagged in all cases, what
-        both batches say."""
-        first, fresh = self._pairs_of(case)
+    def _metrics(self, case: GateCase) -> list[policy.Judged]:
+        """What the pairs of a case say, at the last look that it reached."""
+        measured = sum(case.id in pair["cases"] for pair in self.journal.pairs)
+        looks = [look for look in self._looks if look <= measured] or [measured or 1]
         return policy.judge_case(
-            first,
+            case_pairs(self.journal.pairs, case.id),
             limits_for(case.id, self.settings),
             family=self._family,
-            confirmation=None if flagged is None else fresh,
-            flagged=flagged or 1,
+            looks=looks,
+            most=max(self._looks[-1], looks[-1]),
         )
 
-    def _judged(self, case: GateCase, flagged: int) -> dict[str, Any]:
-        metrics = [policy.left_open(one) for one in self._metrics(case, flagged) if one.pairs]
-        verdict = policy.worst([one.verdict for one in metrics])
+    def _judged(self, case: GateCase) -> dict[str, Any]:
+        metrics = [one for one in self._metrics(case) if one.pairs]
+        verdict = policy.worst([one.verdict for one in metrics], slower_fails=self._slower_fails)
         reason = next(
             (one.reason for one in metrics if one.verdict == verdict and one.reason), None
         )
@@ -138,10 +145,9 @@ class Gate:
         elif base or candidate:
             who = "neither side runs it" if base and candidate else "a side failed"
             who = "new: the base does not run it" if len(base) >= GIVE_UP_AFTER else who
-            verdict = policy.worst([verdict, policy.INCONCLUSIVE])
+            verdict = policy.worst([verdict, policy.INCONCLUSIVE], slower_fails=self._slower_fails)
             reason = f"{who}: {(base or candidate)[0]}"
-        first, fresh = self._pairs_of(case)
-        control = [*first.control, *(fresh.control if fresh else ())]
+        control = case_pairs(self.journal.pairs, case.id).control
         return {
             "id": case.id,
             "verdict": verdict,
@@ -154,7 +160,8 @@ class Gate:
     def _grown_bar(self, case: GateCase, one: Mapping[str, Any]) -> dict[str, Any] | None:
         """The bar that a slower step's time went to, from a profile of each side."""
         slower = any(
-            m["metric"] == policy.STEP and m["verdict"] == policy.REGRESSED for m in one["metrics"]
+            m["metric"] == policy.STEP and m["verdict"] in (policy.REGRESSED, policy.SLOWER)
+            for m in one["metrics"]
         )
         if not slower or case.evaluates or case.config.compile != "no":
             return None

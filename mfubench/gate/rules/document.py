@@ -156,6 +156,8 @@ class CaseFigures(Struct, kw_only=True):
 class Summary(Struct, kw_only=True):
     """What gates of so many pairs do on a machine."""
 
+    rule: str = "two batches"
+    """Of the verdicts: figures of another rule are calculated anew from the pairs."""
     pairs: Count
     stored_pairs: Count
     false_alarms: FalseAlarms
@@ -249,6 +251,10 @@ class GateVerdict(Struct, kw_only=True):
     candidate: ComparedSide
     pairs: Count
     limits: Limits
+    looks: list[int] = []
+    """After so many pairs was looked; empty where an earlier version used two batches."""
+    within_tolerance: Literal["fail", "pass"] = "fail"
+    """What "slower, within tolerance" does to the exit status."""
     verdict: Verdict
     exit_status: Literal[0, 1, 2]
     cases: Annotated[list[CaseVerdict], Meta(min_length=1)]

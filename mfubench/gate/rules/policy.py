@@ -1,11 +1,17 @@
 """The gate's verdicts: what may be called a regression, a pass, or neither.
 
 The unit is a pair of fresh processes, one per side, which took turns; its value is the log-ratio
-candidate / base. A first batch of pairs screens all that is judged: a lower bound above the floor,
-at 20 % family-wise. What it flags needs the same again in a fresh batch, at 5 % family-wise over
-what was flagged. Both batches are independent, so a gate of changes right at the floor calls a
-regression in at most 1 of 100. A pass needs an upper bound below the tolerance. All else is
-inconclusive.
+candidate / base. After a few planned numbers of pairs the interval of the centre is looked at, over
+all pairs so far; it holds at every look (`analysis/sequential.py`) and for all timed metrics of the
+gate together (Bonferroni). So the verdict and the printed interval are one thing:
+
+- wholly above the floor: regressed; and wholly below the tolerance too: slower, within tolerance
+- wholly below minus the floor: improved
+- wholly below the tolerance, and not wholly above the floor: a pass
+- else inconclusive
+
+A metric that is near gets more pairs. A change of exactly the floor makes a gate red in at most 5
+of 100, no change hardly ever.
 """
 
 from __future__ import annotations
@@ -14,29 +20,31 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from mfubench.analysis import signed_rank
+from mfubench.analysis import sequential
 from mfubench.gate.rules.limits import Limits
 
 PASS: Final = "pass"
+SLOWER: Final = "slower, within tolerance"
 REGRESSED: Final = "regressed"
 IMPROVED: Final = "improved"
 INCONCLUSIVE: Final = "inconclusive"
-Verdict = Literal["pass", "improved", "regressed", "inconclusive"]
-SCREEN_ALPHA, CONFIRM_ALPHA = 0.20, 0.05
-"""Family-wise, over all timed metrics and over those that the first batch flagged."""
-MOST_CONFIRMED = 3
-"""Cases in the fresh batch: when more look slower, the slowest make the gate red all the same."""
-IMPROVED_ALPHA = 0.05
-"""Family-wise; an improvement fails nobody and is not confirmed."""
-PASS_ALPHA = 0.05
-CONTROL_ALPHA = 0.01
+Verdict = Literal["pass", "improved", "slower, within tolerance", "regressed", "inconclusive"]
+RULE: Final = "sequential"
+"""The name of this rule: figures of an earlier one say nothing about it."""
+ALPHA = 0.05
+"""Of either bound, over all timed metrics and looks together."""
+CONTROL_LEVEL = 0.005
 PAIRS = 10
+LOOKS = (0.6, 1.0, 1.8, 3.0)
+"""When is looked, in units of the pairs that were asked for."""
 LEAST_PAIRS = 6
+"""That may be asked for."""
+FIRST_LOOK = 4
 
 STEP: Final = "step time"
 START_UP: Final = "start-up"
@@ -52,7 +60,7 @@ class Change(Struct, frozen=True, kw_only=True):
     change: float | None
     low: float | None
     high: float | None
-    """95 % interval over pairs; None for what is counted, not timed."""
+    """The interval over pairs; None for what is counted, not timed."""
 
 
 class Judged(Change, frozen=True, kw_only=True):
@@ -63,7 +71,8 @@ class Judged(Change, frozen=True, kw_only=True):
     pairs: Annotated[int, Meta(ge=0)]
     tolerance: float | None
     reason: str | None
-    needs_confirmation: bool = False
+    is_open: bool = False
+    """Whether more pairs would be measured for it, if there were any left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,51 +97,44 @@ def log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
     return statistics.median(math.log(c / b) for c, b in zip(candidate, base, strict=True))
 
 
+def looks_of(pairs: int) -> list[int]:
+    """After so many pairs is looked; the last one is the most that are measured.
+
+    >>> looks_of(10), looks_of(2)
+    ([6, 10, 18, 30], [2])
+    """
+    if pairs <= FIRST_LOOK:
+        return [pairs]
+    return sorted({max(FIRST_LOOK, round(share * pairs)) for share in LOOKS})
+
+
 def judge_case(
-    first: CasePairs,
+    case: CasePairs,
     limits: Limits,
     *,
     family: int,
-    confirmation: CasePairs | None = None,
-    flagged: int = 1,
+    looks: Sequence[int],
+    most: int,
 ) -> list[Judged]:
-    """Every metric of a case.
+    """Every metric of a case, at the last of the looks.
 
-    `family` is the number of timed metrics in the whole gate, `flagged` of those that a
-    confirmation was asked for.
+    `family` is the number of timed metrics in the whole gate; `looks` are the numbers of pairs
+    after which was looked, this look included, and `most` the last one that is planned.
     """
 
     def timed(metric: Metric, tolerance: float, floor: float) -> Judged:
-        values = first.step if metric == STEP else first.start_up
-        again = None
-        if confirmation is not None:
-            again = confirmation.step if metric == STEP else confirmation.start_up
-        return _timed(metric, values, tolerance, floor, family, again, flagged)
+        values = case.step if metric == STEP else case.start_up
+        return _timed(metric, values, tolerance, floor, ALPHA / family, looks, most)
 
     judged = [timed(STEP, limits.tolerance, limits.floor)]
-    if first.start_up:
+    if case.start_up:
         judged.append(timed(START_UP, limits.start_up, limits.start_up / 4))
-    for batch in filter(None, (first, confirmation)):
-        if moved := control_moved(batch.control, limits.floor):
-            judged = [_spoilt(one, moved) for one in judged]
-    return judged + [_counted(name, pair, limits) for name, pair in first.counted.items()]
-
-
-def to_confirm(judged: Sequence[Sequence[Judged]]) -> list[int]:
-    """Which cases get a fresh batch: of those that the first one flags, the ones with the highest
-    lower bounds. The batches are independent, so this choice favours no false alarm."""
-    bounds = {
-        number: max(one.low for one in metrics if one.needs_confirmation and one.low is not None)
-        for number, metrics in enumerate(judged)
-        if any(one.needs_confirmation for one in metrics)
-    }
-    return sorted(sorted(bounds, key=lambda n: bounds[n], reverse=True)[:MOST_CONFIRMED])
-
-
-def left_open(one: Judged) -> Judged:
-    """A flagged metric of a case that got no fresh batch: neither a pass nor a regression."""
-    reason = f"slower in the first batch; the {MOST_CONFIRMED} slowest cases were confirmed"
-    return _spoilt(one, reason) if one.needs_confirmation else one
+    if moved := control_moved(case.control, limits.floor):
+        is_open = looks[-1] < most
+        judged = [
+            replace(one, verdict=INCONCLUSIVE, reason=moved, is_open=is_open) for one in judged
+        ]
+    return judged + [_counted(name, pair, limits) for name, pair in case.counted.items()]
 
 
 def control_moved(control: Sequence[float], floor: float) -> str | None:
@@ -143,20 +145,29 @@ def control_moved(control: Sequence[float], floor: float) -> str | None:
     >>> control_moved([0.0, 0.001, -0.001, 0.002, 0.0, -0.002, 0.001, 0.0], 0.01) is None
     True
     >>> control_moved([0.2, 0.21, 0.19, 0.2, 0.22, 0.2, 0.21, 0.2], 0.01)
-    'an unchanged kernel beside it moved by +22.8 %'
+    'an unchanged kernel beside it moved by +22.6 %'
     """
-    if not control:
+    if len(control) < 2:
         return None
-    shift = signed_rank.centre(control)
-    low = signed_rank.lower_bound(control, CONTROL_ALPHA / 2)
-    high = signed_rank.upper_bound(control, CONTROL_ALPHA / 2)
-    if low is None or high is None or low <= 0 <= high or abs(shift) < floor / 2:
+    shift = sequential.centre(control)
+    low, high = sequential.interval(control, CONTROL_LEVEL)
+    if low <= 0 <= high or abs(shift) < floor / 2:
         return None
     return f"an unchanged kernel beside it moved by {math.expm1(shift) * 100:+.1f} %"
 
 
-def _spoilt(one: Judged, reason: str) -> Judged:
-    return replace(one, verdict=INCONCLUSIVE, reason=reason, needs_confirmation=False)
+def bounds(
+    logs: Sequence[float], alpha: float, looks: Sequence[int], most: int
+) -> tuple[float, float]:
+    """The interval of the centre at the last of the looks, either bound wrong with probability
+    `alpha` at most over all looks."""
+    # Pairs that a side failed are missing: a look has what is whole of its pairs.
+    counts = [max(1, len(logs) - (looks[-1] - look)) for look in looks]
+    reached = sorted(
+        {count: look / most for count, look in zip(counts, looks, strict=True)}.items()
+    )
+    *_, level = sequential.levels([c for c, _ in reached], [s for _, s in reached], alpha)
+    return sequential.interval(logs, level)
 
 
 def _timed(
@@ -164,69 +175,52 @@ def _timed(
     logs: Sequence[float],
     tolerance: float,
     floor: float,
-    family: int,
-    confirmation: Sequence[float] | None,
-    flagged: int,
+    alpha: float,
+    looks: Sequence[int],
+    most: int,
 ) -> Judged:
-    pooled = [*logs, *(confirmation or ())]
-    if len(logs) < LEAST_PAIRS:
+    can_go_on = looks[-1] < most
+    about: dict[str, Any] = {"metric": metric, "pairs": len(logs), "tolerance": tolerance}
+    if len(logs) < FIRST_LOOK:
         return Judged(
-            metric=metric,
+            **about,
             verdict=INCONCLUSIVE,
-            change=math.expm1(signed_rank.centre(pooled)) if pooled else None,
+            change=math.expm1(sequential.centre(logs)) if logs else None,
             low=None,
             high=None,
-            pairs=len(pooled),
-            tolerance=tolerance,
-            reason=f"{len(logs)} pairs; {LEAST_PAIRS} are needed",
+            reason=f"{len(logs)} whole pairs; {FIRST_LOOK} are needed",
+            is_open=can_go_on,
         )
-    alarms = exceeds(logs, math.log1p(floor), SCREEN_ALPHA / family)
-    confirmed = confirmation is not None and exceeds(
-        confirmation, math.log1p(floor), CONFIRM_ALPHA / max(1, flagged)
-    )
-    low, high = signed_rank.interval(pooled)
-    verdict, reason = _verdict(pooled, tolerance, floor, family)
-    if alarms and confirmed:
-        verdict, reason = REGRESSED, None
-    elif alarms and confirmation is not None:
-        reason = reason or "slower in the first batch of pairs, not in the second"
+    low, high = bounds(logs, alpha, looks, most)
+    centre = sequential.centre(logs)
+    verdict, reason, is_near = _verdict(centre, low, high, math.log1p(tolerance), math.log1p(floor))
     return Judged(
-        metric=metric,
+        **about,
         verdict=verdict,
-        change=math.expm1(signed_rank.centre(pooled)),
+        change=math.expm1(centre),
         low=math.expm1(low),
         high=math.expm1(high),
-        pairs=len(pooled),
-        tolerance=tolerance,
         reason=reason,
-        needs_confirmation=alarms and confirmation is None,
+        is_open=is_near and can_go_on,
     )
-
-
-def exceeds(logs: Sequence[float], log_floor: float, alpha: float) -> bool:
-    """Whether the centre is above the floor at this error rate.
-
-    Too few pairs for `alpha` ask for every Walsh average above it: the most that they can say.
-    """
-    rank = signed_rank.rank_of_bound(len(logs), alpha) or 0
-    return bool(logs) and bool(signed_rank.walsh_averages(logs)[rank] > log_floor)
 
 
 def _verdict(
-    logs: Sequence[float], tolerance: float, floor: float, family: int
-) -> tuple[Verdict, str | None]:
-    high = signed_rank.upper_bound(logs, PASS_ALPHA)
-    if exceeds([-value for value in logs], math.log1p(floor), IMPROVED_ALPHA / family):
-        return IMPROVED, None
-    if high is not None and high < math.log1p(tolerance):
-        return PASS, None
-    middle = math.expm1(signed_rank.centre(logs))
-    if middle >= tolerance:
-        return INCONCLUSIVE, "slower than the tolerance, but not certainly: more pairs would tell"
-    return INCONCLUSIVE, (
-        f"it may be slower by up to {math.expm1(high or math.inf) * 100:.1f} %: more pairs would "
-        "tell, or a machine at rest"
-    )
+    centre: float, low: float, high: float, tolerance: float, floor: float
+) -> tuple[Verdict, str | None, bool]:
+    """The verdict, its reason, and whether more pairs could change it; all in log-ratios."""
+    if low > floor:
+        if high < tolerance:
+            return SLOWER, "certainly slower than the floor, certainly within the tolerance", False
+        return REGRESSED, None, centre < tolerance
+    if high < -floor:
+        return IMPROVED, None, False
+    if high < tolerance:
+        return PASS, None, high > floor and centre > floor / 2
+    if centre >= tolerance:
+        return INCONCLUSIVE, "slower than the tolerance, but not certainly: try again", True
+    reason = f"it may be slower by up to {math.expm1(high) * 100:.1f} %: try a machine at rest"
+    return INCONCLUSIVE, reason, True
 
 
 def _counted(metric: Metric, pair: tuple[float, float], limits: Limits) -> Judged:
@@ -261,14 +255,23 @@ def _counted(metric: Metric, pair: tuple[float, float], limits: Limits) -> Judge
     )
 
 
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict for several: a regression before what is open, that before what is better.
+def worst(verdicts: Sequence[Verdict], *, slower_fails: bool = True) -> Verdict:
+    """One verdict for several: what fails before what is open, that before what is better.
 
     >>> worst(["pass", "improved"]), worst(["pass", "inconclusive"]), worst([])
     ('improved', 'inconclusive', 'inconclusive')
     """
-    order: tuple[Verdict, ...] = (REGRESSED, INCONCLUSIVE, IMPROVED, PASS)
+    order: list[Verdict] = [REGRESSED, INCONCLUSIVE, IMPROVED, PASS]
+    order.insert(1 if slower_fails else 2, SLOWER)
     return next((verdict for verdict in order if verdict in verdicts), INCONCLUSIVE)
 
 
-EXIT_STATUS: Mapping[Verdict, int] = {PASS: 0, IMPROVED: 0, REGRESSED: 1, INCONCLUSIVE: 2}
+def exit_status(verdict: Verdict, *, slower_fails: bool = True) -> Literal[0, 1, 2]:
+    """0 for a pass, 1 for what fails, 2 where it is not clear.
+
+    >>> exit_status(SLOWER), exit_status(SLOWER, slower_fails=False)
+    (1, 0)
+    """
+    if verdict == REGRESSED or (verdict == SLOWER and slower_fails):
+        return 1
+    return 2 if verdict == INCONCLUSIVE else 0

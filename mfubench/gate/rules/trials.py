@@ -33,9 +33,6 @@ from mfubench.gate.rules.document import (
 )
 from mfubench.gate.rules.limits import Limits
 
-Batches = tuple[list[int], list[int]]
-"""Which pairs a gate measured first, and which to confirm."""
-
 DRAWS = 400
 NO_PLANT = "0"
 """The name of no planted change."""
@@ -99,14 +96,15 @@ def summary(measured: Sequence[Pair], pairs: int) -> Summary:
     stored = min((len(t.control) for t in trials), default=0)
     if stored < pairs:
         raise ValueError(f"{stored} stored pairs are too few for gates of {pairs}")
-    batches = windows(stored, pairs), _draws(stored, pairs)
+    batches = windows(stored, most_pairs(stored, pairs)), _draws(stored, pairs)
     shares = [share for share in trials[0].change if share != NO_PLANT]
     return Summary(
+        rule=policy.RULE,
         pairs=pairs,
         stored_pairs=stored,
-        false_alarms=_alarms(trials, *batches),
-        power=[_power(trials, share, *batches) for share in shares],
-        coverage=_coverage(trials, *batches),
+        false_alarms=_alarms(trials, pairs, *batches),
+        power=[_power(trials, pairs, share, *batches) for share in shares],
+        coverage=_coverage(trials, pairs, windows(stored, pairs), batches[1]),
         cases=[_case_figures(t, pairs, len(trials)) for t in trials],
     )
 
@@ -115,72 +113,83 @@ def summary(measured: Sequence[Pair], pairs: int) -> Summary:
 
 
 def _verdicts(
-    trials: Sequence[CaseTrials], shares: Sequence[str], batches: Batches
+    trials: Sequence[CaseTrials], pairs: int, shares: Sequence[str], order: Sequence[int]
 ) -> list[policy.Verdict]:
-    """One gate: what it says of each case, of which the first batch's flagged ones are confirmed.
+    """One gate: what it says of each case, with the pairs in this order.
 
     `shares` has what is planted in each case.
     """
-    first, again = batches
-    cases = list(zip(trials, shares, strict=True))
-    found = [_screened(*case, tuple(first), len(trials)) for case in cases]
-    flagged = policy.to_confirm([[judged] for judged in found])
-    for number in flagged:
-        (found[number],) = policy.judge_case(
-            _taken(*cases[number], first),
-            LIMITS,
-            family=len(trials),
-            confirmation=_taken(*cases[number], again),
-            flagged=len(flagged),
-        )
-    return [judged.verdict for judged in found]
-
-
-def _is_red(verdicts: Sequence[policy.Verdict]) -> bool:
-    return policy.REGRESSED in verdicts
+    return [
+        _judged(trial, share, tuple(order), pairs, len(trials))
+        for trial, share in zip(trials, shares, strict=True)
+    ]
 
 
 @lru_cache(maxsize=2**15)
-def _screened(trial: CaseTrials, share: str, first: tuple[int, ...], family: int) -> policy.Judged:
-    """What a first batch says; the same one stands in the gates of every plant in another case."""
-    (judged,) = policy.judge_case(_taken(trial, share, first), LIMITS, family=family)
-    return judged
+def _judged(
+    trial: CaseTrials, share: str, order: tuple[int, ...], pairs: int, family: int
+) -> policy.Verdict:
+    """A case, looked at as a gate looks; the same one stands in the gates of every plant in another
+    case."""
+    looks = _looks(len(order), pairs)
+    for number, look in enumerate(looks, 1):
+        (judged,) = policy.judge_case(
+            policy.CasePairs(
+                step=[trial.change[share][i] for i in order[:look]],
+                control=[trial.control[i] for i in order[:look]],
+            ),
+            LIMITS,
+            family=family,
+            looks=looks[:number],
+            most=looks[-1],
+        )
+        if not judged.is_open:
+            break
+    return judged.verdict
 
 
-def _taken(trial: CaseTrials, share: str, indices: Sequence[int]) -> policy.CasePairs:
-    return policy.CasePairs(
-        step=[trial.change[share][i] for i in indices],
-        control=[trial.control[i] for i in indices],
-    )
+def _looks(stored: int, pairs: int) -> list[int]:
+    """The looks of a gate that has no more pairs than were stored."""
+    return sorted({min(look, stored) for look in policy.looks_of(pairs)})
 
 
-def windows(stored: int, pairs: int) -> list[Batches]:
-    """Disjoint first batches, each with the next one as its confirmation.
+def most_pairs(stored: int, pairs: int) -> int:
+    """The most pairs that a gate of these looks at."""
+    return _looks(stored, pairs)[-1]
+
+
+def _is_red(verdicts: Sequence[policy.Verdict]) -> bool:
+    return policy.REGRESSED in verdicts or policy.SLOWER in verdicts
+
+
+def windows(stored: int, size: int) -> list[list[int]]:
+    """Disjoint gates: the pairs of each, in the order in which they were measured.
 
     >>> windows(5, 2)
-    [([0, 1], [2, 3]), ([2, 3], [0, 1])]
+    [[0, 1], [2, 3]]
     """
-    batches = [list(range(i * pairs, (i + 1) * pairs)) for i in range(stored // pairs)]
-    return [(batch, batches[(i + 1) % len(batches)]) for i, batch in enumerate(batches)]
+    return [list(range(i * size, (i + 1) * size)) for i in range(stored // size)]
 
 
 @lru_cache(maxsize=8)
-def _draws(stored: int, pairs: int) -> list[Batches]:
+def _draws(stored: int, pairs: int) -> list[list[int]]:
     rng = np.random.default_rng(0)
-    wanted = min(2 * pairs, stored)
-    drawn = [rng.permutation(stored)[:wanted].tolist() for _ in range(DRAWS)]
-    return [(d[:pairs], d[-pairs:]) for d in drawn]
+    most = most_pairs(stored, pairs)
+    return [rng.permutation(stored)[:most].tolist() for _ in range(DRAWS)]
 
 
 def _alarms(
-    trials: Sequence[CaseTrials], apart: Sequence[Batches], drawn: Sequence[Batches]
+    trials: Sequence[CaseTrials],
+    pairs: int,
+    apart: Sequence[list[int]],
+    drawn: Sequence[list[int]],
 ) -> FalseAlarms:
     quiet = [NO_PLANT] * len(trials)
-    gates = [_verdicts(trials, quiet, draw) for draw in drawn]
+    gates = [_verdicts(trials, pairs, quiet, draw) for draw in drawn]
     flat = [verdict for gate in gates for verdict in gate]
     return proportion(
         FalseAlarms,
-        [_is_red(_verdicts(trials, quiet, window)) for window in apart],
+        [_is_red(_verdicts(trials, pairs, quiet, window)) for window in apart],
         drawn_gates=len(gates),
         drawn_rate=statistics.fmean(map(_is_red, gates)),
         drawn_inconclusive_cases=flat.count(policy.INCONCLUSIVE) / len(flat),
@@ -188,18 +197,22 @@ def _alarms(
 
 
 def _power(
-    trials: Sequence[CaseTrials], share: str, apart: Sequence[Batches], drawn: Sequence[Batches]
+    trials: Sequence[CaseTrials],
+    pairs: int,
+    share: str,
+    apart: Sequence[list[int]],
+    drawn: Sequence[list[int]],
 ) -> Power:
     """How often a slow-down is seen: of one case alone, each in turn, and of all cases at once (a
     change of the model slows every step), where one case that is reported makes the gate red."""
 
-    def seen(batches: Sequence[Batches]) -> list[bool]:
+    def seen(orders: Sequence[list[int]]) -> list[bool]:
         found = []
         for number in range(len(trials)):
             shares = [NO_PLANT] * len(trials)
             shares[number] = share
-            gates = (_verdicts(trials, shares, batch) for batch in batches)
-            found += [gate[number] == policy.REGRESSED for gate in gates]
+            gates = (_verdicts(trials, pairs, shares, order) for order in orders)
+            found += [_is_red([gate[number]]) for gate in gates]
         return found
 
     everywhere = [share] * len(trials)
@@ -210,15 +223,18 @@ def _power(
         true_effect=statistics.fmean(math.expm1(x) for t in trials for x in t.truth[share]),
         rate=statistics.fmean(seen(drawn)),
         whole_gate_rate=statistics.fmean(
-            _is_red(_verdicts(trials, everywhere, draw)) for draw in drawn
+            _is_red(_verdicts(trials, pairs, everywhere, draw)) for draw in drawn
         ),
     )
 
 
 def _coverage(
-    trials: Sequence[CaseTrials], apart: Sequence[Batches], drawn: Sequence[Batches]
+    trials: Sequence[CaseTrials],
+    pairs: int,
+    apart: Sequence[list[int]],
+    drawn: Sequence[list[int]],
 ) -> Coverage:
-    """How often the 95 % interval holds the planted truth.
+    """How often the 95 % interval of so many pairs holds the planted truth.
 
     Counted over cases and gates that share no pair, one planted share each in turn: shares of one
     pair have their luck in common. The rate is over drawn gates and all shares.
@@ -230,8 +246,8 @@ def _coverage(
         for x in trials
     ]
 
-    def holds(values: Sequence[float], batches: Batches) -> bool:
-        low, high = signed_rank.interval([values[i] for i in batches[0]])
+    def holds(values: Sequence[float], order: Sequence[int]) -> bool:
+        low, high = signed_rank.interval([values[i] for i in order[:pairs]])
         return low <= 0 <= high
 
     errors = [signed_rank.centre(case[share]) for case in rest for share in shares]
@@ -271,17 +287,19 @@ def minimum_detectable(
     >>> 0.01 < minimum_detectable(quiet, 6, 8) < 0.02
     True
     """
-    ranks = [
-        signed_rank.rank_of_bound(pairs, alpha) or 0
-        for alpha in (policy.SCREEN_ALPHA / family, policy.CONFIRM_ALPHA)
-    ]
-    lows = []
-    for batches in _draws(len(changes), pairs):
-        bounds = (
-            signed_rank.walsh_averages([changes[i] for i in batch])[rank]
-            for batch, rank in zip(batches, ranks, strict=True)
+    looks = _looks(len(changes), pairs)
+    lows = [
+        max(
+            policy.bounds(
+                [changes[i] for i in order[:look]],
+                policy.ALPHA / family,
+                looks[:number],
+                looks[-1],
+            )[0]
+            for number, look in enumerate(looks, 1)
         )
-        lows.append(min(bounds))
+        for order in _draws(len(changes), pairs)
+    ]
     needed = math.log1p(LIMITS.floor) - float(np.quantile(lows, 1 - power))
     return math.expm1(needed)
 

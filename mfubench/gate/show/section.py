@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from mfubench.gate.rules.document import CaseVerdict, GateVerdict, SelfTest
-from mfubench.gate.rules.policy import IMPROVED, PASS, REGRESSED, STEP
+from mfubench.gate.rules.policy import IMPROVED, PASS, REGRESSED, SLOWER, STEP
 from mfubench.gate.show.self_test import (
     LOAD_WORDS,
     alarms_per_case,
@@ -58,7 +58,7 @@ def _gate(gate: GateVerdict, whose: str, key: str, *, is_tested: bool) -> list[B
         if case.reason:
             blocks.append(Prose(text=f"{_short(case.id)}: {case.verdict}: {case.reason}"))
     if gate.self_test is not None and not is_tested:
-        blocks.append(Prose(text=reliability(gate.self_test), kind="note"))
+        blocks.append(Prose(text=reliability(gate), kind="note"))
     drift = [
         [Cell(text=_short(case.id)), *_changes(control.change, control.low, control.high)]
         for case in gate.cases
@@ -74,7 +74,7 @@ def _gate(gate: GateVerdict, whose: str, key: str, *, is_tested: bool) -> list[B
     return blocks
 
 
-GATE_LOOKS: dict[str, Look] = {PASS: "same", IMPROVED: "helps", REGRESSED: "hurts"}
+GATE_LOOKS: dict[str, Look] = {PASS: "same", IMPROVED: "helps", REGRESSED: "hurts", SLOWER: "warns"}
 """A pass is certain, an inconclusive case is hollow."""
 
 
@@ -139,7 +139,7 @@ def _forest(
         is_folded=True,
     )
     draw = partial(forest, rows, title="Changes by the gate", description=told, bands=bands)
-    caption = "Change of each case with its 95 % interval: ● pass, ▲ faster, ▼ slower, ○ too noisy"
+    caption = "Change of each case with its interval: ● pass, ▲ faster, ▼ slower, ○ too noisy"
     return drawn_twice(key, caption, draw, table=table)
 
 

@@ -6,14 +6,29 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mfubench.gate.rules.document import CaseVerdict, DatedSummary, GateVerdict
-from mfubench.gate.rules.policy import IMPROVED, INCONCLUSIVE, PASS, REGRESSED, Judged
+from mfubench.gate.rules.document import CaseVerdict, GateVerdict
+from mfubench.gate.rules.policy import (
+    IMPROVED,
+    INCONCLUSIVE,
+    PASS,
+    REGRESSED,
+    SLOWER,
+    Judged,
+    Verdict,
+    exit_status,
+)
 from mfubench.show.console import as_text, plain_table, wrapped
 from mfubench.show.markdown import text as escaped
 from mfubench.show.units import UNKNOWN, format_duration
 from mfubench.streams import escaped as escaped_signs
 
-MARKS: Mapping[str, str] = {PASS: "✓", IMPROVED: "↑", REGRESSED: "✗", INCONCLUSIVE: "?"}
+MARKS: Mapping[str, str] = {
+    PASS: "✓",
+    IMPROVED: "↑",
+    SLOWER: "↓",
+    REGRESSED: "✗",
+    INCONCLUSIVE: "?",
+}
 
 
 def gate_text(gate: GateVerdict, *, color: bool = False) -> str:
@@ -22,7 +37,7 @@ def gate_text(gate: GateVerdict, *, color: bool = False) -> str:
     table.add_column("case", overflow="fold")
     table.add_column("metric", no_wrap=True)
     table.add_column("change", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("interval", justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
     for case in gate.cases:
         for row in _rows(case):
@@ -73,7 +88,7 @@ def sentences(gate: GateVerdict) -> list[str]:
                 f"({format_duration(bar.grew_s)})"
             )
         found.append(text + ".")
-    return [*found, verdict_sentence(gate), reliability(gate.self_test)]
+    return [*found, verdict_sentence(gate), reliability(gate)]
 
 
 def verdict_sentence(gate: GateVerdict) -> str:
@@ -81,11 +96,14 @@ def verdict_sentence(gate: GateVerdict) -> str:
     counts: Counter[str] = Counter(case.verdict for case in gate.cases)
     several = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
     limits = gate.limits
+    looks = ", ".join(map(str, gate.looks)) or "two batches"
+    within = "fails" if gate.within_tolerance == "fail" else "passes"
     return (
         f"{gate.verdict.upper()}: {gate.candidate.label} against {gate.base.label}, "
-        f"{several}, in {format_duration(gate.spent_s)}. {gate.pairs} pairs of processes; a "
-        f"regression is a slow-down of certainly more than {limits.floor * 100:g} %, twice; a "
-        f"pass is certainly less than {limits.tolerance * 100:g} %."
+        f"{several}, in {format_duration(gate.spent_s)}. Looked after {looks} pairs of processes; "
+        "the intervals hold for all cases and looks together (95 %). Certainly more than "
+        f"{limits.floor * 100:g} % slower is a regression; within {limits.tolerance * 100:g} % it "
+        f"is slower, within tolerance, which {within} here; certainly less than that is a pass."
     )
 
 
@@ -96,11 +114,21 @@ def gate_sentence(gate: GateVerdict) -> str:
     return f"Gate, {gate.candidate.label} against {gate.base.label}: {gate.verdict} ({said})."
 
 
-def reliability(self_test: DatedSummary | None) -> str:
-    """What this machine's self-test says of such verdicts."""
+SHORT_SELF_TEST, PLANTED_TURNS = 20, 4.0
+"""Pairs of the self-test that is offered, and by how much its turns are more than a gate's."""
+
+
+def reliability(gate: GateVerdict) -> str:
+    """What this machine's self-test says of such verdicts; where there is none, how long a short
+    one would take, by the pairs of this gate."""
+    self_test = gate.self_test
     if not self_test:
+        measured = max(1, sum(len(pair.cases) for pair in gate.measured))
+        cases = max(len(pair.cases) for pair in gate.measured) if gate.measured else 1
+        about_s = SHORT_SELF_TEST * PLANTED_TURNS / 2 * cases * gate.spent_s / measured
         return (
-            "How often it errs on this machine is not known: mfubench gate --self-test measures it."
+            "How often it errs on this machine is not known: mfubench gate --self-test --pairs "
+            f"{SHORT_SELF_TEST} measures it, in about {format_duration(about_s)}."
         )
     false = self_test.false_alarms
     powers = ", ".join(
@@ -121,7 +149,7 @@ def gate_markdown(gate: GateVerdict) -> str:
         "",
         escaped(verdict_sentence(gate)),
         "",
-        "| case | metric | change | 95 % interval | verdict |",
+        "| case | metric | change | interval | verdict |",
         "|---|---|---:|---:|---|",
     ]
     for case in gate.cases:
@@ -136,18 +164,22 @@ def gate_markdown(gate: GateVerdict) -> str:
 def gate_junit(gate: GateVerdict) -> str:
     """JUnit XML: a regression is a failure, what is inconclusive an error, so neither is green."""
     verdicts = [case.verdict for case in gate.cases]
+
+    def fails(verdict: Verdict) -> bool:
+        return exit_status(verdict, slower_fails=gate.within_tolerance == "fail") == 1
+
     suite = ET.Element(
         "testsuite",
         name="mfubench gate",
         tests=str(len(verdicts)),
-        failures=str(verdicts.count(REGRESSED)),
+        failures=str(sum(map(fails, verdicts))),
         errors=str(verdicts.count(INCONCLUSIVE)),
         time=f"{gate.spent_s:.1f}",
     )
     for case in gate.cases:
         element = ET.SubElement(suite, "testcase", classname="gate", name=case.id)
         message = case.reason or _summary(case.metrics)
-        if case.verdict == REGRESSED:
+        if fails(case.verdict):
             ET.SubElement(element, "failure", message=message)
         elif case.verdict == INCONCLUSIVE:
             ET.SubElement(element, "error", message=message)

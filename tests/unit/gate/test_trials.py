@@ -51,7 +51,7 @@ def stored(pairs: int, *, sd: float = 0.004, drift: float = 0.05, seed: int = 0)
 def test_a_drifting_machine_gives_no_false_alarm_and_sees_what_is_planted() -> None:
     found = summary(stored(40), 10)
     assert found.false_alarms.count == 0
-    assert found.false_alarms.trials == 4
+    assert found.false_alarms.trials == 1  # a gate may look at thirty of the forty
     assert found.false_alarms.drawn_rate == 0
     assert [p.rate > 0.9 for p in found.power] == [True, True]
     assert [p.whole_gate_rate >= p.rate for p in found.power] == [True, True]
@@ -73,9 +73,9 @@ def test_too_few_pairs_say_nothing() -> None:
 
 
 def test_windows_share_no_pair() -> None:
-    firsts = [first for first, _ in windows(43, 10)]
-    assert len(firsts) == 4
-    assert len({i for first in firsts for i in first}) == 40
+    found = windows(43, 10)
+    assert len(found) == 4
+    assert len({i for window in found for i in window}) == 40
 
 
 def test_a_pair_with_a_failed_case_is_left_out_of_that_case() -> None:
