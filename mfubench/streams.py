@@ -104,6 +104,7 @@ class SafeStream:
         self.keep_styles = keep_styles
         reconfigure = getattr(stream, "reconfigure", None)
         self._encoding: str | None = None
+        self._errors = getattr(stream, "errors", None)
         if reconfigure is not None:
             reconfigure(errors=_ERRORS)
         else:  # a notebook's, say
@@ -137,6 +138,13 @@ class SafeStream:
             except (OSError, ValueError) as error:
                 self._give_up(error)
 
+    def give_back(self) -> None:
+        """Leave the stream as it was: what is printed afterwards may be a user's script's."""
+        reconfigure = getattr(self.raw, "reconfigure", None)
+        if reconfigure is not None and self._errors is not None:
+            with contextlib.suppress(OSError, ValueError):
+                reconfigure(errors=self._errors)
+
     @property
     def is_gone(self) -> bool:
         """Whether nobody reads any more, as after `| head`."""
@@ -158,26 +166,36 @@ class SafeStream:
 
 
 @contextlib.contextmanager
-def safe_streams(*, table_on_stderr: bool = False) -> Iterator[SafeStream]:
+def safe_streams(
+    *, table_on_stderr: bool = False, only_stderr: bool = False
+) -> Iterator[SafeStream]:
     """Within, standard output and error are safe streams; gives that of the output. Where one was
     closed before Python started, what is written goes nowhere. Colours pass on a terminal, where
-    our tables go: to standard error with `table_on_stderr`."""
+    our tables go: to standard error with `table_on_stderr`. With `only_stderr` the output, which
+    may be another program's, is not even flushed, and the stream of errors is given."""
     before = sys.stdout, sys.stderr
     with contextlib.ExitStack() as nowhere:
         safe: list[SafeStream] = []
+        made: list[SafeStream] = []
         for stream, has_tables in zip(before, (True, table_on_stderr), strict=True):
+            if only_stderr and stream is before[0]:
+                continue
             given: TextIO | SafeStream = stream or nowhere.enter_context(
                 Path(os.devnull).open("w", encoding="utf-8")
             )
             if not isinstance(given, SafeStream):
                 given = SafeStream(given, keep_styles=has_tables and _is_terminal(given))
+                made.append(given)
             safe.append(given)
-        sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in safe)
+        ours = cast("list[TextIO]", safe)
+        sys.stdout, sys.stderr = (before[0] if only_stderr else ours[0]), ours[-1]
         try:
             yield safe[0]
         finally:
             for one in safe:
                 one.flush()
+            for one in made:
+                one.give_back()
             sys.stdout, sys.stderr = before
 
 

@@ -187,7 +187,7 @@ def _measure_ceilings_first(results_dir: Path) -> None:
 def _say(text: str) -> None:
     """A quiet line on standard error, by the first rank only."""
     if os.environ.get("RANK", "0") == "0":
-        with safe_streams():
+        with safe_streams(only_stderr=True):
             print(f"mfubench run: {text}", file=sys.stderr, flush=True)
 
 
@@ -241,7 +241,7 @@ class _Report:
             from mfubench.show.terminal import has_color, width_of
 
             color, width = has_color(sys.stderr), width_of(sys.stderr)
-            with safe_streams(table_on_stderr=True):
+            with safe_streams(table_on_stderr=True, only_stderr=True):
                 if isinstance(sys.stderr, SafeStream):
                     sys.stderr.keep_styles = color
                 text = run_text(record, color=color, notes=notes, width=width)
@@ -262,5 +262,5 @@ class _Report:
             text = account_text(run.trace.path, self._results_dir, color=has_color(sys.stderr))
         except TraceError as error:
             text = f"mfubench run: wrote {run.trace.path}, which gave no account: {error}"
-        with safe_streams(table_on_stderr=True):
+        with safe_streams(table_on_stderr=True, only_stderr=True):
             print(text, file=sys.stderr, flush=True)

@@ -167,8 +167,9 @@ def left_out(names: Sequence[str], width: int) -> str:
     """What a narrow table says below itself; empty where all columns are there.
 
     >>> left_out(["memory"], 80)
-    'Left out at 80 columns: memory. A terminal of 100 columns shows all.'
+    'Left out at 80 columns: memory. A wider terminal shows more.'
     """
     if not names:
         return ""
-    return f"Left out at {width} columns: {', '.join(names)}. A terminal of 100 columns shows all."
+    where = "A wider terminal shows more." if width < WIDTH else "mfubench show --json has all."
+    return f"Left out at {width} columns: {', '.join(names)}. {where}"

@@ -116,7 +116,7 @@ def test_a_side_that_is_killed_fails_alone_and_is_replaced_for_the_next_case(
         (["--set", "gelu=relu"], "gelu is 'relu'; allowed: exact, tanh"),
         (["--pairs", "3"], "3 pairs: fewer than 6 say nothing"),
         (["--device", "cuda:77"], "cuda:77 cannot be used"),
-        (["--base-python", "nowhere/python"], "There is no nowhere/python"),
+        (["--base-python", "nowhere/python"], "--base-python nowhere/python is no program"),
         (["--floor", "0.2"], "the floor (0.2) must be below the tolerance (0.05)"),
         (["--against", "absent.json"], "absent.json cannot be read"),
         (["--self-test", "--pairs", "10"], "a self-test stores at least 20"),

@@ -24,6 +24,11 @@ NAMES = {
     "attention": "attention",
     "dispatch": "launches and Python",
     "copies": "casts and copies",
+    "casts and copies on the device": "casts and copies",
+    "fused: normalisation + residual": "fused: norm., residual",
+    "copies to and from the host": "copies with the host",
+    "idle: host had not launched": "idle: not launched",
+    "idle: launched, not started": "idle: not started",
 }
 """Short names for the margin; the tip and the table have the long ones."""
 SMALL_RATIO = 0.025

@@ -62,7 +62,7 @@ class MadeUpSide(LoopSide):
         loss = 2.0 + 0.02 * (self._seed % 3) + self._bench.cost(self.config)
         return {"losses": [loss] * request["losses"]} if "losses" in request else {"loss": loss}
 
-    def close(self) -> None:
+    def close(self, *, gently: bool = True) -> None:
         pass
 
 

@@ -50,8 +50,13 @@ def baseline(kept: Path) -> Path:
 
 @pytest.mark.parametrize(("seconds", "status"), [(1.0, 0), (1.2, 1), (0.8, 0)])
 def test_gate_against_a_stored_run_of_the_script(
-    baseline: Path, seconds: float, status: int, capsys: pytest.CaptureFixture[str]
+    baseline: Path,
+    seconds: float,
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     copied(baseline, 8, seconds)
     copied(baseline, 9, 5.0, case="script/another/cpu-float32-eager")
     results = str(baseline.parent.parent.parent)

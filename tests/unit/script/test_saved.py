@@ -53,7 +53,7 @@ def test_the_report_shows_it_beside_other_cases(saved: Path) -> None:
     section = cases_section(collect([saved]))
     assert section is not None
     (table,) = section.blocks
-    assert table.rows[0][0].text == CASE  # type: ignore[union-attr]
+    assert table.rows[0][0].text == "mine"  # type: ignore[union-attr]
 
 
 def test_the_frame_has_it(saved: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_frame_has_it(saved: Path) -> None:
 def test_a_run_without_tokens_is_shown_without_them(saved: Path) -> None:
     ((record, _),) = read_result(saved).records
     assert "training script, mine" in render([record])
-    assert "mine does " in render([record])
+    assert "mine uses " in render([record])
 
 
 @pytest.mark.parametrize(
