@@ -1,7 +1,7 @@
 """The README's commands, typed as they stand, print what stands below them, numbers aside.
 
-What a stored run or document says is compared with it, numbers and all. `compare` needs a repository
-with a history: its block is compared with the stored comparison alone.
+What a stored run or document says is compared with it, numbers and all. `compare` needs a
+repository with a history: its block is compared with the stored comparison alone.
 """
 
 from __future__ import annotations
