@@ -13,6 +13,9 @@ from mfubench.results.record import CaseRecord
 from mfubench.show.units import format_share
 
 OUR_CPU_RUN = "results/amd-epyc-2c-24g-357d7529/Linux-CPython-3.11-64bit/0001_07cd7d4c2a06_20261124_051416.json"  # noqa: E501
+H200_RUNS = "results/intel-xeon-16c-126g-aa6aa456/Linux-CPython-3.12-64bit"
+OUR_GPU_RUN = f"{H200_RUNS}/0005_a9a2fb39dd3e_20261126_061823.json"
+OUR_SMALL_GPU_RUN = f"{H200_RUNS}/0001_a9a2fb39dd3e_20261126_062845.json"
 MOSAIC = "https://github.com/mosaicml/llm-foundry/tree/main/scripts/train/benchmarking"
 NANOGPT_ISSUE = "https://github.com/karpathy/nanoGPT/issues/182"
 
@@ -43,6 +46,24 @@ REFERENCES = (
         high=0.533,
         source=OUR_CPU_RUN,
         parameters=(1e5, 1e8),
+    ),
+    Reference(
+        device_kind="cuda",
+        what="GPT-2 124 M, bfloat16, batch 12 to 48, compiled",
+        machine="1 H200",
+        low=0.373,
+        high=0.418,
+        source=OUR_GPU_RUN,
+        parameters=(5e7, 5e8),
+    ),
+    Reference(
+        device_kind="cuda",
+        what="nanogpt-cpu (0.8 M parameters), bfloat16, batch 12 to 48",
+        machine="1 H200",
+        low=0.000599,
+        high=0.00338,
+        source=OUR_SMALL_GPU_RUN,
+        parameters=(1e5, 3e6),
     ),
     Reference(
         device_kind="cuda",
@@ -91,15 +112,40 @@ def is_this_good(record: CaseRecord) -> str:
             f"fastest matrix product here it is {format_share(record.ceiling_utilisation)}."
         )
     if kind != "cpu" and size is not None and size < SMALL_FOR_A_GPU:
-        return (
-            f"Is this good? A model of {size / 1e6:.2g} M parameters cannot fill a GPU, so no "
-            "figure of others compares. A larger one shows more: --preset gpt2."
-        )
+        return _of_a_small_model(size)
     beside = [r for r in REFERENCES if r.device_kind == ("cpu" if kind == "cpu" else "cuda")]
-    fits = [r for r in beside if size is None or r.parameters[0] <= size <= r.parameters[1]]
+    if kind != "cpu":
+        beside = [r for r in beside if r.parameters[1] > SMALL_FOR_A_GPU]
+    fits = [r for r in beside if size is not None and _compares(r, size)]
     figures = fits or beside
     word = _word(known(record.mfu), figures)
     return f"Is this good? {word}: {'; '.join(map(in_words, figures))}."
+
+
+def _of_a_small_model(size: float) -> str:
+    """Beside a GPU's figures for models that it waits for: no verdict, as faster GPUs reach less.
+
+    >>> print(_of_a_small_model(8e5))
+    Is this good? A model of 0.8 M parameters cannot fill a GPU: nanogpt-cpu (0.8 M parameters), \
+bfloat16, batch 12 to 48 reaches 0.0599 to 0.338 % on 1 H200. A larger one shows more: \
+--preset gpt2.
+    >>> print(_of_a_small_model(1e7))
+    Is this good? A model of 10 M parameters cannot fill a GPU, so no figure of others compares. A \
+larger one shows more: --preset gpt2.
+    """
+    figures = [r for r in REFERENCES if r.device_kind == "cuda" and _compares(r, size)]
+    beside = ": " + "; ".join(map(in_words, figures))
+    if not figures:
+        beside = ", so no figure of others compares"
+    return (
+        f"Is this good? A model of {size / 1e6:.2g} M parameters cannot fill a GPU{beside}. "
+        "A larger one shows more: --preset gpt2."
+    )
+
+
+def _compares(reference: Reference, size: float) -> bool:
+    """Whether a model has about the size of a reference's."""
+    return reference.parameters[0] <= size <= reference.parameters[1]
 
 
 def _word(mfu: float, figures: Sequence[Reference]) -> str:
@@ -113,7 +159,7 @@ def _word(mfu: float, figures: Sequence[Reference]) -> str:
 def in_words(reference: Reference) -> str:
     """A reference as part of a sentence.
 
-    >>> in_words(REFERENCES[1])
+    >>> in_words(REFERENCES[3])
     'GPT-2 124 M, nanoGPT reaches 54.8 % on 1 RTX 4090'
     """
     low, high = format_share(reference.low), format_share(reference.high)

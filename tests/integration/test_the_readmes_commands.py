@@ -1,7 +1,7 @@
 """The README's commands, typed as they stand, print what stands below them, numbers aside.
 
-What a stored run or document says is compared with it, numbers and all. `gate` needs a clone with a
-history and many minutes: its block is compared with the stored gate alone.
+What a stored run or document says is compared with it, numbers and all. `compare` needs a
+repository with a history: its block is compared with the stored comparison alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pytest
 
 from mfubench.advise.advice import Advice
 from mfubench.advise.text import advice_text
-from mfubench.gate.rules.document import GateVerdict
-from mfubench.gate.show.text import gate_text
+from mfubench.compare.document import Comparison
+from mfubench.compare.text import comparison_text
 from mfubench.report.references import OUR_CPU_RUN
 from mfubench.report.table import render
 from mfubench.results.read import read_document, read_result
@@ -74,8 +74,8 @@ def stored_advice() -> str:
     return advice_text(read_document(only("*357d*/advice/0001*.json")).read(Advice))
 
 
-def stored_gate() -> str:
-    return gate_text(read_document(only("*/gate/0001*.json")).read(GateVerdict))
+def stored_comparison() -> str:
+    return comparison_text(read_document(only("*/comparison/0001*.json")).read(Comparison))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def stored_gate() -> str:
     [
         ("mfubench bench", stored_bench),
         ("mfubench advise", stored_advice),
-        ("mfubench gate --base main", stored_gate),
+        ("mfubench compare --rev HEAD~1 --rev HEAD base.py", stored_comparison),
     ],
 )
 def test_a_block_is_what_the_stored_document_says(

@@ -96,11 +96,16 @@ def verdict_sentence(gate: GateVerdict) -> str:
     counts: Counter[str] = Counter(case.verdict for case in gate.cases)
     several = ", ".join(f"{counts[verdict]} {verdict}" for verdict in MARKS if counts[verdict])
     limits = gate.limits
-    looks = ", ".join(map(str, gate.looks)) or "two batches"
+    said = (
+        f"{gate.verdict.upper()}: {gate.candidate.label} against {gate.base.label}, "
+        f"{several}, in {format_duration(gate.spent_s)}."
+    )
+    if not gate.looks:
+        return f"{said} An earlier version judged this, by its rule of two batches."
+    looks = ", ".join(map(str, gate.looks))
     within = "fails" if gate.within_tolerance == "fail" else "passes"
     return (
-        f"{gate.verdict.upper()}: {gate.candidate.label} against {gate.base.label}, "
-        f"{several}, in {format_duration(gate.spent_s)}. Looked after {looks} pairs of processes; "
+        f"{said} Looked after {looks} pairs of processes; "
         "the intervals hold for all cases and looks together (95 %). Certainly more than "
         f"{limits.floor * 100:g} % slower is a regression; within {limits.tolerance * 100:g} % it "
         f"is slower, within tolerance, which {within} here; certainly less than that is a pass."

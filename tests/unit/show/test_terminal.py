@@ -12,12 +12,19 @@ import pytest
 from mfubench.cli import main
 from mfubench.report.answer import answers, next_step, verdicts
 from mfubench.report.earlier import beside_earlier
-from mfubench.report.references import OUR_CPU_RUN, REFERENCES, is_this_good
+from mfubench.report.references import (
+    OUR_CPU_RUN,
+    OUR_GPU_RUN,
+    OUR_SMALL_GPU_RUN,
+    REFERENCES,
+    is_this_good,
+)
 from mfubench.report.table import render
 from mfubench.results.read import read_result
 from mfubench.results.record import CaseRecord
 from mfubench.show.console import as_text
 from mfubench.show.terminal import choose_color, has_color, width_of
+from mfubench.show.units import format_share
 from tests.unit.docs.pages import ROOT
 from tests.unit.show.test_table_and_progress import record
 
@@ -104,12 +111,32 @@ def test_show_as_json_has_cases_and_sentences(capsys: pytest.CaptureFixture[str]
     assert data["next"].startswith("Next: mfubench ")
 
 
-def test_the_references_are_what_the_stored_run_says() -> None:
-    (ours,) = (one for one in REFERENCES if one.source == OUR_CPU_RUN)
-    steps = [one for one in stored() if one.question == "train-step" and not one.compile]
-    shares = sorted(round(one.mfu or 0.0, 3) for one in steps)
-    assert shares == [ours.low, ours.high]
-    assert all(one.source.startswith("https://") for one in REFERENCES if one is not ours)
+@pytest.mark.parametrize(
+    ("source", "preset", "compiled"),
+    [
+        (OUR_CPU_RUN, "nanogpt-cpu", [False]),
+        (OUR_SMALL_GPU_RUN, "nanogpt-cpu", [False, True]),
+        (OUR_GPU_RUN, "gpt2", [True]),
+    ],
+)
+def test_the_references_are_what_the_stored_runs_say(
+    source: str, preset: str, compiled: list[bool]
+) -> None:
+    (ours,) = (one for one in REFERENCES if one.source == source)
+    shares = [
+        one.mfu or 0.0
+        for one, _ in read_result(ROOT / source).records
+        if (one.question, one.preset) == ("train-step", preset) and one.compile in compiled
+    ]
+    said = [format_share(ours.low), format_share(ours.high)]
+    assert said == [format_share(min(shares)), format_share(max(shares))]
+
+
+def test_other_references_have_an_address() -> None:
+    ours = {OUR_CPU_RUN, OUR_GPU_RUN, OUR_SMALL_GPU_RUN}
+    others = [one for one in REFERENCES if one.source not in ours]
+    assert len(others) == 2
+    assert all(one.source.startswith("https://") for one in others)
 
 
 def test_an_unsteady_run_says_so_and_predicts_nothing() -> None:
@@ -131,11 +158,15 @@ def test_an_unsteady_run_says_so_and_predicts_nothing() -> None:
         ({"mfu": 0.5}, "It is what others reach: nanogpt-cpu"),
         ({"mfu": 0.7}, "It is more than others reach"),
         ({"mfu": None}, "Without a peak"),
-        ({"device": "cuda", "mfu": 0.01}, "cannot fill a GPU"),
+        ({"device": "cuda", "mfu": 0.001}, "cannot fill a GPU: nanogpt-cpu"),
+        ({"device": "cuda", "mfu": 0.001, "tokens_per_step": 64}, "so no figure of others"),
+        ({"device": "cuda", "mfu": 0.38, "tokens_per_step": 5}, "what others reach: GPT-2 124 M"),
+        ({"device": "cuda", "mfu": 0.1, "tokens_per_step": None}, "It is below what others reach"),
     ],
 )
 def test_good_is_said_beside_figures_of_others(fields: dict[str, Any], words: str) -> None:
-    asked = record(model_flops_per_step=3_800_000_000, tokens_per_step=768, **fields)
+    sizes = {"model_flops_per_step": 3_800_000_000, "tokens_per_step": 768}
+    asked = record(**(sizes | fields))
     assert words in is_this_good(asked)
 
 
