@@ -180,11 +180,16 @@ def _told_apart(commands: Sequence[str]) -> list[str]:
     ['--lr=1', '--lr=2']
     >>> _told_apart(["a.py", "a.py --fast"])
     ['a.py', 'a.py --fast']
+    >>> _told_apart(["train.py config.py --x=1", "train.py config.py --x=1 --lr=2"])
+    ['train.py', 'train.py --lr=2']
     """
     split = [text.split() for text in commands]
     shared = set(split[0]).intersection(*split[1:])
     told = [" ".join(word for word in words if word not in shared) for words in split]
-    return told if all(told) else list(commands)
+    if all(told):
+        return told
+    # A side that has nothing of its own is called by what is run, and the others by what they add.
+    return [f"{words[0]} {own}".rstrip() for words, own in zip(split, told, strict=True)]
 
 
 def _short(text: str) -> str:
