@@ -221,24 +221,17 @@ def _refuse_missing(sides: Sequence[SideSpec]) -> None:
 
 def _journal(folder: Path, sides: Sequence[SideSpec], arguments: argparse.Namespace) -> PairJournal:
     """The pairs of this comparison that an interrupted one kept, with `--resume`."""
-    import msgspec
 
     from mfubench.compare.document import ScriptPair
-    from mfubench.pairs.journal import PairJournal
-    from mfubench.results.read import in_words
+    from mfubench.pairs.journal import JournalError, PairJournal
 
     about = [side.digest() for side in sides] + [str(arguments.as_is)]
     key = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
-    path = folder / f".pairs-{key}.jsonl"
-    journal = PairJournal(path)
-    if not arguments.resume:
-        journal.finish()
-        return journal
-    journal.load()
+    journal = PairJournal(folder / f".pairs-{key}.jsonl")
     try:
-        msgspec.convert(journal.pairs, list[ScriptPair])
-    except msgspec.ValidationError as error:
-        words = f"{path} holds a pair that is not valid: {in_words(error)}"
-        raise UserError(f"{words}; without --resume all pairs are measured anew") from None
-    _say(f"{len(journal.pairs)} pairs are kept from before")
+        journal.begin(ScriptPair, resume=arguments.resume)
+    except JournalError as error:
+        raise UserError(str(error)) from None
+    if arguments.resume:
+        _say(f"{len(journal.pairs)} pairs are kept from before")
     return journal

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from mfubench.analysis import components
 from mfubench.hardware.devices import Device
@@ -52,6 +52,17 @@ def activities(device: Device) -> list[ProfilerActivity]:
     elif device.kind == "xpu":
         found.append(ProfilerActivity.XPU)
     return found
+
+
+def tracer(device: Device, steps: int, write: Callable[[profile], None]) -> profile:
+    """A profiler of `steps` steps, with shapes, that hands itself to `write` when they are over.
+    One step more runs before them: the first one after its start pays for it."""
+    return profile(
+        activities=activities(device),
+        schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
+        on_trace_ready=write,
+        record_shapes=True,
+    )
 
 
 def events_of(run: Callable[[], object], device: Device) -> list[Any]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch.profiler import profile as torch_profile
-from torch.profiler import record_function, schedule
+from torch.profiler import record_function
 
 from mfubench.analysis import components
 from mfubench.measure import events
@@ -17,10 +16,10 @@ from mfubench.measure.events import OpTime, StepTree, walk
 from mfubench.measure.profiler_events import (
     Profilable,
     ProfileError,
-    activities,
     event_cost,
     events_of,
     learn_modules,
+    tracer,
 )
 from mfubench.measure.train_step import TrainStep
 from mfubench.results.bars import Operator
@@ -152,11 +151,8 @@ def save_trace(step: TrainStep, path: Path) -> None:
     is not in it. Raises ProfileError when the profiler cannot run."""
     run = phased(step)
     try:
-        with torch_profile(
-            activities=activities(step.device),
-            schedule=schedule(wait=0, warmup=1, active=PROFILED_STEPS, repeat=1),
-            on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(path)),
-            record_shapes=True,
+        with tracer(
+            step.device, PROFILED_STEPS, lambda done: done.export_chrome_trace(str(path))
         ) as profiler:
             for _ in range(1 + PROFILED_STEPS):
                 run()

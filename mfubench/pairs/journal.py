@@ -9,6 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from mfubench.results.read import in_words
+
+
+class JournalError(ValueError):
+    """Kept pairs that cannot be gone on with, in one sentence."""
+
 
 @dataclass
 class PairJournal:
@@ -28,6 +36,21 @@ class PairJournal:
                 self.pairs.append(json.loads(line))
         if cut:
             os.truncate(self.path, self.path.stat().st_size - len(cut))
+
+    def begin(self, pair: type, *, resume: bool) -> None:
+        """Go on with the pairs that an earlier run kept, or forget them. Raises JournalError where
+        one of them is no `pair`."""
+        if not resume:
+            self.finish()
+            return
+        self.load()
+        try:
+            msgspec.convert(self.pairs, list[pair])  # type: ignore[valid-type]
+        except msgspec.ValidationError as error:
+            raise JournalError(
+                f"{self.path} holds a pair that is not valid: {in_words(error)}; without --resume "
+                "all pairs are measured anew"
+            ) from None
 
     def add(self, pair: dict[str, Any]) -> None:
         """Keep a pair, at once. Raises OSError, which says where, when it cannot be written."""

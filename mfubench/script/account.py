@@ -1,10 +1,12 @@
-"""The account of a script's step: its parts on the clock, and what was timed in the whole run."""
+"""The account of a script's step: its parts on the clock, or on a GPU the kernels of its trace, and
+what was timed in the whole run."""
 
 from __future__ import annotations
 
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from mfubench.analysis import components
 from mfubench.analysis.account import Account, closed
 from mfubench.results.bars import (
     COMPUTE,
@@ -18,11 +20,16 @@ from mfubench.results.bars import (
 )
 from mfubench.results.outcomes import known
 from mfubench.script import phases
+from mfubench.trace import bars as trace_bars
+from mfubench.trace import idle
+from mfubench.trace.read import TraceError
+from mfubench.trace.text import bar_label
 
 if TYPE_CHECKING:
     from mfubench.results.record import CaseRecord
     from mfubench.script.run import Found
     from mfubench.script.tally import Tally
+    from mfubench.trace.document import Step
 
 ORDER = (
     phases.DATA,
@@ -34,6 +41,8 @@ ORDER = (
     phases.LOGGING,
     phases.PYTHON,
 )
+ATTENTION = "attention kernels"
+"""In the suite's own account the bar `attention` is what lies above its FLOPs at the ceiling."""
 AVOIDABLE = (phases.DATA, phases.CLIP, phases.LOGGING, phases.PYTHON)
 
 
@@ -49,9 +58,6 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
     if isinstance(found.clock, phases.PhaseClock):
         account = _account_of_phases(record, found.clock, found.beside_clock_s, outside, tally)
     elif found.clock is not None:
-        from mfubench.script.device_profile import account_of
-        from mfubench.trace.read import TraceError
-
         try:
             step = found.clock.typical_step()
         except TraceError as error:
@@ -131,14 +137,7 @@ def close_account(
                 whole_s=parts_s[name],
             )
         )
-    bars += [
-        Bar(name=name, seconds=s, floor_s=None, source="timed in the whole run, amortised")
-        for name, s in outside_s.items()
-    ]
-    rest_s = step_s - sum(bar.seconds for bar in bars)
-    bars.append(
-        Bar(name=UNEXPLAINED, seconds=rest_s, floor_s=None, source="the step less all of the above")
-    )
+    bars = _completed(bars, outside_s, step_s)
 
     def together(*names: str) -> float:
         return sum(parts_s.get(name, 0.0) for name in names)
@@ -152,3 +151,96 @@ def close_account(
         OUTSIDE: sum(outside_s.values()),
     }
     return closed(step_s, bars, groups)
+
+
+def _completed(bars: list[Bar], outside_s: dict[str, float], step_s: float) -> list[Bar]:
+    """The bars of a step with its share of the pauses, and with what none of them holds."""
+    pauses = [
+        Bar(name=name, seconds=s, floor_s=None, source="timed in the whole run, amortised")
+        for name, s in outside_s.items()
+    ]
+    rest_s = step_s - sum(bar.seconds for bar in (*bars, *pauses))
+    source = "the step less all of the above"
+    rest = Bar(name=UNEXPLAINED, seconds=rest_s, floor_s=None, source=source)
+    return [*bars, *pauses, rest]
+
+
+def account_of(
+    step: Step,
+    outside_s: dict[str, float],
+    *,
+    step_s: float,
+    ceiling_flops_per_s: float | None,
+) -> Account:
+    """Bars that add up to `step_s`, a plain step and its share of the pauses `outside_s`.
+
+    Kernels are taken as they were profiled: a profiler slows the host, not the device. What they
+    leave of the plain step is idle, for the reasons and in the proportions of the profiled one.
+
+    A profiled step of 12 ms with 6 ms of kernels, whose plain step takes 10 ms:
+
+    >>> from mfubench.trace.document import Bar as TraceBar, Step
+    >>> step = Step(name="5", rank=None, step_s=0.012, device_busy_s=0.006, device_sum_s=0.006,
+    ...             device_idle_s=0.006, unlinked_s=0.0, communication_s=0.0,
+    ...             communication_exposed_s=0.0, operators=9, launches=9, graph_launches=0,
+    ...             account=[TraceBar(name="gemm", seconds=0.006),
+    ...                      TraceBar(name="idle: host had not launched", seconds=0.006)])
+    >>> account = account_of(step, {}, step_s=0.010, ceiling_flops_per_s=None)
+    >>> {bar.name: round(bar.seconds, 6) for bar in account.bars}
+    {'GEMMs and convolutions': 0.006, 'idle: host had not launched': 0.004, 'unexplained': 0.0}
+    """
+    plain_s = step_s - sum(outside_s.values())
+    profiled_idle_s = sum(bar.seconds for bar in step.account if bar.name in idle.REASONS)
+    busy_s = sum(bar.seconds for bar in step.account) - profiled_idle_s
+    scale = max(0.0, plain_s - busy_s) / profiled_idle_s if profiled_idle_s else 0.0
+    seconds = {
+        bar.name: bar.seconds * (scale if bar.name in idle.REASONS else 1.0) for bar in step.account
+    }
+    floors_s = _floors_s(step, ceiling_flops_per_s)
+    bars = []
+    for name, taken_s in seconds.items():
+        is_idle = name in idle.REASONS
+        bars.append(
+            Bar(
+                name=ATTENTION if name == components.ATTENTION else bar_label(name),
+                seconds=taken_s,
+                floor_s=0.0 if is_idle else floors_s.get(name),
+                source="what the kernels leave of a plain step" if is_idle else "the profiled step",
+            )
+        )
+    bars = _completed(bars, outside_s, step_s)
+
+    def together(*names: str) -> float:
+        return sum(seconds.get(name, 0.0) for name in names)
+
+    compute_s = together(components.GEMM, components.ATTENTION)
+    waited_s = together(idle.SYNC, idle.RANKS, trace_bars.COMMUNICATION, trace_bars.HOST_COPIES)
+    unknown_s = together(trace_bars.UNLINKED, idle.LOST, idle.UNKNOWN)
+    launch_s = together(idle.HOST, idle.LAUNCHED, idle.GRAPH)
+    input_s = together(idle.DATA)
+    known_s = compute_s + waited_s + unknown_s + launch_s + input_s
+    groups = {
+        COMPUTE: compute_s,
+        MEMORY: sum(seconds.values()) - known_s,
+        DISPATCH_BOUND: launch_s,
+        INPUT: input_s,
+        SYNC: waited_s,
+        OUTSIDE: sum(outside_s.values()),
+    }
+    return closed(step_s, bars, groups)
+
+
+def _floors_s(step: Step, ceiling_flops_per_s: float | None) -> dict[str, float]:
+    """What the FLOPs of the products and of attention take at the measured ceiling, where the sizes
+    of all of them were recorded."""
+    counted = sum(gemm.flops for gemm in step.gemms)  # a step lists its longest products only
+    whole = step.flops or 0.0
+    if not ceiling_flops_per_s or step.counted_s < 0.999 * step.countable_s:
+        return {}
+    if counted < 0.999 * whole:
+        return {}
+    attention = sum(gemm.flops for gemm in step.gemms if "attention" in gemm.operator)
+    return {
+        components.GEMM: (whole - attention) / ceiling_flops_per_s,
+        components.ATTENTION: attention / ceiling_flops_per_s,
+    }

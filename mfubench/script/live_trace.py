@@ -40,19 +40,14 @@ class LiveTrace:
 
     def _start(self, device: Any) -> None:
         import torch
-        from torch.profiler import profile, schedule
 
         if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
             raise RuntimeError("the script's own profiler runs, which a second one would end")
         from mfubench.hardware.devices import parse_device
-        from mfubench.measure.profiler_events import activities
+        from mfubench.measure.profiler_events import tracer
 
-        self._profiler = profile(
-            activities=activities(parse_device("cpu" if device is None else str(device))),
-            schedule=schedule(wait=0, warmup=1, active=TRACED_STEPS, repeat=1),
-            on_trace_ready=self._write,
-            record_shapes=True,
-        )
+        on = parse_device("cpu" if device is None else str(device))
+        self._profiler = tracer(on, TRACED_STEPS, self._write)
         self._profiler.__enter__()
         self.is_running = True
 

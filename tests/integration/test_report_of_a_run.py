@@ -17,7 +17,7 @@ def test_the_page_is_written_and_named_at_the_end(project: Project, bench: Bench
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*report in page.html"])
     page = (root / "page.html").read_text(encoding="utf-8")
-    assert "tiny" in page
+    assert "tiny, step, batch 4, float32, eager" in page
     assert "cannot be shown" not in page
 
 

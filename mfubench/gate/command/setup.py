@@ -26,24 +26,17 @@ def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
 
     Raises UserError where a kept one is not valid.
     """
-    import msgspec
 
     from mfubench.gate.rules.document import Pair
-    from mfubench.pairs.journal import PairJournal
-    from mfubench.results.read import in_words
+    from mfubench.pairs.journal import JournalError, PairJournal
 
-    path = folder / f".pairs-{key}.jsonl"
-    journal = PairJournal(path)
+    journal = PairJournal(folder / f".pairs-{key}.jsonl")
+    try:
+        journal.begin(Pair, resume=resume)
+    except JournalError as error:
+        raise UserError(str(error)) from None
     if resume:
-        journal.load()
-        try:
-            msgspec.convert(journal.pairs, list[Pair])
-        except msgspec.ValidationError as error:
-            words = f"{path} holds a pair that is not valid: {in_words(error)}"
-            raise UserError(f"{words}; without --resume all pairs are measured anew") from None
         say(f"{len(journal.pairs)} pairs are kept from before")
-    else:
-        journal.finish()
     return journal
 
 

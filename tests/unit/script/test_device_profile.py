@@ -9,8 +9,8 @@ import torch
 
 from mfubench.results.record import CaseRecord
 from mfubench.script import phases, run
-from mfubench.script.account import fill_breakdown
-from mfubench.script.device_profile import DeviceProfile, account_of
+from mfubench.script.account import account_of, fill_breakdown
+from mfubench.script.device_profile import DeviceProfile
 from mfubench.script.live_trace import TRACED_STEPS
 from mfubench.script.run import TrainingRun
 from mfubench.trace.build import trace_account
