@@ -52,7 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     )
     import pytest
 
-    return int(pytest.main(pytest_words(arguments)))
+    return int(pytest.main(pytest_words(arguments), plugins=[NoFileNames()]))
+
+
+class NoFileNames:
+    """Keeps pytest from writing a file's path above its cases; outside of a clone it is "."."""
+
+    def pytest_sessionstart(self, session: Any) -> None:
+        """Tell pytest's terminal, where there is one (pytest calls this when a run begins)."""
+        reporter = session.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            reporter.showfspath = False
 
 
 def pytest_words(arguments: argparse.Namespace) -> list[str]:

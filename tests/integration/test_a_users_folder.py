@@ -275,6 +275,8 @@ def test_bench_measures_from_the_wheel_in_any_folder(
     assert first.startswith("mfubench ")
     assert "results go to bench/" in first
     assert any("1 case on" in line for line in rest)
+    assert not {".", ". "} & set(rest), "a heading of pytest's"
+    assert "warnings summary" not in done.stdout
     assert any(line.startswith("dispatch/cpu") for line in rest)
     saved = set((hostile / "bench").rglob("0*_*.json")) - before
     assert len(saved) == 1
