@@ -50,6 +50,17 @@ def plain_table(**settings: Any) -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, **settings)
 
 
+def case_cell(case_id: str) -> str:
+    """A case's id for a narrow column: it breaks before its configuration, not in a word.
+
+    >>> case_cell("train-step/nanogpt-cpu/cpu-float32-b12-eager").splitlines()
+    ['train-step/nanogpt-cpu/', 'cpu-float32-b12-eager']
+    """
+    head, slash, configuration = case_id.rpartition("/")
+    is_narrow = width_of(sys.stdout) < WIDEST
+    return f"{head}{slash}\n{configuration}" if head and is_narrow else case_id
+
+
 class _PlainConsole(Console):
     """Writes no control character but its own colours, whatever a text holds."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from mfubench.gate.rules.document import Load, SelfTest
-from mfubench.show.console import as_text, plain_table, wrapped
+from mfubench.show.console import as_text, case_cell, plain_table, wrapped
 from mfubench.show.units import format_duration
 
 
@@ -28,7 +28,7 @@ def cases_table(body: SelfTest) -> Table:
     for case in body.summary.cases:
         spreads = (case.pair_sd, case.pair_robust_sd, case.control_sd)
         cells = [*(f"{sd * 100:.2f} %" for sd in spreads), f"+{case.mde * 100:.1f} %"]
-        table.add_row(case.id, *cells)
+        table.add_row(case_cell(case.id), *cells)
     return table
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mfubench.gate.rules.policy import INCONCLUSIVE, REGRESSED, worst
 from mfubench.gate.rules.stored_runs import StoredVerdict
 from mfubench.gate.show.text import change, interval
-from mfubench.show.console import as_text, plain_table
+from mfubench.show.console import as_text, case_cell, plain_table
 
 
 def stored_text(found: Sequence[StoredVerdict], *, run: str, color: bool = False) -> str:
@@ -21,7 +21,7 @@ def stored_text(found: Sequence[StoredVerdict], *, run: str, color: bool = False
     for one in found:
         verdict = f"{one.verdict}: {one.reason}" if one.reason else one.verdict
         cells = (change(one.change), interval(one.low, one.high), verdict)
-        table.add_row(one.case_id, one.reference, *cells)
+        table.add_row(case_cell(one.case_id), one.reference, *cells)
     of_all = worst([one.verdict for one in found])
     text = f"{of_all.upper()}: {run} by stored runs of this machine."
     if of_all in (INCONCLUSIVE, REGRESSED):

@@ -17,7 +17,7 @@ from mfubench.gate.rules.policy import (
     Verdict,
     exit_status,
 )
-from mfubench.show.console import as_text, plain_table, wrapped
+from mfubench.show.console import as_text, case_cell, plain_table, wrapped
 from mfubench.show.markdown import text as escaped
 from mfubench.show.units import UNKNOWN, format_duration
 from mfubench.streams import escaped as escaped_signs
@@ -51,9 +51,9 @@ def _rows(case: CaseVerdict) -> list[tuple[str, ...]]:
     for one in case.metrics:
         if one.low is not None or one.verdict != PASS:
             bounds = interval(one.low, one.high)
-            name = case.id if not rows else ""
+            name = case_cell(case.id) if not rows else ""
             rows.append((name, one.metric, change(one.change), bounds, one.verdict))
-    return rows or [(case.id, UNKNOWN, UNKNOWN, UNKNOWN, case.verdict)]
+    return rows or [(case_cell(case.id), UNKNOWN, UNKNOWN, UNKNOWN, case.verdict)]
 
 
 def change(value: float | None) -> str:
