@@ -373,7 +373,7 @@ def test_every_text_of_a_picture_has_contrast(browser: Any, page: Path) -> None:
       return c.slice(0, 3).map((v, i) => a * v + (1 - a) * under[i]); };
     const low = new Set();
     for (const text of document.querySelectorAll("svg text")) {
-      const cell = text.parentElement.querySelector(".cell");
+      const cell = text.closest("g.mark")?.querySelector(".cell");
       const fill = cell ? parse(getComputedStyle(cell).fill) : null;
       const under = fill ? over(fill, paper) : paper;
       const [a, b] = [light(parse(getComputedStyle(text).fill)), light(under)];

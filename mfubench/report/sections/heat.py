@@ -49,8 +49,8 @@ def heat_section(collection: Collection) -> Section | None:
         into.append(drawn_twice(f"heat-{key}", title, draw))
     blocks.append(
         Prose(
-            text="A stronger colour is more. A hatched cell was asked for and has no number; an "
-            "empty one was not asked for.",
+            text="A stronger colour is more, among the cases of one model on one device. A hatched "
+            "cell was asked for and has no number; an empty one was not asked for.",
             kind="note",
         )
     )
@@ -87,9 +87,10 @@ def _reason(case: Case) -> str:
 def _row_name(collection: Collection, case: Case) -> str:
     """Dtype and mode; what else tells the rows apart below it."""
     record = case.record
-    steps = [c.record for c in collection.cases if c.record.question == "train-step"]
-    below = [str(record.preset)] if len({step.preset for step in steps}) > 1 else []
-    below += [record.device] if len({step.device for step in steps}) > 1 else []
+    steps = [c for c in collection.cases if c.record.question == "train-step"]
+    here = {c.record.device for c in steps if c.run.machine == case.run.machine}
+    below = [str(record.preset)] if len({c.record.preset for c in steps}) > 1 else []
+    below += [record.device] if len(here) > 1 else []
     if len(collection.machines) > 1:
         below.append(collection.label(case.run.machine))
     return "\n".join(filter(None, (f"{record.dtype}, {record.how}", " · ".join(below))))
@@ -100,7 +101,9 @@ def _grid(
 ) -> tuple[list[str], list[str], dict[tuple[str, str], HeatCell]]:
     sizes = sorted({case.record.batch_size or 0 for case in cases})
     rows = list(dict.fromkeys(_row_name(collection, case) for case in cases))
-    most = max(getattr(case.record, field) or 0.0 for case in cases) or 1.0
+    most: dict[tuple[object, ...], float] = {}
+    for case in cases:
+        most[_peers(case)] = max(most.get(_peers(case), 0.0), getattr(case.record, field) or 0.0)
     cells = {}
     for case in cases:
         record, value = case.record, getattr(case.record, field)
@@ -109,12 +112,17 @@ def _grid(
             tip = f"{record.case_id}: {record.outcome}: {_reason(case)}"
         else:
             text = _text(field, value)
-            share = None if value is None else value / most
+            share = None if value is None else value / (most[_peers(case)] or 1.0)
             tip = f"{record.case_id}: {text}"
         cells[_row_name(collection, case), f"batch {record.batch_size}"] = HeatCell(
             text=text, share=share, tip=tip
         )
     return rows, [f"batch {size}" for size in sizes], cells
+
+
+def _peers(case: Case) -> tuple[object, ...]:
+    """What a colour compares: a GPU beside a CPU would leave the CPU without any."""
+    return case.run.machine, case.record.device, case.record.preset
 
 
 def _text(field: str, value: float | None) -> str:

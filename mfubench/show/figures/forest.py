@@ -24,6 +24,8 @@ from mfubench.show.svg import (
 
 ROW_PX, NARROW_ROW_PX = 26.0, 44.0
 NAME_PX = 244.0
+VALUE_BOLDER = 1.15
+"""How much wider the bold value beside an interval is than plain text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,8 @@ def forest(
     narrow = is_narrow(width)
     left = 12.0 if narrow else NAME_PX
     # The values stand beside the intervals, and have to fit beside the last.
-    right = width - (12.0 if narrow else 12.0 + max([0.0, *(width_px(_told(r)) for r in rows)]))
+    told_px = max([0.0, *(VALUE_BOLDER * width_px(_told(row)) for row in rows)])
+    right = width - (12.0 if narrow else 14.0 + told_px)
     row_px = NARROW_ROW_PX if narrow else ROW_PX
     top = 22.0 if bands else 4.0
     bottom = top + row_px * len(rows)

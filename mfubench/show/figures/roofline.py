@@ -50,10 +50,9 @@ def roofline(
     parts += axis_x(x_scale, top, bottom, lambda v: f"{v:g}", width=width)
     parts += axis_y(y_scale, left, right, lambda v: format_si(v, "", digits=1).strip())
     parts.append(label(right, bottom + 34, "FLOPs per byte", anchor="end", cls="axis"))
-    taken: list[Box] = []
-    parts += _roofs(roof, x_scale, y_scale, taken)
     places = [(x_scale(p.flops_per_byte), y_scale(p.flops_per_s)) for p in points if p.is_model]
-    taken += [(x - 6, y - 6, 12.0, 12.0) for x, y in places]
+    taken: list[Box] = [(x - 6, y - 6, 12.0, 12.0) for x, y in places]
+    parts += _roofs(roof, x_scale, y_scale, taken)
     for point in sorted(points, key=lambda p: p.is_model):
         parts.append(_point(point, x_scale, y_scale, taken))
     return picture(key, (width, bottom + 42), parts, title=title, description=description)
@@ -65,6 +64,7 @@ Box = tuple[float, float, float, float]
 
 def _roofs(roof: Roof, x_scale: Scale, y_scale: Scale, taken: list[Box]) -> list[Markup]:
     left, right = x_scale.start_px, x_scale.end_px
+    points = len(taken)
     parts = []
     if roof.peak_flops_per_s:
         y = y_scale(roof.peak_flops_per_s)
@@ -84,13 +84,15 @@ def _roofs(roof: Roof, x_scale: Scale, y_scale: Scale, taken: list[Box]) -> list
     steps = [i / 10 for i in range(11)]
     taken += [(x1 + s * (x2 - x1) - 4, y1 + s * (y2 - y1) - 4, 8.0, 8.0) for s in steps]
     x, text_y = x1 + 14, y1 + 8
+    while not _is_clear(x, text_y, width_px(slope), taken[:points]) and text_y < y_scale.start_px:
+        text_y += 14
     parts.append(label(x, text_y, slope, cls="tick halo"))
     taken.append((x, text_y - 11, width_px(slope), 14.0))
     return parts
 
 
 def measured(roof: Roof) -> str:
-    return f"best GEMM {format_si(roof.flops_per_s, 'FLOP/s')}, measured"
+    return f"sustained GEMM {format_si(roof.flops_per_s, 'FLOP/s')}, measured"
 
 
 def _legend(roof: Roof, width: float, narrow: bool) -> list[Markup]:
@@ -126,6 +128,14 @@ def _point(point: RoofPoint, x_scale: Scale, y_scale: Scale, taken: list[Box]) -
     )
 
 
+def _is_clear(left: float, baseline: float, wide: float, taken: Sequence[Box]) -> bool:
+    """Whether a text of this width would overprint nothing."""
+    return all(
+        left + wide < bx or bx + bw < left or baseline + 3 < by or by + bh < baseline - 11
+        for bx, by, bw, bh in taken
+    )
+
+
 def _free_place(
     x: float, y: float, wide: float, x_scale: Scale, taken: list[Box]
 ) -> tuple[float, float]:
@@ -139,10 +149,6 @@ def _free_place(
     lower = [(max(x_scale.start_px, x - wide / 2), y + 20 + 14 * i) for i in range(1, 12)]
     for left, baseline in (*beside, *lower):
         inside = x_scale.start_px <= left and left + wide <= x_scale.end_px
-        clear = all(
-            left + wide < bx or bx + bw < left or baseline + 3 < by or by + bh < baseline - 11
-            for bx, by, bw, bh in taken
-        )
-        if inside and clear:
+        if inside and _is_clear(left, baseline, wide, taken):
             return left, baseline
     return lower[-1]
