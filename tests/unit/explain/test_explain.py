@@ -229,6 +229,7 @@ def test_a_log_comes_from_the_standard_input(log: Path, capsys: Capture) -> None
             input=log.read_bytes(),
             capture_output=True,
             check=False,
+            env=dict(os.environ),  # readline may have put COLUMNS where only C code sees it
         )
         assert (piped.returncode, piped.stderr) == (0, b"")
         assert piped.stdout.startswith(b"standard input: 622 lines, 1 run")

@@ -27,7 +27,7 @@ def found(name: str, memory_bytes: int | None = None) -> DevicePeaks:
         "NVIDIA RTX A1000 Laptop GPU",
         "NVIDIA GeForce RTX 4090 Laptop GPU",  # not an RTX 4090
         "NVIDIA GeForce RTX 4090 D",
-        "NVIDIA A10G",  # not an A10
+        "NVIDIA A2",  # not an A10
         "NVIDIA H100 80GB HBM3 MIG 1g.10gb",  # a slice, not the whole
         "NVIDIA A100-SXM4-40GB MIG 3g.20gb",
         "NVIDIA H100",  # SXM, PCIe and NVL agree on nothing
@@ -35,8 +35,7 @@ def found(name: str, memory_bytes: int | None = None) -> DevicePeaks:
         "Tesla M4",  # not an Apple M4
         "M4",
         "Apple M5",
-        "AMD Instinct MI300A",
-        "Intel(R) Arc(TM) A770 Graphics",
+        "Intel(R) Data Center GPU Max 1550",
         "",
     ],
 )
@@ -135,11 +134,11 @@ def test_a_row_is_complete_and_plausible(row: dict[str, Any]) -> None:
     assert re.fullmatch(r"20\d\d-[01]\d", row["as_of"])
     rates = row["flops_per_s"]
     assert set(rates) <= set(DTYPES)
-    assert "float32" in rates
+    assert {"float32", "bfloat16"} & set(rates)
     numbers = [*rates.values(), row.get("bandwidth_bytes_per_s", 1e12)]
     assert all(math.isfinite(number) and number > 0 for number in numbers)
     assert all(1e12 < rate < 1e16 for rate in rates.values())
-    assert rates.get("tf32", rates["float32"]) >= rates["float32"]
+    assert rates.get("tf32", math.inf) >= rates.get("float32", 0)
     if {"tf32", "bfloat16"} <= set(rates):
         assert rates["bfloat16"] / rates["tf32"] == pytest.approx(2, rel=0.02)
     if {"bfloat16", "float16"} <= set(rates):
