@@ -55,6 +55,20 @@ class SideError(RuntimeError):
         return prefix + self.reason.rstrip(".")
 
 
+def with_a_way_out(error: str) -> str:
+    """An error of CUDA that every second process gets in exclusive mode says what to type.
+
+    >>> with_a_way_out("CUDA error: all CUDA-capable devices are busy or unavailable")[-60:]
+    'and sides need one each: nvidia-smi -c 0 shares it (as root)'
+    """
+    if "devices are busy or unavailable" not in error:
+        return error
+    return (
+        f"{error.rstrip('.')}. In exclusive mode a GPU serves one process at a time, and sides need "
+        "one each: nvidia-smi -c 0 shares it (as root)"
+    )
+
+
 class Side:
     """A process that answers requests, one after the other. Between them it waits, and computes
     nothing. It is started while the parent goes on."""
@@ -121,7 +135,7 @@ class Side:
         except (EOFError, OSError):
             raise self._ended() from None
         if "error" in answer:
-            raise SideError(Outcome(answer["outcome"]), answer["error"], self.name)
+            raise SideError(Outcome(answer["outcome"]), with_a_way_out(answer["error"]), self.name)
         return answer
 
     def turn(self, steps: int, **wanted: Any) -> dict[str, float]:
@@ -190,7 +204,7 @@ class Side:
         return self._error(f"the process ended (status {self._process.returncode})")
 
     def _error(self, what: str) -> SideError:
-        words = self._said[0].last_line() or self._said[1].last_line()
+        words = with_a_way_out(self._said[0].last_line() or self._said[1].last_line())
         return SideError(Outcome.ERROR, f"{what}: {words or 'it said nothing'}", self.name)
 
     def close(self, *, gently: bool = True) -> None:
