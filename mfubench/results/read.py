@@ -26,6 +26,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_DEPTH = 40
 """A file that is nested more deeply is refused; ours have a dozen levels."""
 MOST_DIGITS = 25
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MOST_DIGITS + 1))
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
@@ -98,8 +99,9 @@ def decoded(path: Path, text: bytes, into: type[T]) -> T:
     except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
         pass
     else:
-        _refuse_depth(path, found)
-        return found
+        if not _LONG_NUMBER.search(text):  # msgspec reads whole numbers of any length
+            _refuse_depth(path, found)
+            return found
     try:
         data = json.loads(
             text.decode("utf-8"), parse_constant=_unknown, parse_float=_finite, parse_int=_whole

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from mfubench import __version__
 from tests.unit.docs.pages import ROOT, fenced, files, page, slug
@@ -94,3 +97,17 @@ def test_constraints_pin_every_dependency_without_a_local_version() -> None:
     needed = {requirement.partition(">=")[0] for requirement in asked}
     assert {"torch", "pytest-benchmark", "ruff", "tox"} <= needed
     assert needed <= pinned
+
+
+def test_the_lock_has_a_line_for_every_extra_that_a_distribution_asks_for() -> None:
+    """Without it pip refuses the whole lock: `urllib3[socks]` is not `urllib3` to it."""
+    locked = {line.partition("==")[0].lower() for line in page("requirements.lock").splitlines()}
+    asked = set()
+    for name in locked:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            for text in metadata.requires(name) or ():
+                one = Requirement(text)
+                if one.extras and (one.marker is None or one.marker.evaluate({"extra": ""})):
+                    asked.add(f"{one.name}[{','.join(sorted(one.extras))}]".lower())
+    assert asked <= locked
+    assert "urllib3[socks]" in locked

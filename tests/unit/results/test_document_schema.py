@@ -15,7 +15,7 @@ import pytest
 from mfubench.cli import main
 from mfubench.report.bodies import BODIES
 from mfubench.results.folder import DOCUMENTS
-from mfubench.results.read import ResultError, document_in, read_document
+from mfubench.results.read import ResultError, document_in, read_document, read_json
 from mfubench.results.schema import document_schema, problems, run_schema
 from tests.unit.docs.pages import page, section
 
@@ -205,6 +205,16 @@ def test_a_value_that_no_version_writes_is_invalid(kind: str, spoil: Spoil, word
     document = document_in(Path("kept.json"), data)
     with pytest.raises(ResultError, match=r"^kept\.json is not a valid result: "):
         document.read(BODIES[kind])
+
+
+def test_a_count_that_no_computer_reaches_is_invalid(tmp_path: Path) -> None:
+    """Found by a fuzzer: such a count was valid, and dividing by it was no float."""
+    data = as_json(newest("advice"))
+    data["advice"]["learning"]["candidate"][0]["tokens"][0] = 10**79
+    path = tmp_path / "0001_x.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    (problem,) = problems(read_json(path), BODIES)
+    assert problem.startswith("advice/learning/candidate/0/tokens/0: expected int")
 
 
 @pytest.mark.parametrize("kind", KINDS)
