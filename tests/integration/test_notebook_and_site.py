@@ -19,7 +19,7 @@ def test_the_notebook_runs_and_shows_tables(monkeypatch: pytest.MonkeyPatch) -> 
     notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
     nbformat.validate(notebook)
     kernel = {"kernel_name": "python3", "resources": {"metadata": {"path": str(ROOT / "docs")}}}
-    nbclient.NotebookClient(notebook, timeout=240, **kernel).execute()
+    nbclient.NotebookClient(notebook, timeout=240, startup_timeout=240, **kernel).execute()
     shown = [
         output.data["text/html"]
         for cell in notebook.cells
