@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from mfubench.hardware.devices import CpuDevice
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.loop_bars import touch_memory
+from mfubench.measure.profile_rows import operators
 from mfubench.measure.profiler_events import event_cost
-from mfubench.measure.profiling import StepProfiler, operators, phased
+from mfubench.measure.profiling import StepProfiler, phased
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.workload import Batch

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from mfubench.measure.loop_config import SLOW_STEP_S
+from mfubench.measure.profile_rows import operators
 from mfubench.measure.profiler_events import ProfileError
-from mfubench.measure.profiling import StepProfiler, operators, phased
+from mfubench.measure.profiling import StepProfiler, phased
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.results.bars import UNEXPLAINED
 from mfubench.timing import time_s

@@ -64,8 +64,8 @@ def with_a_way_out(error: str) -> str:
     if "devices are busy or unavailable" not in error:
         return error
     return (
-        f"{error.rstrip('.')}. In exclusive mode a GPU serves one process at a time, and sides need "
-        "one each: nvidia-smi -c 0 shares it (as root)"
+        f"{error.rstrip('.')}. In exclusive mode a GPU serves one process at a time, and sides "
+        "need one each: nvidia-smi -c 0 shares it (as root)"
     )
 
 
@@ -204,7 +204,7 @@ class Side:
         return self._error(f"the process ended (status {self._process.returncode})")
 
     def _error(self, what: str) -> SideError:
-        words = with_a_way_out(self._said[0].last_line() or self._said[1].last_line())
+        words = with_a_way_out(self._said[0].last_line() or self._said[1].last_line() or "")
         return SideError(Outcome.ERROR, f"{what}: {words or 'it said nothing'}", self.name)
 
     def close(self, *, gently: bool = True) -> None:

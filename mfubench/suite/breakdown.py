@@ -12,8 +12,9 @@ from mfubench.measure import ablation
 from mfubench.measure.bandwidth import measure_curve
 from mfubench.measure.failures import classify
 from mfubench.measure.gemms import capture_gemms, time_alone
+from mfubench.measure.profile_rows import operators
 from mfubench.measure.profiler_events import ProfileError
-from mfubench.measure.profiling import Profile, operators, profile_step, save_trace
+from mfubench.measure.profiling import Profile, profile_step, save_trace
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 from mfubench.measure.warmup import rounds_for

@@ -15,10 +15,10 @@ import psutil
 from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.pairs import Beside, PairBench
 from mfubench.gate.measure.verdict_run import GIVE_UP_AFTER, Gate
+from mfubench.gate.rules.case_trials import trials_of
 from mfubench.gate.rules.document import Pair
 from mfubench.gate.rules.policy import REGRESSED
 from mfubench.gate.rules.rivals import rivals
-from mfubench.gate.rules.trials import trials_of
 from mfubench.pairs.journal import PairJournal
 
 PLANTS = (0.03, 0.05, 0.10)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mfubench.gate.rules.case_trials import NO_PLANT, CaseTrials
 from mfubench.gate.rules.document import Rival
-from mfubench.gate.rules.trials import NO_PLANT, CaseTrials
 
 Rule = Callable[[Sequence[float], Sequence[float]], Any]
 

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from mfubench.gate.rules.case_trials import trials_of
 from mfubench.gate.rules.document import Pair, PairedCase
 from mfubench.gate.rules.rivals import rivals
-from mfubench.gate.rules.trials import summary, trials_of, windows
+from mfubench.gate.rules.trials import summary, windows
 
 PLANTS = {"0.03": 0.03, "0.05": 0.05}
 

@@ -34,8 +34,9 @@ from mfubench.measure.gemms import Gemm, time_alone
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.kernel_time import kernel_times_s
 from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.profile_rows import operators
 from mfubench.measure.profiler_events import ProfileError, event_cost
-from mfubench.measure.profiling import operators, profile_step
+from mfubench.measure.profiling import profile_step
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep, use_once
 from mfubench.measure.windows import Window, steps_per_window

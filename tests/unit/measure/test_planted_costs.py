@@ -16,7 +16,8 @@ import pytest
 from mfubench.analysis.account import build_account
 from mfubench.measure import profiler_events, profiling
 from mfubench.measure.events import MODULE, PHASE, STEP
-from mfubench.measure.profiling import StepProfiler, operators
+from mfubench.measure.profile_rows import operators
+from mfubench.measure.profiling import StepProfiler
 from tests.unit.measure.fake_events import FakeEvent, all_of
 
 US = 1e-6

@@ -15,8 +15,9 @@ from mfubench.measure import profiler_events, profiling
 from mfubench.measure.events import StepTree
 from mfubench.measure.gemms import capture_gemms
 from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.measure.profile_rows import operators
 from mfubench.measure.profiler_events import ProfileError, event_cost
-from mfubench.measure.profiling import Profile, operators, profile_step, typical
+from mfubench.measure.profiling import Profile, profile_step, typical
 from mfubench.measure.train_loop import TrainLoop
 from mfubench.measure.train_step import TrainStep
 
