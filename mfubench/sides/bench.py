@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 import mfubench
-from mfubench.compare.control import Control
-from mfubench.compare.document import ScriptPair, SideOfPair, Software
-from mfubench.compare.sides import SideSpec
 from mfubench.measure.loop_config import ALLOCATOR_VARIABLES, HELD_MEMORY, IDLE_THREADS
 from mfubench.pairs.child import Answer
 from mfubench.pairs.pairing import SETTLE_S, there_and_back, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
+from mfubench.sides.control import Control
+from mfubench.sides.pair import ScriptPair, SideOfPair, Software
+from mfubench.sides.spec import SideSpec
 
 PROGRAM = Path(mfubench.__file__).resolve().parent / "script" / "side_main.py"
 """Run by its path: the Python of a side need not have this package."""
