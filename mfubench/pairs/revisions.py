@@ -46,7 +46,8 @@ def git(*arguments: str, cwd: Path) -> str:
         raise RevisionError(f"git cannot be started: {error.strerror or error}") from None
     if done.returncode:
         words = done.stderr.strip().splitlines()
-        raise RevisionError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
+        name = next(a for a in arguments if not a.startswith(("-", "core.")))
+        raise RevisionError(f"git {name} failed: {words[-1] if words else done.returncode}")
     return done.stdout.strip()
 
 
@@ -96,7 +97,9 @@ def worktree(root: Path, commit: str) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir()) / f"{TREE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         folder.mkdir(mode=0o700)
-        git("worktree", "add", "--detach", "--quiet", str(folder / "tree"), commit, cwd=root)
+        # Their hooks may do anything, and are meant for their own tree.
+        add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--quiet")
+        git(*add, str(folder / "tree"), commit, cwd=root)
         yield folder / "tree"
     finally:
         _remove(root, folder)

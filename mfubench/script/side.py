@@ -4,8 +4,9 @@ how many steps to do next.
 The first request names the script, and is answered when its steps have settled:
 
     {"script": …, "is_module": …, "arguments": […], "since_s": t}   →  start-up, step_s, losses, …
+        "not_from": a folder that none of its modules may come from
     {"turn": n}   →  the mean seconds of n steps, and their losses
-    {"count": true}   →  peak memory, files that were opened for writing
+    {"count": true}   →  peak memory, compiled graphs, files that were opened for writing
 
 A script that ends answers {"ended": its steps, "reason": why, or null after a clean end}, or an
 error where nothing can be measured. Evaluation and checkpoints are no part of `step_s`. While it is
@@ -32,6 +33,7 @@ from mfubench.script.memory import process_bytes
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.run import EnoughSteps
+from mfubench.script.side_facts import compile_s, graphs, modules_from
 from mfubench.script.signals import Signals
 from mfubench.script.steps import boundary_optimizer, find_steps, pauses_by_row
 from mfubench.script.writes import Writes
@@ -52,6 +54,7 @@ class HeldScript:
     def __init__(self, parent: Parent, request: Request) -> None:
         self._parent = parent
         self._since_s: float = request["since_s"]
+        self._not_from: str | None = request.get("not_from")
         self._recorder = Recorder()
         self._signals = Signals(self._recorder)
         self._losses = LossTrace()
@@ -114,6 +117,14 @@ class HeldScript:
         self._start_s.append(max(1e-9, now_s - self._row_s - self._pauses(len(rows) - 1)))
         self._row_s = now_s
         if self._has_settled():
+            if strange := modules_from(self._not_from):
+                self._parent.fail(
+                    f"it imports {strange[0]} from the working tree, not from its own checkout, so "
+                    "both sides would run the same code: an editable installation (pip install -e)"
+                    " comes before the checkout. Uninstall it, or start the script with -m"
+                )
+                self.has_request = False
+                raise EnoughSteps
             self._is_started = True
             so_far_s = time.monotonic() - self._since_s - self._pauses(0)
             self._hold(self._started(so_far_s))
@@ -190,14 +201,14 @@ class HeldScript:
             "start_up_s": max(0.0, so_far_s - steps * step_s),
             "step_s": step_s,
             "steps": steps,
-            "compile_s": _compile_s(),
+            "compile_s": compile_s(),
             "workers": len(self._recorder.workers),
             "software": {
                 "python": sys.version.split()[0],
                 "torch": str(torch.__version__),
                 "threads": torch.get_num_threads(),
                 "device": None if device is None else device.type,
-                "is_compiled": bool(_compile_s()),
+                "is_compiled": bool(compile_s()),
             },
         }
 
@@ -208,7 +219,7 @@ class HeldScript:
             peak = int(sys.modules["torch"].cuda.max_memory_allocated(device))
         elif (highest := process_bytes("VmHWM")) and self._memory_before is not None:
             peak = max(0, highest - self._memory_before)
-        return {"peak_bytes": peak, "writes": self._writes.paths}
+        return {"peak_bytes": peak, "graphs": graphs(), "writes": self._writes.paths}
 
     def script_ended(self, ending: Ending) -> None:
         """Answer what was asked last: the script is over, and how."""
@@ -244,15 +255,6 @@ class HeldScript:
 def _alike(last: list[float], before: list[float]) -> bool:
     ratio = statistics.median(last) / statistics.median(before)
     return abs(ratio - 1) <= SETTLED
-
-
-def _compile_s() -> float | None:
-    """Seconds that torch.compile has spent so far; None where torch does not say."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    try:
-        return None if utils is None else float(utils.calculate_time_spent()["total_wall_time"])
-    except (AttributeError, KeyError, TypeError):
-        return None
 
 
 def serve() -> None:

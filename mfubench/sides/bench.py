@@ -147,6 +147,7 @@ class ScriptBench:
                 "is_module": spec.is_module,
                 "arguments": spec.words[1:],
                 "since_s": time.monotonic(),
+                "not_from": None if spec.not_from is None else str(spec.not_from.resolve()),
             },
         )
 
@@ -227,6 +228,7 @@ class ScriptBench:
                 control_s=one.control_s,
                 losses=one.losses,
                 peak_bytes=one.counted["peak_bytes"],
+                graphs=one.counted.get("graphs", 0),
                 writes=sorted({Path(path).name for path in one.counted["writes"]}),
             )
         return found

@@ -44,6 +44,8 @@ class SideOfPair(Struct, kw_only=True):
     losses: list[float | None]
     """Of every step from the first one on."""
     peak_bytes: int | None
+    graphs: Count = 0
+    """That torch.compile made, recompilations included."""
     writes: list[str]
     """Files that it opened for writing, by their names."""
 

@@ -31,6 +31,8 @@ class SideSpec:
     cwd: Path = field(default_factory=Path.cwd)
     revision: str | None = None
     commit: str | None = None
+    not_from: Path | None = None
+    """No module may be loaded from here: the user's tree, where the side has a checkout."""
 
     def digest(self) -> str:
         """What identifies the side's code and settings, for pairs that are kept."""
