@@ -5,6 +5,7 @@ The first request names the script, and is answered when its steps have settled:
 
     {"script": …, "is_module": …, "arguments": […], "since_s": t}   →  start-up, step_s, losses, …
         "not_from": a folder that none of its modules may come from
+        "adjust": settings that are turned from outside, see `adjust.py`
     {"turn": n}   →  the mean seconds of n steps, and their losses
     {"count": true}   →  peak memory, compiled graphs, files that were opened for writing
 
@@ -23,9 +24,11 @@ import statistics
 import sys
 import threading
 import time
+from typing import Any
 
 from mfubench.arguments import UserError
 from mfubench.pairs.child import Answer, Parent, Request
+from mfubench.script.adjust import Adjustments
 from mfubench.script.launch import Ending, Target, refuse_missing
 from mfubench.script.launch import run as run_target
 from mfubench.script.loss_trace import LossTrace
@@ -33,7 +36,7 @@ from mfubench.script.memory import process_bytes
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.run import EnoughSteps
-from mfubench.script.side_facts import compile_s, graphs, modules_from
+from mfubench.script.side_facts import compile_s, graphs, strange_modules
 from mfubench.script.signals import Signals
 from mfubench.script.steps import boundary_optimizer, find_steps, pauses_by_row
 from mfubench.script.writes import Writes
@@ -55,6 +58,7 @@ class HeldScript:
         self._parent = parent
         self._since_s: float = request["since_s"]
         self._not_from: str | None = request.get("not_from")
+        self._adjustments = Adjustments(request.get("adjust") or {})
         self._recorder = Recorder()
         self._signals = Signals(self._recorder)
         self._losses = LossTrace()
@@ -71,8 +75,9 @@ class HeldScript:
 
     def attach(self) -> None:
         """Watch, from torch's import on."""
+        self._adjustments.attach()
         self._recorder.on_alarm = self._row_noted
-        self._recorder.on_loss = self._losses.add
+        self._recorder.on_loss = self._loss_noted
         self._recorder.alarm = 0
         self._writes.watch()
         self._signals.attach_when_imported(self._torch_is_here)
@@ -80,6 +85,10 @@ class HeldScript:
     def _torch_is_here(self) -> None:
         self._memory_before = process_bytes("VmRSS")
         self._writes.watch_saves(self._signals)
+
+    def _loss_noted(self, root: Any) -> None:
+        self._adjustments.backward_starts()
+        self._losses.add(root)
 
     # --- at the end of an optimizer step ----------------------------------------------------------
 
@@ -89,6 +98,7 @@ class HeldScript:
             return  # a child that trains, or a thread: not what we hold
         try:
             self._losses.row_ends(which)
+            self._adjustments.step_ended()
             if self._is_started:
                 self._turn_row(which)
             else:
@@ -117,12 +127,8 @@ class HeldScript:
         self._start_s.append(max(1e-9, now_s - self._row_s - self._pauses(len(rows) - 1)))
         self._row_s = now_s
         if self._has_settled():
-            if strange := modules_from(self._not_from):
-                self._parent.fail(
-                    f"it imports {strange[0]} from the working tree, not from its own checkout, so "
-                    "both sides would run the same code: an editable installation (pip install -e)"
-                    " comes before the checkout. Uninstall it, or start the script with -m"
-                )
+            if why := strange_modules(self._not_from) or self._adjustments.missing:
+                self._parent.fail(why)
                 self.has_request = False
                 raise EnoughSteps
             self._is_started = True
@@ -203,6 +209,7 @@ class HeldScript:
             "steps": steps,
             "compile_s": compile_s(),
             "workers": len(self._recorder.workers),
+            "places": self._adjustments.places,
             "software": {
                 "python": sys.version.split()[0],
                 "torch": str(torch.__version__),

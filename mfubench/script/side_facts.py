@@ -40,3 +40,15 @@ def modules_from(folder: str | None) -> list[str]:
         if is_below and not file.startswith(tuple(one + os.sep for one in apart)):
             found.append(name)
     return found
+
+
+def strange_modules(folder: str | None) -> str | None:
+    """Why a side does not run its own checkout's code; None where it does."""
+    strange = modules_from(folder)
+    if not strange:
+        return None
+    return (
+        f"it imports {strange[0]} from the working tree, not from its own checkout, so both sides "
+        "would run the same code: an editable installation (pip install -e) comes before the "
+        "checkout. Uninstall it, or start the script with -m"
+    )

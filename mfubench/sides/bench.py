@@ -147,6 +147,7 @@ class ScriptBench:
                 "is_module": spec.is_module,
                 "arguments": spec.words[1:],
                 "since_s": time.monotonic(),
+                "adjust": dict(spec.adjust),
                 "not_from": None if spec.not_from is None else str(spec.not_from.resolve()),
             },
         )
@@ -229,6 +230,7 @@ class ScriptBench:
                 losses=one.losses,
                 peak_bytes=one.counted["peak_bytes"],
                 graphs=one.counted.get("graphs", 0),
+                places=start.get("places", {}),
                 writes=sorted({Path(path).name for path in one.counted["writes"]}),
             )
         return found

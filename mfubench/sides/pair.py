@@ -44,10 +44,12 @@ class SideOfPair(Struct, kw_only=True):
     losses: list[float | None]
     """Of every step from the first one on."""
     peak_bytes: int | None
-    graphs: Count = 0
-    """That torch.compile made, recompilations included."""
     writes: list[str]
     """Files that it opened for writing, by their names."""
+    graphs: Count = 0
+    """That torch.compile made, recompilations included."""
+    places: dict[str, str] = {}
+    """Lines of the script that settings from outside apply to, by setting."""
 
 
 class ScriptPair(Struct, kw_only=True):

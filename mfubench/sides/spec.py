@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mfubench.arguments import UserError
 
@@ -31,6 +32,8 @@ class SideSpec:
     cwd: Path = field(default_factory=Path.cwd)
     revision: str | None = None
     commit: str | None = None
+    adjust: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that are turned from outside, in its process: `script/adjust.py`."""
     not_from: Path | None = None
     """No module may be loaded from here: the user's tree, where the side has a checkout."""
 
