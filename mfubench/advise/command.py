@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         "advise", help="find the settings that train fastest here, each measured, the best verified"
     )
     parser.add_argument(
-        "command",
+        "training",
         nargs="?",
         metavar="COMMAND",
         help='a training script of yours, with its arguments: "train.py config/small.py"',
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     results_dir = arguments.results_dir
     if refusal := document.refusal_to_write(document.machine_dir(results_dir)):
         raise UserError(refusal)
-    if arguments.command is None:
+    if arguments.training is None:
         advice = _advice_of_our_loop(arguments)
     else:
         from mfubench.advise.script_command import advice_of_script

@@ -33,7 +33,7 @@ def advice_of_script(arguments: argparse.Namespace) -> Advice:
                 f"{option} is for our own loop; a script has its settings among its arguments"
             )
     refuse_device(arguments.device)
-    base = _side(arguments.command)
+    base = _side(arguments.training)
     machine = _machine(arguments.device)
     knobs = _knobs(arguments.knobs, machine)
     try:

@@ -16,8 +16,6 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
-from mfubench.script.signals import after_import
-
 SETTINGS = (
     "attention",
     "compile",
@@ -69,16 +67,10 @@ class Adjustments:
                 return why
         return None
 
-    def attach(self) -> None:
-        """Set what can be set now, and the rest when torch is imported."""
+    def before_torch(self) -> None:
+        """Set what the process itself is given."""
         if cpus := self._wanted.get("cpus"):
             os.sched_setaffinity(0, cpus)
-        if not self._wanted:
-            return
-        if "torch" in sys.modules:
-            self._torch_is_here()
-        else:
-            after_import("torch", self._torch_is_here)
 
     def backward_starts(self) -> None:
         """The loss is there: what was cast for it is over."""
@@ -93,7 +85,8 @@ class Adjustments:
 
     # --- as soon as torch is here -----------------------------------------------------------------
 
-    def _torch_is_here(self) -> None:
+    def torch_is_here(self) -> None:
+        """Set what torch can be told now, and watch for the rest."""
         import torch
 
         wanted = self._wanted

@@ -75,7 +75,7 @@ class HeldScript:
 
     def attach(self) -> None:
         """Watch, from torch's import on."""
-        self._adjustments.attach()
+        self._adjustments.before_torch()
         self._recorder.on_alarm = self._row_noted
         self._recorder.on_loss = self._loss_noted
         self._recorder.alarm = 0
@@ -84,6 +84,7 @@ class HeldScript:
 
     def _torch_is_here(self) -> None:
         self._memory_before = process_bytes("VmRSS")
+        self._adjustments.torch_is_here()
         self._writes.watch_saves(self._signals)
 
     def _loss_noted(self, root: Any) -> None:
