@@ -84,6 +84,14 @@ def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
         with contextlib.suppress(RevisionError):
             commit = git("merge-base", "HEAD", branch, cwd=root)
             return commit, f"merge base with {branch} ({commit[:10]})"
+    shallow = "false"
+    with contextlib.suppress(RevisionError):
+        shallow = git("rev-parse", "--is-shallow-repository", cwd=root)
+    if shallow == "true":
+        raise RevisionError(
+            "this is a shallow clone, which has not the commit where it left the main branch; type "
+            "git fetch --unshallow (in GitHub Actions: fetch-depth: 0)"
+        )
     raise RevisionError("no main branch was found to compare with; give a revision with --base REV")
 
 

@@ -19,6 +19,7 @@ from mfubench.arguments import (
     user_path,
 )
 from mfubench.files import write_output
+from mfubench.gate.command.scripts import refuse_mixed
 from mfubench.gate.command.setup import PRESET
 from mfubench.streams import shortened
 
@@ -130,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.ledger:
             return _ledger(arguments)
+        refuse_mixed(arguments)
         if arguments.against is not None:
             from mfubench.gate.command.against import run_against
 

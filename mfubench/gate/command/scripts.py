@@ -24,6 +24,7 @@ OURS = {
     "set": "--set",
     "set_base": "--set-base",
     "self_test": "--self-test",
+    "against": "--against",
     "corpus": "--corpus",
     "threads": "--threads",
 }
@@ -37,21 +38,27 @@ def scripts_of(arguments: argparse.Namespace, table: Mapping[str, Any]) -> list[
 
     Raises UserError for what cannot be.
     """
-    given = [name for key, name in OURS.items() if getattr(arguments, key)]
-    if not arguments.script:
-        for option, name in (
-            ("base_script", "--base-script"),
-            ("link", "--link"),
-            ("python", "--python"),
-        ):
-            if getattr(arguments, option) and "script" not in table:
-                raise UserError(f"{name} is for training scripts, and there is no --script; {HOW}")
-        return [] if given else listed(table, "script")
-    if given:
+    if arguments.script:
+        return list(arguments.script)
+    if not (_typed_for_ours(arguments) or "script" not in table):
+        return listed(table, "script")
+    for name in ("base_script", "link", "python"):
+        if getattr(arguments, name):
+            option = "--" + name.replace("_", "-")
+            raise UserError(f"{option} is for training scripts, and there is no --script; {HOW}")
+    return []
+
+
+def refuse_mixed(arguments: argparse.Namespace) -> None:
+    """Raise UserError where a script and an option of our own loop are typed together."""
+    if arguments.script and (ours := _typed_for_ours(arguments)):
         raise UserError(
-            f"{given[0]} is for our own loop; a script has its settings among its arguments: {HOW}"
+            f"{ours[0]} is for our own loop; a script has its settings among its arguments: {HOW}"
         )
-    return list(arguments.script)
+
+
+def _typed_for_ours(arguments: argparse.Namespace) -> list[str]:
+    return [option for name, option in OURS.items() if getattr(arguments, name)]
 
 
 def listed(table: Mapping[str, Any], name: str) -> list[str]:
