@@ -57,7 +57,7 @@ def working_tree(root: Path, below: Path, links: Sequence[str] = ()) -> Iterator
     """A copy of the working tree as it is now: its last commit, with what has been changed since
     and not ignored. Raises RevisionError and UserError."""
     commit, _ = revisions.resolve(root, "HEAD")
-    with revision_tree(root, below, commit, "the working tree") as made:
+    with revision_tree(root, below, commit, "the working tree", links) as made:
         changed = changed_files(root)
         for name in changed:
             _copy(root / name, made.root / name)

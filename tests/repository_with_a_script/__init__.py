@@ -31,7 +31,7 @@ KEPT = '''    """Memory that nothing uses."""
 BRANCHES: Mapping[str, tuple[str, str]] = {
     "nothing": ("since_s = time.perf_counter()", "since_s = time.perf_counter()  # the start"),
     "memory": (EXTRA, KEPT),
-    "compile-lost": ("torch.compile(model) if given.compile", "model if given.compile"),
+    "compile-lost": ("torch.compile(model, backend=given.compile) if", "model if"),
     "loss": ("* 0.5 * (1 + math.cos", "* 0.6 * (1 + math.cos"),
     "crash": ("since_s = time.perf_counter()", "since_s = model.nothing"),
     "time": (EXTRA, WORK),
@@ -51,7 +51,7 @@ def git(folder: Path, *arguments: str) -> str:
 def made(folder: Path, **planted: object) -> Path:
     """The repository in this folder. `planted` are the sizes of the bugs: `megabytes` of memory,
     `size` and `repeats` of a product, and the `share` it is of a step."""
-    sizes = {"megabytes": 24, "size": 256, "repeats": 1, "share": 0.04} | planted
+    sizes = {"megabytes": 6, "size": 256, "repeats": 1, "share": 0.04} | planted
     folder.mkdir(parents=True, exist_ok=True)
     git(folder, "init", "-q", "-b", "main")
     text = SCRIPT.read_text(encoding="utf-8")

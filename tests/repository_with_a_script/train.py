@@ -18,7 +18,7 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("config", nargs="?", help="a JSON file of settings")
     parser.add_argument("--steps", type=int, default=1_000_000)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", metavar="BACKEND", help="inductor, or eager for a test")
     parser.add_argument("--out", type=Path, default=Path("out"))
     return parser.parse_args()
 
@@ -98,7 +98,7 @@ def main():
     shape = [config[name] for name in ("width", "depth", "heads", "length")]
     model = Model(len(data.signs), *shape)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config["lr"])
-    run = torch.compile(model) if given.compile else model
+    run = torch.compile(model, backend=given.compile) if given.compile else model
     given.out.mkdir(exist_ok=True)
     since_s = time.perf_counter()
     for step in range(given.steps):

@@ -15,7 +15,7 @@ from typing import Any
 from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, Metric, Varied
 
 Losses = Sequence[float | None]
-LEAST_BYTES = 4 * 2**20
+LEAST_BYTES = 2 * 2**20
 """Less than this is no growth of a process: allocators take memory in blocks."""
 REPEATS_SHARE = 0.25
 """Of the tolerance: a script that differs from itself by more does not repeat its losses."""
