@@ -44,6 +44,8 @@ KINDS: dict[str, dict[str, bool]] = {
     "foreach": {"foreach": True},
     "for-loop": {"foreach": False, "fused": False},
 }
+BACKENDS = ("eager", "aot_eager")
+"""Of torch.compile that make graphs and no code: to see what is traced, quickly."""
 _OURS = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 
 
@@ -224,7 +226,8 @@ class Adjustments:
 
         if _is_compiled(root):
             return
-        call = torch.compile(root._call_impl, mode=None if mode == "default" else mode)
+        how = {"backend": mode} if mode in BACKENDS else {"mode": mode}
+        call = torch.compile(root._call_impl, **({} if mode == "default" else how))
         if self._wanted.get("dtype") in ("bfloat16", "float16"):
             device = next(root.parameters()).device.type
             call = self._cast(torch, call, device, getattr(torch, self._wanted["dtype"]))
