@@ -226,8 +226,9 @@ class Adjustments:
 
         if _is_compiled(root):
             return
-        how = {"backend": mode} if mode in BACKENDS else {"mode": mode}
-        call = torch.compile(root._call_impl, **({} if mode == "default" else how))
+        backend = mode if mode in BACKENDS else "inductor"
+        own = None if mode in ("default", *BACKENDS) else mode
+        call = torch.compile(root._call_impl, backend=backend, mode=own)
         if self._wanted.get("dtype") in ("bfloat16", "float16"):
             device = next(root.parameters()).device.type
             call = self._cast(torch, call, device, getattr(torch, self._wanted["dtype"]))

@@ -53,7 +53,7 @@ def moved_path(path: Sequence[str], root: Path, tree: Path) -> str | None:
     an editable installation adds would else be imported from the user's tree by both sides. None
     where there is none.
 
-    >>> moved_path(["/home/me/repo/src", "/usr/lib/python3"], Path("/home/me/repo"), Path("/tmp/t"))
+    >>> moved_path(["/repo/src", "/usr/lib/python3"], Path("/repo"), Path("/tmp/t"))
     '/tmp/t/src'
     """
     own = root.resolve()
