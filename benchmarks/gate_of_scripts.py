@@ -2,9 +2,9 @@
 
     python benchmarks/gate_of_scripts.py [BRANCH …]
 
-Makes the test repository, measures what a step and a product take here, plants a product of 4 % of
-a step, and types `mfubench gate` on every branch. It reports the verdict, what was expected, and the
-time of each; nothing is asserted. Exit status 0 when every branch got its verdict.
+Makes the test repository, measures what a step and a product take here, plants products of 4 % of
+a step, and types `mfubench gate` on every branch. It reports the verdict, what was expected, and
+the time of each; nothing is asserted. Exit status 0 when every branch got its verdict.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -46,8 +48,6 @@ def step_s(folder: Path) -> float:
 
 def product_s() -> float:
     """Seconds of the planted product."""
-    import torch
-
     matrix = torch.ones(SIZE, SIZE)
     times = []
     for _ in range(20):
