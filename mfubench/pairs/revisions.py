@@ -72,7 +72,8 @@ def resolve(root: Path, revision: str) -> tuple[str, str]:
             f"there is no revision {revision!r}; type a branch, a tag or a commit (a shallow "
             "clone has only the last one: git fetch --unshallow)"
         ) from None
-    return commit, f"{revision} ({commit[:10]})"
+    short = commit[:10]
+    return commit, short if commit.startswith(revision) else f"{revision} ({short})"
 
 
 def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
