@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -83,7 +84,7 @@ class ScriptPairBench:
         """One pair of processes per case: what each side gave, or its failure."""
         found: dict[str, Any] = {}
         for case in cases:
-            self.say(f"pair {number + 1}: {case.id}")
+            self.say(f"pair {number + 1}: {textwrap.shorten(case.id, 60, placeholder='…')}")
             folder = self.folder / hashlib.sha256(case.id.encode()).hexdigest()[:8]
             folder.mkdir(exist_ok=True)
             bench = ScriptBench(

@@ -149,6 +149,7 @@ class Gate(Generic[C]):
             if not left:
                 return
             self.journal.add(self.bench.pair(left, number))
+            self._refuse_if_neither_runs()
 
     def _failed(self, case: C, side: str) -> list[str]:
         return [e[side] for e in failures(self.journal.pairs, case.id) if side in e]
@@ -168,6 +169,18 @@ class Gate(Generic[C]):
                 f"{self.bench.base.label} runs none of the cases: {words[0][0]}. Choose another "
                 "base with --base REV"
             )
+
+    def _refuse_if_neither_runs(self) -> None:
+        """The first pair is enough where both sides fail every case in it: it is not the change."""
+        if len(self.journal.pairs) > 1:
+            return
+        both = [
+            [words for side in (BASE, CANDIDATE) for words in self._failed(case, side)[:1]]
+            for case in self.cases
+        ]
+        if all(len(found) == 2 for found in both):
+            self.journal.finish()
+            raise CouldNotRunError(f"neither side runs any of the cases: {both[0][1]}")
 
     # --- judging --------------------------------------------------------------------------------
 

@@ -324,6 +324,26 @@ def test_a_submodule_is_filled_from_the_users_own_checkout(
     assert nothing_is_left(fake)
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("fails.py", "neither side runs any of the cases: the script failed: ValueError"),
+        ("dies.py", "the process ended (status 7): out of disk"),
+        ("train.py --ends_after=9", "it ended after 9 steps"),
+    ],
+)
+def test_a_script_that_neither_side_can_train_with_is_no_gate(
+    fake: Path, capsys: pytest.CaptureFixture[str], script: str, words: str
+) -> None:
+    for name in ("fails.py", "dies.py"):
+        (fake / name).write_text("import torch\n")
+    git(fake, "add", "-A")
+    git(fake, "commit", "-q", "-m", "scripts that do not train")
+    assert main(["gate", "--base", "HEAD", "--script", script]) == 3
+    assert words in capsys.readouterr().err
+    assert nothing_is_left(fake)
+
+
 def test_an_interrupt_leaves_nothing(
     fake: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
