@@ -68,13 +68,15 @@ class Verification:
 class Advice(Struct, frozen=True, kw_only=True):
     """What the search ended with: the body of its document."""
 
-    preset: str
+    preset: str | None
+    """None of a training script."""
     device: str
     budget_s: float
     spent_s: float
     ended: Ended
     baseline: dict[str, Any]
-    """A `LoopConfig` as data; so is `config`."""
+    """A `LoopConfig` as data; so is `config`. Of a script it is empty: `config` has the variables
+    and the settings."""
     config: dict[str, Any]
     knobs: tuple[str, ...]
     """The recommended knobs, empty where nothing that was tried is better."""
@@ -90,9 +92,16 @@ class Advice(Struct, frozen=True, kw_only=True):
     """Why a combination that looked better is not recommended."""
     tries: tuple[Try, ...]
     command: str
-    """What to type in nanoGPT's folder."""
+    """What to type in nanoGPT's folder, or in the script's."""
     changes: tuple[str, ...]
     """What no flag can say, to change in its code."""
+    script: str | None = None
+    """A training script with its arguments, as typed; None of our own loop."""
+
+    @property
+    def what(self) -> str:
+        """What was tried."""
+        return self.script or str(self.preset)
 
 
 def to_win(bars: Sequence[Bar], step_s: float) -> dict[str, float]:

@@ -20,8 +20,10 @@ from mfubench.arguments import (
 )
 
 if TYPE_CHECKING:
+    from mfubench.advise.advice import Advice
     from mfubench.measure.loop_config import LoopConfig
 
+PRESET = "nanogpt-cpu"
 LEAST_BUDGET_S = 30.0
 EXIT_INTERRUPTED = 130
 
@@ -32,10 +34,13 @@ def add_parser(commands: Any) -> None:
         "advise", help="find the settings that train fastest here, each measured, the best verified"
     )
     parser.add_argument(
-        "--preset",
-        choices=tuple(PRESETS),
-        default="nanogpt-cpu",
-        help="what is trained (default: %(default)s)",
+        "training",
+        nargs="?",
+        metavar="COMMAND",
+        help='a training script of yours, with its arguments: "train.py config/small.py"',
+    )
+    parser.add_argument(
+        "--preset", choices=tuple(PRESETS), help=f"what our own loop trains (default: {PRESET})"
     )
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1, …")
     parser.add_argument(
@@ -57,10 +62,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0 with an advice (to stay as it is, too), 130 when it was interrupted."""
     from mfubench.advise.advice import INTERRUPTED
-    from mfubench.advise.search import Search
     from mfubench.advise.text import advice_text
-    from mfubench.knobs.bench import KnobBench
-    from mfubench.pairs.side import SideError
     from mfubench.results import document
     from mfubench.show.terminal import has_color
 
@@ -69,26 +71,15 @@ def run(arguments: argparse.Namespace) -> int:
             f"a budget of {arguments.budget:g} s is too short to measure anything twice; "
             f"allowed: {LEAST_BUDGET_S:g} s and more"
         )
-    knobs = _knobs(arguments.knobs)
-    base = _baseline(arguments)
     results_dir = arguments.results_dir
     if refusal := document.refusal_to_write(document.machine_dir(results_dir)):
         raise UserError(refusal)
-    account = _stored_account(document.machine_dir(results_dir), base)
-    bench = KnobBench(base, corpus=arguments.corpus)
-    try:
-        search = Search(
-            bench,
-            budget_s=arguments.budget,
-            winnable=account,
-            knobs=knobs,
-            say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
-        )
-        advice = search.run()
-    except SideError as error:
-        raise UserError(f"the baseline could not be run: {error}") from None
-    finally:
-        bench.close()
+    if arguments.training is None:
+        advice = _advice_of_our_loop(arguments)
+    else:
+        from mfubench.advise.script_command import advice_of_script
+
+        advice = advice_of_script(arguments)
     where = document.save("advice", advice, results_dir)
     if arguments.json:
         print(document.body_text(advice))
@@ -96,6 +87,30 @@ def run(arguments: argparse.Namespace) -> int:
         print(advice_text(advice, color=has_color(sys.stdout)))
         print(f"\n{where}")
     return EXIT_INTERRUPTED if advice.ended == INTERRUPTED else 0
+
+
+def _advice_of_our_loop(arguments: argparse.Namespace) -> Advice:
+    from mfubench.advise.search import Search
+    from mfubench.knobs.bench import KnobBench
+    from mfubench.pairs.side import SideError
+    from mfubench.results import document
+
+    knobs = _knobs(arguments.knobs)
+    base = _baseline(arguments)
+    account = _stored_account(document.machine_dir(arguments.results_dir), base)
+    bench = KnobBench(base, corpus=arguments.corpus)
+    try:
+        return Search(
+            bench,
+            budget_s=arguments.budget,
+            winnable=account,
+            knobs=knobs,
+            say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+        ).run()
+    except SideError as error:
+        raise UserError(f"the baseline could not be run: {error}") from None
+    finally:
+        bench.close()
 
 
 def _knobs(names: str | None) -> tuple[Any, ...]:
@@ -119,7 +134,7 @@ def _baseline(arguments: argparse.Namespace) -> Any:
     refuse_threads(arguments.threads)
     refuse_corpus(arguments.corpus)
     refuse_device(arguments.device)
-    return nanogpt_baseline(arguments.preset, arguments.device, threads=arguments.threads)
+    return nanogpt_baseline(arguments.preset or PRESET, arguments.device, threads=arguments.threads)
 
 
 def _stored_account(folder: Path, base: LoopConfig) -> dict[str, float] | None:

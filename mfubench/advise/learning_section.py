@@ -17,8 +17,9 @@ def learning_section(collection: Collection) -> Section | None:
     """The newest advice of each machine: the candidate's loss less the baseline's, over tokens."""
     blocks: list[Block] = []
     for index, document in enumerate(collection.newest("advice")[:4]):
-        learning = document.read(Advice).learning
-        if learning is not None:
+        advice = document.read(Advice)
+        learning = advice.learning
+        if learning is not None and advice.script is None:  # a script's is counted in steps
             blocks += _difference(learning, f"loss-{index}", collection.whose(document))
     return Section(key="learning", title="Loss", blocks=blocks) if blocks else None
 

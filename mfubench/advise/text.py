@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 
 from mfubench.advise.advice import INTERRUPTED, Advice, Try
-from mfubench.advise.learning import Learning
 from mfubench.analysis.effect import HELPS
 from mfubench.knobs.text import taken_from
+from mfubench.results.outcomes import known
 from mfubench.show.console import as_text, plain_table, verdict_text, wrapped
 from mfubench.show.units import format_duration
 
@@ -71,12 +71,14 @@ def sentences(advice: Advice) -> list[str]:
         "processes; processes of the baseline alone differed by "
         f"{abs(control.ratio - 1) * 100:.1f} %){predicted}. {spent}, {advice.ended}."
     )
-    return [wrapped(text), *([wrapped(_learnt(advice.learning))] if advice.learning else [])]
+    return [wrapped(text), *([wrapped(_learnt(advice))] if advice.learning else [])]
 
 
-def _learnt(learning: Learning) -> str:
+def _learnt(advice: Advice) -> str:
+    learning = known(advice.learning)
+    what, loss = ("tokens", "validation loss") if advice.script is None else ("steps", "loss")
     return (
-        f"It learns the same: after {learning.tokens:,} tokens its validation loss lies "
+        f"It learns the same: after {learning.tokens:,} {what} its {loss} lies "
         f"{learning.cost:+.3f} from the baseline's, mean of {len(learning.candidate)} seeds; "
         f"the baseline's own spread over seeds is {learning.spread:.3f}."
     )
@@ -86,7 +88,8 @@ def typed(advice: Advice) -> list[str]:
     """The command line in nanoGPT's folder, and what flags cannot say."""
     if not advice.knobs:
         return []
-    lines = ["Type in nanoGPT's folder:", "  " + advice.command]
+    where = "Type in nanoGPT's folder:" if advice.script is None else "Type:"
+    lines = [where, "  " + advice.command]
     if advice.changes:
         lines += [IN_CODE, *(f"  {change}" for change in advice.changes)]
     return ["\n".join(lines)]

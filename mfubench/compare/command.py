@@ -17,8 +17,8 @@ from mfubench.arguments import UserError, add_results_dir, duration_s
 
 if TYPE_CHECKING:
     from mfubench.compare.document import Comparison
-    from mfubench.compare.sides import SideSpec
     from mfubench.pairs.journal import PairJournal
+    from mfubench.sides.spec import SideSpec
 
 COULD_NOT_RUN, EXIT_INTERRUPTED = 3, 130
 
@@ -98,10 +98,10 @@ def precision(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0 when something was decided, 2 when all is unclear, 3 when it could not run."""
-    from mfubench.compare.bench import TooShortError
     from mfubench.compare.comparison import CouldNotRunError
     from mfubench.pairs.machine_lock import BusyError, machine_lock
     from mfubench.pairs.revisions import RevisionError
+    from mfubench.sides.bench import TooShortError
 
     try:
         with machine_lock(arguments.wait):
@@ -120,11 +120,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from mfubench.compare.bench import ScriptBench
     from mfubench.compare.comparison import Comparing
-    from mfubench.compare.control import Control
     from mfubench.compare.sides import make_sides
     from mfubench.results import document
+    from mfubench.sides.bench import ScriptBench
+    from mfubench.sides.control import Control
 
     sides = make_sides(arguments.commands, arguments.python, arguments.env, arguments.rev)
     if arguments.tokens_per_step is not None and arguments.tokens_per_step < 1:
@@ -222,8 +222,8 @@ def _refuse_missing(sides: Sequence[SideSpec]) -> None:
 def _journal(folder: Path, sides: Sequence[SideSpec], arguments: argparse.Namespace) -> PairJournal:
     """The pairs of this comparison that an interrupted one kept, with `--resume`."""
 
-    from mfubench.compare.document import ScriptPair
     from mfubench.pairs.journal import JournalError, PairJournal
+    from mfubench.sides.pair import ScriptPair
 
     about = [side.digest() for side in sides] + [str(arguments.as_is)]
     key = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]

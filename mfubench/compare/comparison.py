@@ -9,12 +9,13 @@ from typing import Protocol
 
 import msgspec
 
-from mfubench.compare.bench import TooShortError
-from mfubench.compare.document import UNCLEAR, Comparison, Ended, ScriptPair
+from mfubench.compare.document import UNCLEAR, Comparison, Ended
 from mfubench.compare.rule import ALPHA, LOOKS, Judged, judge, log_ratio
-from mfubench.compare.sides import SideSpec
 from mfubench.compare.summary import compared_sides, notes
 from mfubench.pairs.journal import PairJournal
+from mfubench.sides.bench import TooShortError
+from mfubench.sides.pair import ScriptPair
+from mfubench.sides.spec import SideSpec
 
 GIVE_UP_AFTER = 2
 """Pairs in which a side fails, before it is measured no further."""

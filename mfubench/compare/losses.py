@@ -13,7 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mfubench.compare.document import LossVerdict, Software
+from mfubench.compare.document import LossVerdict
+from mfubench.sides.pair import Software
 
 Losses = Sequence[float | None]
 ROUNDING = 1e-5

@@ -2,111 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mfubench.arguments import UserError
+from mfubench.sides.spec import (
+    SideSpec,
+    found_python,
+    parse_command,
+    parse_environment,
+    short_path,
+)
 
-LAUNCHERS = ("torchrun", "accelerate", "deepspeed", "mpirun", "srun")
 HOW = (
     'give several commands ("train.py --compile=False" "train.py --compile=True"), or one command '
     "and several of --python, --env or --rev; the same command twice compares it with itself"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SideSpec:
-    """One side: what is run, by which Python, in which environment, in which folder."""
-
-    label: str
-    words: tuple[str, ...]
-    """The script or the module, and its arguments."""
-    is_module: bool = False
-    python: str = sys.executable
-    python_as_typed: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    cwd: Path = field(default_factory=Path.cwd)
-    revision: str | None = None
-    commit: str | None = None
-
-    def digest(self) -> str:
-        """What identifies the side's code and settings, for pairs that are kept."""
-        about = (self.words, self.python, sorted(self.environment.items()), str(self.commit))
-        sha = hashlib.sha256(repr(about).encode())
-        if self.commit is None and not self.is_module:
-            script = self.cwd / self.words[0]
-            for path in sorted({script, *script.parent.glob("*.py")}):
-                if path.is_file():
-                    sha.update(path.name.encode() + path.read_bytes())
-        return sha.hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A command as typed: `train.py …` or `-m package.train …`, a Python before it or none."""
-
-    words: tuple[str, ...]
-    is_module: bool
-    python: str | None = None
-
-
-def parse_command(typed: str) -> Command:
-    """The parts of a command. Raises UserError.
-
-    >>> parse_command("python -m pkg.train --lr 1")
-    Command(words=('pkg.train', '--lr', '1'), is_module=True, python='python')
-    """
-    try:
-        words = shlex.split(typed, posix=os.name == "posix")
-    except ValueError as error:
-        raise UserError(f"{typed!r} is no command: {error}") from None
-    python = None
-    if words and Path(words[0]).name in LAUNCHERS:
-        raise UserError(
-            f"{words[0]} starts several processes; a side is one: name the script itself"
-        )
-    if words and Path(words[0]).name.removesuffix(".exe").startswith("python"):
-        python, *words = words
-    is_module = bool(words) and words[0] == "-m"
-    words = words[1:] if is_module else words
-    if not words or words[0].startswith("-"):
-        raise UserError(f"{typed!r} names no script; {HOW}")
-    return Command(words=tuple(words), is_module=is_module, python=python)
-
-
-def parse_environment(typed: str) -> dict[str, str]:
-    """Variables from `A=1` or `A=1 B=2`; nothing from an empty text. Raises UserError.
-
-    >>> parse_environment("OMP_NUM_THREADS=1 A='b c'")
-    {'OMP_NUM_THREADS': '1', 'A': 'b c'}
-    """
-    try:
-        pairs = [word.partition("=") for word in shlex.split(typed)]
-    except ValueError as error:
-        raise UserError(f"--env {typed!r}: {error}") from None
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise UserError(
-                f"--env {typed!r} sets no variable; type for instance OMP_NUM_THREADS=1"
-            )
-    return {name: value for name, _, value in pairs}
-
-
-def found_python(typed: str) -> str:
-    """The path of a Python. Raises UserError where there is none."""
-    path = shutil.which(typed)
-    if path is None:
-        raise UserError(
-            f"there is no Python {typed!r} that can be run; give its path: venv/bin/python"
-        )
-    return os.path.abspath(path)  # noqa: PTH100 - a link of a virtual environment stays
 
 
 def make_sides(
@@ -133,7 +45,7 @@ def make_sides(
             raise UserError(
                 f"{count} sides, but {len(values)} {name}: give one of them, or {count}"
             )
-    parsed = [parse_command(text) for text in commands]
+    parsed = [parse_command(text, HOW) for text in commands]
     labels = _labels({n: v for n, v in lists.items() if len(v) == count and len(set(v)) > 1}, count)
     sides = []
     for number in range(count):
@@ -146,7 +58,7 @@ def make_sides(
                 words=command.words,
                 is_module=command.is_module,
                 python=sys.executable if python is None else found_python(python),
-                python_as_typed=None if python is None else _short(python),
+                python_as_typed=None if python is None else short_path(python),
                 environment=parse_environment(_of(environments, number) or ""),
                 revision=revision,
             )
@@ -163,7 +75,9 @@ def _labels(differing: Mapping[str, Sequence[str]], count: int) -> list[str]:
     parts: list[list[str]] = [[] for _ in range(count)]
     for name, values in differing.items():
         shown = (
-            _told_apart(values) if name == "commands" else [_short(v) or "as it is" for v in values]
+            _told_apart(values)
+            if name == "commands"
+            else [short_path(v) or "as it is" for v in values]
         )
         for part, text in zip(parts, shown, strict=True):
             part.append(text)
@@ -190,9 +104,3 @@ def _told_apart(commands: Sequence[str]) -> list[str]:
         return told
     # A side that has nothing of its own is called by what is run, and the others by what they add.
     return [f"{words[0]} {own}".rstrip() for words, own in zip(split, told, strict=True)]
-
-
-def _short(text: str) -> str:
-    """The end of a long path: no folder of the user's is in a document."""
-    path = Path(text)
-    return str(Path(*path.parts[-3:])) if path.is_absolute() else text

@@ -8,16 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mfubench.analysis.effect import break_even_iters
 from mfubench.compare import losses as loss_rule
-from mfubench.compare.document import (
-    REFERENCE,
-    UNCLEAR,
-    ComparedScript,
-    ScriptPair,
-    SideOfPair,
-    Verdict,
-)
+from mfubench.compare.document import REFERENCE, UNCLEAR, ComparedScript, Verdict
 from mfubench.compare.rule import Judged, control_moved, log_ratio, why_unclear
-from mfubench.compare.sides import SideSpec
+from mfubench.sides.pair import ScriptPair, SideOfPair
+from mfubench.sides.spec import SideSpec
 
 
 def compared_sides(

@@ -46,7 +46,8 @@ def git(*arguments: str, cwd: Path) -> str:
         raise RevisionError(f"git cannot be started: {error.strerror or error}") from None
     if done.returncode:
         words = done.stderr.strip().splitlines()
-        raise RevisionError(f"git {arguments[0]} failed: {words[-1] if words else done.returncode}")
+        name = next(a for a in arguments if not a.startswith(("-", "core.")))
+        raise RevisionError(f"git {name} failed: {words[-1] if words else done.returncode}")
     return done.stdout.strip()
 
 
@@ -71,7 +72,8 @@ def resolve(root: Path, revision: str) -> tuple[str, str]:
             f"there is no revision {revision!r}; type a branch, a tag or a commit (a shallow "
             "clone has only the last one: git fetch --unshallow)"
         ) from None
-    return commit, f"{revision} ({commit[:10]})"
+    short = commit[:10]
+    return commit, short if commit.startswith(revision) else f"{revision} ({short})"
 
 
 def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
@@ -83,6 +85,14 @@ def resolve_base(root: Path, revision: str | None) -> tuple[str, str]:
         with contextlib.suppress(RevisionError):
             commit = git("merge-base", "HEAD", branch, cwd=root)
             return commit, f"merge base with {branch} ({commit[:10]})"
+    shallow = "false"
+    with contextlib.suppress(RevisionError):
+        shallow = git("rev-parse", "--is-shallow-repository", cwd=root)
+    if shallow == "true":
+        raise RevisionError(
+            "this is a shallow clone, which has not the commit where it left the main branch; type "
+            "git fetch --unshallow (in GitHub Actions: fetch-depth: 0)"
+        )
     raise RevisionError("no main branch was found to compare with; give a revision with --base REV")
 
 
@@ -96,7 +106,9 @@ def worktree(root: Path, commit: str) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir()) / f"{TREE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
     try:
         folder.mkdir(mode=0o700)
-        git("worktree", "add", "--detach", "--quiet", str(folder / "tree"), commit, cwd=root)
+        # Their hooks may do anything, and are meant for their own tree.
+        add = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--quiet")
+        git(*add, str(folder / "tree"), commit, cwd=root)
         yield folder / "tree"
     finally:
         _remove(root, folder)

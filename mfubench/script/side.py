@@ -4,8 +4,10 @@ how many steps to do next.
 The first request names the script, and is answered when its steps have settled:
 
     {"script": …, "is_module": …, "arguments": […], "since_s": t}   →  start-up, step_s, losses, …
+        "not_from": a folder that none of its modules may come from
+        "adjust": settings that are turned from outside, see `adjust.py`
     {"turn": n}   →  the mean seconds of n steps, and their losses
-    {"count": true}   →  peak memory, files that were opened for writing
+    {"count": true}   →  peak memory, compiled graphs, files that were opened for writing
 
 A script that ends answers {"ended": its steps, "reason": why, or null after a clean end}, or an
 error where nothing can be measured. Evaluation and checkpoints are no part of `step_s`. While it is
@@ -22,9 +24,11 @@ import statistics
 import sys
 import threading
 import time
+from typing import Any
 
 from mfubench.arguments import UserError
 from mfubench.pairs.child import Answer, Parent, Request
+from mfubench.script.adjust import Adjustments
 from mfubench.script.launch import Ending, Target, refuse_missing
 from mfubench.script.launch import run as run_target
 from mfubench.script.loss_trace import LossTrace
@@ -32,6 +36,7 @@ from mfubench.script.memory import process_bytes
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.run import EnoughSteps
+from mfubench.script.side_facts import compile_s, graphs, strange_modules
 from mfubench.script.signals import Signals
 from mfubench.script.steps import boundary_optimizer, find_steps, pauses_by_row
 from mfubench.script.writes import Writes
@@ -52,6 +57,8 @@ class HeldScript:
     def __init__(self, parent: Parent, request: Request) -> None:
         self._parent = parent
         self._since_s: float = request["since_s"]
+        self._not_from: str | None = request.get("not_from")
+        self._adjustments = Adjustments(request.get("adjust") or {})
         self._recorder = Recorder()
         self._signals = Signals(self._recorder)
         self._losses = LossTrace()
@@ -68,15 +75,21 @@ class HeldScript:
 
     def attach(self) -> None:
         """Watch, from torch's import on."""
+        self._adjustments.before_torch()
         self._recorder.on_alarm = self._row_noted
-        self._recorder.on_loss = self._losses.add
+        self._recorder.on_loss = self._loss_noted
         self._recorder.alarm = 0
         self._writes.watch()
         self._signals.attach_when_imported(self._torch_is_here)
 
     def _torch_is_here(self) -> None:
         self._memory_before = process_bytes("VmRSS")
+        self._adjustments.torch_is_here()
         self._writes.watch_saves(self._signals)
+
+    def _loss_noted(self, root: Any) -> None:
+        self._adjustments.backward_starts()
+        self._losses.add(root)
 
     # --- at the end of an optimizer step ----------------------------------------------------------
 
@@ -86,6 +99,7 @@ class HeldScript:
             return  # a child that trains, or a thread: not what we hold
         try:
             self._losses.row_ends(which)
+            self._adjustments.step_ended()
             if self._is_started:
                 self._turn_row(which)
             else:
@@ -114,6 +128,10 @@ class HeldScript:
         self._start_s.append(max(1e-9, now_s - self._row_s - self._pauses(len(rows) - 1)))
         self._row_s = now_s
         if self._has_settled():
+            if why := strange_modules(self._not_from) or self._adjustments.missing:
+                self._parent.fail(why)
+                self.has_request = False
+                raise EnoughSteps
             self._is_started = True
             so_far_s = time.monotonic() - self._since_s - self._pauses(0)
             self._hold(self._started(so_far_s))
@@ -190,14 +208,15 @@ class HeldScript:
             "start_up_s": max(0.0, so_far_s - steps * step_s),
             "step_s": step_s,
             "steps": steps,
-            "compile_s": _compile_s(),
+            "compile_s": compile_s(),
             "workers": len(self._recorder.workers),
+            "places": self._adjustments.places,
             "software": {
                 "python": sys.version.split()[0],
                 "torch": str(torch.__version__),
                 "threads": torch.get_num_threads(),
                 "device": None if device is None else device.type,
-                "is_compiled": bool(_compile_s()),
+                "is_compiled": bool(compile_s()),
             },
         }
 
@@ -208,7 +227,7 @@ class HeldScript:
             peak = int(sys.modules["torch"].cuda.max_memory_allocated(device))
         elif (highest := process_bytes("VmHWM")) and self._memory_before is not None:
             peak = max(0, highest - self._memory_before)
-        return {"peak_bytes": peak, "writes": self._writes.paths}
+        return {"peak_bytes": peak, "graphs": graphs(), "writes": self._writes.paths}
 
     def script_ended(self, ending: Ending) -> None:
         """Answer what was asked last: the script is over, and how."""
@@ -244,15 +263,6 @@ class HeldScript:
 def _alike(last: list[float], before: list[float]) -> bool:
     ratio = statistics.median(last) / statistics.median(before)
     return abs(ratio - 1) <= SETTLED
-
-
-def _compile_s() -> float | None:
-    """Seconds that torch.compile has spent so far; None where torch does not say."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    try:
-        return None if utils is None else float(utils.calculate_time_spent()["total_wall_time"])
-    except (AttributeError, KeyError, TypeError):
-        return None
 
 
 def serve() -> None:

@@ -153,7 +153,10 @@ def test_limits_of_pyproject_count_and_a_wrong_one_is_refused(
     assert main([*CASES, "--base", "HEAD~1"]) == 0
     Path("pyproject.toml").write_text("[tool.mfubench.gate]\nflor = 0.1\n", encoding="utf-8")
     assert main([*CASES, "--base", "HEAD~1"]) == 3
-    assert "tool.mfubench.gate has 'flor'; allowed: cases, floor," in capsys.readouterr().err
+    assert (
+        "tool.mfubench.gate has 'flor'; allowed: base_python, base_script, cases,"
+        in capsys.readouterr().err
+    )
 
 
 # --- stored runs ---------------------------------------------------------------------------------

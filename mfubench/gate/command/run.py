@@ -19,6 +19,8 @@ from mfubench.arguments import (
     user_path,
 )
 from mfubench.files import write_output
+from mfubench.gate.command.scripts import refuse_mixed
+from mfubench.gate.command.setup import PRESET
 from mfubench.streams import shortened
 
 if TYPE_CHECKING:
@@ -37,6 +39,28 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("--base", metavar="REV", help="the revision to compare with (default: the merge base)")
+    add(
+        "--script",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help='a training script of yours, with its arguments: "train.py config/ci.py"',
+    )
+    add(
+        "--base-script",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="what the base runs for it, where it is typed otherwise there",
+    )
+    add(
+        "--link",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="what a script reads and git has not: data, say",
+    )
+    add("--python", metavar="PATH", help="the scripts' Python (default: this one)")
     add(
         "--base-python",
         type=user_path,
@@ -58,7 +82,7 @@ def add_parser(commands: Any) -> None:
         help="judge the newest stored run against this one",
     )
     add("--advisory", action="store_true", help="across machines, and never fail")
-    add("--preset", choices=tuple(PRESETS), default="nanogpt-cpu", help="(default: %(default)s)")
+    add("--preset", choices=tuple(PRESETS), help=f"our own loop (default: {PRESET})")
     add("--device", default="cpu", metavar="NAME", help="cpu, cuda, … (default: %(default)s)")
     add("--cases", metavar="PATTERNS", help="only these, separated by commas (default: all eight)")
     add("--pairs", type=int, default=None, metavar="N", help="pairs until the second look")
@@ -107,6 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.ledger:
             return _ledger(arguments)
+        refuse_mixed(arguments)
         if arguments.against is not None:
             from mfubench.gate.command.against import run_against
 
@@ -135,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _gate(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from mfubench.gate.command.setup import gate_cases_of, gate_settings, open_journal, pair_bench
+    from mfubench.gate.command.setup import gate_bench, gate_settings, open_journal
     from mfubench.gate.measure.history import newest_self_test
     from mfubench.gate.measure.verdict_run import Gate, comparison_key
     from mfubench.gate.rules.document import GateVerdict
@@ -146,18 +171,18 @@ def _gate(arguments: argparse.Namespace) -> int:
 
     settings = gate_settings(arguments)
     refuse_output("--junit", arguments.junit)
-    cases = gate_cases_of(arguments)
     machine = document.machine_dir(arguments.results_dir)
     if refusal := document.refusal_to_write(machine / "gate"):
         raise UserError(refusal)
-    with pair_bench(arguments) as bench:
+    with gate_bench(arguments, settings) as (bench, cases, about):
         key = comparison_key(bench, cases)
         journal = open_journal(machine / "gate", key, resume=arguments.resume)
         pairs = arguments.pairs if arguments.pairs is not None else settings.get("pairs", PAIRS)
         measured = Gate(bench, cases, journal, pairs=pairs, settings=settings).run()
-    about = {"preset": arguments.preset, "device": arguments.device}
-    about["self_test"] = newest_self_test(machine, pairs)
-    gate = msgspec.convert(measured | about, GateVerdict)
+        found = about()
+    is_ours = found["preset"] is not None
+    found["self_test"] = newest_self_test(machine, pairs) if is_ours else None
+    gate = msgspec.convert(measured | found, GateVerdict)
     where = document.save("gate", gate, arguments.results_dir)
     _keep_if_quiet(gate, arguments.results_dir)
     journal.finish()

@@ -7,11 +7,12 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfubench.arguments import UserError, refuse_corpus, refuse_device, refuse_threads
+from mfubench.gate.command.scripts import TABLE
 
 if TYPE_CHECKING:
     from mfubench.gate.measure.pairs import PairBench
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from mfubench.pairs.journal import PairJournal
 
 MOST_PAIRS = 200
+PRESET = "nanogpt-cpu"
+"""Of our own loop, unless told otherwise."""
 
 
 def open_journal(folder: Path, key: str, *, resume: bool) -> PairJournal:
@@ -53,7 +56,7 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from mfubench.gate.rules.limits import Limits, LimitsError, gate_table, is_share
     from mfubench.gate.rules.policy import LEAST_PAIRS
 
-    known = {*Limits.__struct_fields__, "cases", "pairs", "within_tolerance"}
+    known = {*Limits.__struct_fields__, "cases", "pairs", "within_tolerance", *TABLE}
     try:
         table = gate_table(Path("pyproject.toml"))
     except LimitsError as error:
@@ -86,15 +89,40 @@ def gate_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def gate_cases_of(arguments: argparse.Namespace) -> list[Any]:
     """The chosen cases, refused where device, threads, pairs or patterns cannot be."""
     from mfubench.gate.measure.cases import chosen, gate_cases
+
+    refuse_threads(arguments.threads)
+    refuse_pairs(arguments.pairs)
+    refuse_device(arguments.device)
+    preset = arguments.preset or PRESET
+    cases = gate_cases(preset, arguments.device, threads=arguments.threads)
+    return chosen(cases, arguments.cases)
+
+
+@contextlib.contextmanager
+def gate_bench(
+    arguments: argparse.Namespace, settings: Mapping[str, Any]
+) -> Iterator[tuple[Any, list[Any], Callable[[], dict[str, Any]]]]:
+    """A bench of both sides, its cases, and what the document says of them once they have been
+    measured: of scripts where some are named, else of our own loop."""
+    from mfubench.gate.command.scripts import script_bench, scripts_of
+
+    if not (scripts := scripts_of(arguments, settings)):
+        cases = gate_cases_of(arguments)
+        with pair_bench(arguments) as bench:
+            about = {"preset": arguments.preset or PRESET, "device": arguments.device}
+            yield bench, cases, lambda: about
+        return
+    refuse_pairs(arguments.pairs)
+    with script_bench(arguments, scripts, settings, say) as (script_pairs, script_cases):
+        yield script_pairs, script_cases, script_pairs.about
+
+
+def refuse_pairs(pairs: int | None) -> None:
+    """Raise UserError for a number of pairs that says nothing."""
     from mfubench.gate.rules.policy import LEAST_PAIRS
 
-    pairs = arguments.pairs
-    refuse_threads(arguments.threads)
     if pairs is not None and not LEAST_PAIRS <= pairs <= MOST_PAIRS:
         raise UserError(f"{pairs} pairs: {_allowed_pairs()}")
-    refuse_device(arguments.device)
-    cases = gate_cases(arguments.preset, arguments.device, threads=arguments.threads)
-    return chosen(cases, arguments.cases)
 
 
 def _allowed_pairs() -> str:

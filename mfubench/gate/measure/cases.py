@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from mfubench_model.presets import PRESETS
 
@@ -25,9 +26,35 @@ class GateCase:
     config: LoopConfig
     evaluates: bool = False
 
+    @property
+    def timed_metrics(self) -> int:
+        """A step, and of a compiled case its start-up."""
+        return 1 if self.config.compile == "no" else 2
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether a profile says to which bar of its step the time went."""
+        return not self.evaluates and self.config.compile == "no"
+
+    @property
+    def key(self) -> str:
+        """What identifies it beside the code of both sides."""
+        return f"{self.id} {self.config} {self.evaluates}"
+
 
 class CaseChoiceError(ValueError):
     """Patterns that choose no case, in one sentence."""
+
+
+class Named(Protocol):
+    """A case of any kind."""
+
+    @property
+    def id(self) -> str:
+        """What the user chooses it by."""
+
+
+C = TypeVar("C", bound=Named)
 
 
 def gate_cases(preset: str, device: str, *, threads: int | None = None) -> list[GateCase]:
@@ -60,7 +87,7 @@ def _case(question: str, config: LoopConfig, *, evaluates: bool = False) -> Gate
     )
 
 
-def chosen(cases: list[GateCase], patterns: str | None) -> list[GateCase]:
+def chosen(cases: list[C], patterns: str | None) -> list[C]:
     """The cases that a comma-separated list of patterns or parts of names chooses.
 
     Raises CaseChoiceError when a pattern fits none.

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfubench.gate.measure import script_counts
 from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.variants import Variant
+from mfubench.gate.rules.limits import Limits
 from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
 from mfubench.pairs.loop_side import profiled_in_turns
 from mfubench.pairs.pairing import TurnTaker, there_and_back, turn_plan
@@ -151,7 +153,9 @@ class PairBench:
         return dict(zip(self._variants, typical, strict=True))
 
 
-def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:
+def case_pairs(
+    pairs: Sequence[dict[str, Any]], case_id: str, loss_tolerance: float = Limits().loss
+) -> CasePairs:
     """What the policy judges, of one case."""
     whole = [p["cases"][case_id] for p in pairs if "times" in p["cases"].get(case_id, {})]
     step = [log_ratio(c["times"]["step"][CANDIDATE], c["times"]["step"][BASE]) for c in whole]
@@ -161,11 +165,15 @@ def case_pairs(pairs: Sequence[dict[str, Any]], case_id: str) -> CasePairs:
     start_up = [
         math.log(c["start"][CANDIDATE]["start_up_s"] / c["start"][BASE]["start_up_s"])
         for c in whole
-        if c["compiled"]
+        if (c["compiled"] or "losses" in c)
         and not c["is_cold"]
         and min(c["start"][CANDIDATE]["start_up_s"], c["start"][BASE]["start_up_s"]) > 0
     ]
-    return CasePairs(step=step, control=control, start_up=start_up, counted=_counted(whole))
+    if any("losses" in case for case in whole):
+        exact, varied = script_counts.counted(whole, (BASE, CANDIDATE), loss_tolerance)
+    else:
+        exact, varied = _counted(whole), {}
+    return CasePairs(step=step, control=control, start_up=start_up, counted=exact, varied=varied)
 
 
 def _counted(whole: Sequence[dict[str, Any]]) -> dict[Metric, tuple[float, float]]:

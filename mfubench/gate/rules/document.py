@@ -74,6 +74,8 @@ class PairedCase(Struct, kw_only=True, omit_defaults=True):
     counts: dict[str, Counts] | None = None
     """By side; empty after the first pair."""
     compiled: bool | None = None
+    losses: dict[str, list[float | None]] | None = None
+    """Of a script, step by step from its first one, by side."""
 
     def __post_init__(self) -> None:
         measured = (self.times, self.start, self.counts, self.compiled)
@@ -245,7 +247,8 @@ class CaseVerdict(Struct, kw_only=True):
 class GateVerdict(Struct, kw_only=True):
     """A whole gate: the body of its document."""
 
-    preset: str
+    preset: str | None
+    """None of training scripts."""
     device: str
     base: ComparedSide
     candidate: ComparedSide
@@ -262,3 +265,5 @@ class GateVerdict(Struct, kw_only=True):
     self_test: DatedSummary | None
     """This machine's figures, where it has measured them."""
     measured: list[Pair]
+    notes: list[str] = []
+    """What a reader must know beside the verdicts, one sentence each."""

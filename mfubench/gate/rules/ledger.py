@@ -30,7 +30,8 @@ class QuietGate(Struct, kw_only=True):
     """Its fingerprint."""
     rule: str
     """What judged: gates of another rule are not counted with it."""
-    preset: str
+    preset: str | None
+    """None of training scripts."""
     device: str
     digest: str
     """Of the code on both sides."""

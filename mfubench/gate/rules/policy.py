@@ -76,6 +76,18 @@ class Judged(Change, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Varied:
+    """What is counted, and varies from process to process: judged by its pairs, as times are."""
+
+    logs: Sequence[float]
+    """Log-ratios, one per pair."""
+    why: str
+    """What to say where that is too little to know."""
+    least: float = 0.0
+    """The smallest change that is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CasePairs:
     """What was measured of one case: one entry per pair of processes."""
 
@@ -86,6 +98,8 @@ class CasePairs:
     start_up: Sequence[float] = ()
     counted: Mapping[Metric, tuple[float, float]] = field(default_factory=dict)
     """Base and candidate of what does not vary: peak memory, compiled graphs, loss."""
+    varied: Mapping[Metric, Varied] = field(default_factory=dict)
+    """Memory of a process; the loss of a script that does not repeat it."""
 
 
 def log_ratio(candidate: Sequence[float], base: Sequence[float]) -> float:
@@ -134,7 +148,12 @@ def judge_case(
         judged = [
             replace(one, verdict=INCONCLUSIVE, reason=moved, is_open=is_open) for one in judged
         ]
-    return judged + [_counted(name, pair, limits) for name, pair in case.counted.items()]
+    judged += [_counted(name, pair, limits) for name, pair in case.counted.items()]
+    for name, one in case.varied.items():
+        tolerance = max(one.least, limits.memory if name == MEMORY else limits.loss)
+        found = _timed(name, one.logs, tolerance, tolerance, ALPHA / family, looks, most)
+        judged.append(_in_its_words(found, one.why))
+    return judged
 
 
 def control_moved(control: Sequence[float], floor: float) -> str | None:
@@ -221,6 +240,15 @@ def _verdict(
         return INCONCLUSIVE, "slower than the tolerance, but not certainly: try again", True
     reason = f"it may be slower by up to {math.expm1(high) * 100:.1f} %: try a machine at rest"
     return INCONCLUSIVE, reason, True
+
+
+def _in_its_words(one: Judged, why: str) -> Judged:
+    """A metric whose floor is its tolerance: no open one is near, and another loss is no better."""
+    if one.verdict == INCONCLUSIVE:
+        return replace(one, reason=why)
+    if one.verdict == IMPROVED and one.metric == LOSS:
+        return replace(one, verdict=REGRESSED, reason="smaller than the base's")
+    return replace(one, is_open=False)
 
 
 def _counted(metric: Metric, pair: tuple[float, float], limits: Limits) -> Judged:

@@ -88,7 +88,7 @@ def sentences(gate: GateVerdict) -> list[str]:
                 f"({format_duration(bar.grew_s)})"
             )
         found.append(text + ".")
-    return [*found, verdict_sentence(gate), reliability(gate)]
+    return [*found, *gate.notes, verdict_sentence(gate), reliability(gate)]
 
 
 def verdict_sentence(gate: GateVerdict) -> str:
@@ -127,6 +127,11 @@ def reliability(gate: GateVerdict) -> str:
     """What this machine's self-test says of such verdicts; where there is none, how long a short
     one would take, by the pairs of this gate."""
     self_test = gate.self_test
+    if gate.preset is None:
+        return (
+            "How often it errs with this script is not known. On a clean tree mfubench gate --base "
+            "HEAD compares the code with itself, and mfubench gate --ledger counts such gates."
+        )
     if not self_test:
         measured = max(1, sum(len(pair.cases) for pair in gate.measured))
         cases = max(len(pair.cases) for pair in gate.measured) if gate.measured else 1

@@ -166,7 +166,7 @@ def _settings(records: list[CaseRecord]) -> list[Verdict]:
 
 def _advised(advice: Advice) -> Verdict:
     """What the search found, in one line."""
-    where = f"{advice.preset} on {advice.device}"
+    where = f"{advice.what} on {advice.device}"
     found = advice.verified
     if found is None or not advice.knobs:
         why = advice.refusal or "nothing that was tried is faster and learns the same"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mfubench.compare.comparison import Comparing
-from mfubench.compare.document import ScriptPair, SideOfPair, Software
-from mfubench.compare.sides import SideSpec
 from mfubench.pairs.journal import PairJournal
+from mfubench.sides.pair import ScriptPair, SideOfPair, Software
+from mfubench.sides.spec import SideSpec
 
 SOFTWARE = Software(python="3", torch="2", threads=1, device="cpu", is_compiled=False)
 LOSSES: list[float | None] = [4.0, 3.9, 3.8, 3.7]

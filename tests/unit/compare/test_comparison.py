@@ -12,9 +12,10 @@ import pytest
 
 from mfubench.analysis import sequential
 from mfubench.compare.comparison import Comparing, CouldNotRunError
-from mfubench.compare.document import Comparison, ScriptPair
+from mfubench.compare.document import Comparison
 from mfubench.compare.rule import judge, log_ratio
 from mfubench.pairs.journal import PairJournal
+from mfubench.sides.pair import ScriptPair
 from tests.unit.compare.made_up import MadeUpBench, comparing
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mfubench.compare import bench as bench_module
-from mfubench.compare.bench import ScriptBench, TooShortError
-from mfubench.compare.document import ScriptPair
 from mfubench.compare.losses import of_reference, of_side
-from mfubench.compare.sides import SideSpec
 from mfubench.pairs.pairing import turn_plan
+from mfubench.sides import bench as bench_module
+from mfubench.sides.bench import ScriptBench, TooShortError
+from mfubench.sides.pair import ScriptPair
+from mfubench.sides.spec import SideSpec
 from tests.unit.compare.made_up import SOFTWARE
 
 MakeBench = Callable[..., ScriptBench]

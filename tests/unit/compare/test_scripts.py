@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 
 from mfubench.cli import main
-from mfubench.compare import bench as bench_module
-from mfubench.compare.bench import ScriptBench
 from mfubench.compare.comparison import Comparing
-from mfubench.compare.document import Comparison, ScriptPair
+from mfubench.compare.document import Comparison
 from mfubench.compare.losses import of_reference, of_side
-from mfubench.compare.sides import SideSpec
 from mfubench.pairs import machine_lock
 from mfubench.pairs.journal import PairJournal
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results.collect import collect
 from mfubench.results.schema import problems
+from mfubench.sides import bench as bench_module
+from mfubench.sides.bench import ScriptBench
+from mfubench.sides.pair import ScriptPair
+from mfubench.sides.spec import SideSpec
 from tests.one_sentence import assert_refused
 from tests.unit.compare.test_pairs import Still, no_process_is_left
 

@@ -168,6 +168,23 @@ def test_a_base_that_runs_nothing_is_no_gate(tmp_path: Path) -> None:
         gate(tmp_path, lambda case, number: {"errors": {BASE: "no module"}})
 
 
+def test_where_neither_side_runs_one_pair_is_enough(tmp_path: Path) -> None:
+    bench = MadeUpPairs(
+        tmp_path, lambda case, number: {"errors": {BASE: "no data", CANDIDATE: "no data"}}
+    )
+    with pytest.raises(CouldNotRunError, match="neither side runs any of the cases: no data"):
+        Gate(bench, CASES[:2], PairJournal(None)).run()
+    assert len(bench.asked) == 1
+
+
+def test_both_sides_that_fail_once_at_different_times_go_on(tmp_path: Path) -> None:
+    def answer(case: GateCase, number: int) -> dict[str, Any]:
+        side = {1: BASE, 3: CANDIDATE}.get(number)
+        return measured() if side is None else {"errors": {side: "the process ended"}}
+
+    assert gate(tmp_path, answer, CASES[:1])["verdict"] == INCONCLUSIVE
+
+
 def test_an_interrupted_gate_goes_on_with_its_pairs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
 

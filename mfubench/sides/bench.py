@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Protocol
 
 import mfubench
-from mfubench.compare.control import Control
-from mfubench.compare.document import ScriptPair, SideOfPair, Software
-from mfubench.compare.sides import SideSpec
 from mfubench.measure.loop_config import ALLOCATOR_VARIABLES, HELD_MEMORY, IDLE_THREADS
 from mfubench.pairs.child import Answer
 from mfubench.pairs.pairing import SETTLE_S, there_and_back, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
+from mfubench.results.outcomes import Outcome
+from mfubench.sides.control import Control
+from mfubench.sides.pair import ScriptPair, SideOfPair, Software
+from mfubench.sides.spec import SideSpec
 
 PROGRAM = Path(mfubench.__file__).resolve().parent / "script" / "side_main.py"
 """Run by its path: the Python of a side need not have this package."""
 LEAST_TURNS = 4
 ENDED = "ended"
+LOSS_TURN = 10
+"""Steps between two looks at the clock, where losses alone are wanted."""
 
 
 class TooShortError(RuntimeError):
@@ -122,6 +125,34 @@ class ScriptBench:
             shared_writes=_shared(taken),
         )
 
+    def losses(self, steps: int, left_s: float) -> list[list[float | None] | str]:
+        """The losses of so many steps of each side, fewer where its script ends, or why it has
+        none. Raises TooShortError when `left_s` end before."""
+        until_s = time.monotonic() + left_s
+        found: list[list[float | None] | str] = []
+        with contextlib.ExitStack() as stack:
+            started = list(self._started(range(len(self.sides)), stack, alone=False))
+            for _, side in started:
+                try:
+                    found.append(self._losses_of(side, steps, until_s)[:steps])
+                except SideError as error:
+                    if time.monotonic() >= until_s:
+                        raise TooShortError("the budget is over before the losses are") from None
+                    found.append(error.words)
+        return found
+
+    def _losses_of(self, side: Side, steps: int, until_s: float) -> list[float | None]:
+        start = side.hear(max(0.1, min(until_s - time.monotonic(), TIMEOUT_S)))
+        one = Taken(side, start, False, list(start["losses"]))
+        one.steps = int(start["steps"])
+        while one.steps < steps and not one.has_ended:
+            if time.monotonic() >= until_s:
+                raise TooShortError("the budget is over before the losses are")
+            one.turn(min(LOSS_TURN, steps - one.steps))
+        if one.ending:
+            raise SideError(Outcome.ERROR, one.ending, side.name)
+        return one.losses
+
     # --- starting ---------------------------------------------------------------------------------
 
     def _started(
@@ -147,6 +178,8 @@ class ScriptBench:
                 "is_module": spec.is_module,
                 "arguments": spec.words[1:],
                 "since_s": time.monotonic(),
+                "adjust": dict(spec.adjust),
+                "not_from": None if spec.not_from is None else str(spec.not_from.resolve()),
             },
         )
 
@@ -227,6 +260,8 @@ class ScriptBench:
                 control_s=one.control_s,
                 losses=one.losses,
                 peak_bytes=one.counted["peak_bytes"],
+                graphs=one.counted.get("graphs", 0),
+                places=start.get("places", {}),
                 writes=sorted({Path(path).name for path in one.counted["writes"]}),
             )
         return found

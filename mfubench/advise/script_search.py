@@ -1,0 +1,300 @@
+"""The search for what trains a script faster, without a change of its files: knobs alone, then on
+top of each other, then the losses, then everything together against the script as it is typed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from mfubench.advise import advice
+from mfubench.advise.advice import Advice, Try, Verification
+from mfubench.advise.learning import Learning
+from mfubench.advise.script_bench import Bench
+from mfubench.advise.script_losses import SEEDS, compared, costs, steps_within
+from mfubench.advise.script_turns import effect_in, groups, means
+from mfubench.analysis.effect import HELPS, Effect, effect_over_processes
+from mfubench.knobs.knob import Knob, Machine
+from mfubench.knobs.script import Turned, code_lines, command_line
+from mfubench.sides.bench import TooShortError
+from mfubench.sides.pair import ScriptPair
+from mfubench.sides.spec import SideSpec
+
+VERIFIED_PAIRS, LEAST_VERIFIED = 6, 3
+SINGLES_SHARE = 0.5
+
+
+@dataclass
+class ScriptSearch:
+    """One search under a time budget. What was measured is in the advice however it ends."""
+
+    base: SideSpec
+    bench: Bench
+    machine: Machine
+    knobs: Sequence[Knob]
+    budget_s: float
+    say: Callable[[str], None] = lambda _: None
+    now_s: Callable[[], float] = time.monotonic
+    tries: list[Try] = field(default_factory=list)
+    _gains: dict[str, Effect] = field(default_factory=dict)
+    _found: Turned = field(default_factory=Turned)
+    _places: dict[str, str] = field(default_factory=dict)
+    _learning: Learning | None = None
+    _step_s: float = 0.0
+    _pair_s: float = 0.0
+    _is_cut: bool = False
+
+    def run(self) -> Advice:
+        """Raises UnrunnableError when the script itself cannot be run as a side."""
+        self._since_s = self.now_s()
+        try:
+            self._alone()
+            self._on_top()
+            if not self._found.knobs:
+                return self._advice()
+            refusal = self._unlearnt()
+            verified = None if refusal else self._verified()
+        except KeyboardInterrupt:
+            return self._advice(ended=advice.INTERRUPTED)
+        if verified is None:
+            words = refusal or "no budget was left to measure the combination again"
+            return self._advice(refusal=words)
+        return self._advice(verified, refusal=verified.refusal)
+
+    @property
+    def _spent_s(self) -> float:
+        return self.now_s() - self._since_s
+
+    def _left_s(self, share: float = 1.0) -> float:
+        return share * self.budget_s - self._spent_s
+
+    # --- knobs alone ------------------------------------------------------------------------------
+
+    def _alone(self) -> None:
+        able = []
+        for knob in sorted(self.knobs, key=lambda one: (self._compiles(one), one.long_shot)):
+            turned = Turned().and_(knob, self.machine)
+            reason = knob.inapplicable(self.machine) or self._has_it(turned)
+            if reason is None:
+                able.append(knob)
+            else:
+                self._note(knob, reason=reason)
+        # What chooses the allocator is compared with the script as it is, all else with one whose
+        # allocator keeps its memory: processes then differ less.
+        for chooses in (False, True):
+            alike = [k for k in able if Turned().and_(k, self.machine).chooses_allocator == chooses]
+            for group in groups(alike, self._compiles):
+                self._group(group, steadied=not chooses)
+
+    def _compiles(self, knob: Knob) -> bool:
+        return "compile" in Turned().and_(knob, self.machine).adjust
+
+    def _has_it(self, turned: Turned) -> str | None:
+        own = self.base.environment
+        has = turned.environment and all(own.get(k) == v for k, v in turned.environment.items())
+        return "the script is started with it already" if has and not turned.adjust else None
+
+    def _group(self, group: Sequence[Knob], *, steadied: bool) -> None:
+        if self._left_s(SINGLES_SHARE) < self._pair_s:
+            self._is_cut = True
+            for knob in group:
+                self._note(knob, reason="not tried: no budget left for it")
+            return
+        sides = [self.base]
+        sides += [Turned().and_(k, self.machine).of(self.base, k.name) for k in group]
+        try:
+            pair = self._pair(sides, steadied=steadied, share=1.0)
+        except TooShortError:
+            if not self._step_s:
+                raise
+            self._is_cut = True
+            for knob in group:
+                self._note(knob, reason="not tried: no budget left for it")
+            return
+        if "0" in pair.errors or "0" not in pair.sides:
+            raise UnrunnableError(pair.errors.get("0") or next(iter(pair.errors.values())))
+        self._step_s = statistics.median(pair.sides["0"].steps_s)
+        trains_on, asked = pair.sides["0"].software.device, self.machine.device.kind
+        if trains_on is not None and trains_on != asked:
+            raise UnrunnableError(
+                f"the script trains on {trains_on}, not on {asked}: add --device {trains_on}"
+            )
+        for number, knob in enumerate(group, 1):
+            self._note_single(knob, pair, str(number))
+
+    def _note_single(self, knob: Knob, pair: ScriptPair, side: str) -> None:
+        if side not in pair.sides:
+            self._note(knob, reason=pair.errors.get(side, "it was not measured"))
+            return
+        self._places |= pair.sides[side].places
+        effect = effect_in(pair, "0", side)
+        self._note(knob, effect=effect)
+        if effect.verdict == HELPS:
+            self._gains[knob.name] = effect
+
+    # --- knobs on top of each other ---------------------------------------------------------------
+
+    def _on_top(self) -> None:
+        helpful = [knob for knob in self.knobs if knob.name in self._gains]
+        for knob in sorted(helpful, key=lambda one: -self._gains[one.name].ratio):
+            self._try_on_top(knob)
+
+    def _try_on_top(self, knob: Knob) -> None:
+        names = tuple(kept.name for kept in self._found.knobs)
+        alone = Turned().and_(knob, self.machine)
+        if not names:
+            self._keep(knob, self._gains[knob.name], names)
+            return
+        if shared := alone.settings & self._found.settings:
+            with_it = next(k for k in self._found.knobs if self._touches(k, shared))
+            self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
+            return
+        if self._left_s() < 3 * self._pair_s:
+            self._is_cut = True
+            self._note(knob, names, reason="not tried: no budget left for it")
+            return
+        more = self._found.and_(knob, self.machine)
+        sides = [self._found.of(self.base, "found"), more.of(self.base, knob.name)]
+        try:
+            pair = self._pair(sides, steadied=not more.chooses_allocator)
+        except TooShortError:
+            self._is_cut = True
+            self._note(knob, names, reason="not tried: no budget left for it")
+            return
+        if not {"0", "1"} <= set(pair.sides):
+            self._note(knob, names, reason=next(iter(pair.errors.values()), "not measured"))
+            return
+        effect = effect_in(pair, "0", "1")
+        if effect.verdict == HELPS:
+            self._keep(knob, effect, names)
+        else:
+            self._note(knob, names, effect, reason=f"no gain on top: ×{effect.ratio:.3f}")
+
+    def _touches(self, knob: Knob, settings: set[str]) -> bool:
+        return bool(Turned().and_(knob, self.machine).settings & settings)
+
+    def _keep(self, knob: Knob, effect: Effect, names: tuple[str, ...]) -> None:
+        self._found = self._found.and_(knob, self.machine)
+        self._note(knob, names, effect, kept=True)
+
+    # --- the losses -------------------------------------------------------------------------------
+
+    def _unlearnt(self) -> str | None:
+        """Why the combination costs loss; None where it learns as much, or calculates the same."""
+        while risky := [knob for knob in self._found.knobs if knob.changes_numerics]:
+            why = self._compared_losses()
+            if why is None:
+                return None
+            least = min(risky, key=lambda knob: self._gains[knob.name].ratio)
+            dropped = least if len(risky) > 1 else risky[0]
+            self._drop(dropped, why)
+            if not self._found.knobs:
+                return why
+        return None
+
+    def _drop(self, knob: Knob, why: str) -> None:
+        rest = [kept for kept in self._found.knobs if kept is not knob]
+        self._found = Turned()
+        for kept in rest:
+            self._found = self._found.and_(kept, self.machine)
+        self._learning = None
+        self._note(knob, reason=why)
+
+    def _compared_losses(self) -> str | None:
+        spare_s = (LEAST_VERIFIED + 2) * self._pair_s
+        steps = steps_within(self._left_s() - spare_s, self._step_s)
+        if steps is not None:
+            self.say(f"comparing the losses of {steps} steps from {len(SEEDS)} seeds")
+            with contextlib.suppress(TooShortError):
+                found = compared(self.bench, self.base, self._found, steps, self._left_s)
+                if isinstance(found, str):
+                    return found
+                self._learning = found
+                return None if found.is_equal else costs(found)
+        self._is_cut = True
+        return "not kept: no budget left to compare what it learns"
+
+    # --- the check --------------------------------------------------------------------------------
+
+    def _verified(self) -> Verification | None:
+        """Fresh processes of the script as it is typed, again, and with everything."""
+        sides = [self.base, self.base, self._found.of(self.base, "found")]
+        pairs: list[ScriptPair] = []
+        while len(pairs) < VERIFIED_PAIRS:
+            if len(pairs) >= LEAST_VERIFIED and self._left_s() < self._pair_s:
+                break
+            self.say(f"everything together, in fresh processes: {len(pairs) + 1}")
+            try:
+                pair = self._pair(sides, steadied=False, share=1.5)
+            except TooShortError:
+                break
+            if {"0", "1", "2"} <= set(pair.sides):
+                pairs.append(pair)
+            elif pair.errors:
+                return None
+        if len(pairs) < 2:
+            return None
+        turns = [{name: pair.sides[name].steps_s for name in "012"} for pair in pairs]
+        found = [(means(one["0"], one["1"]), one["2"]) for one in turns]
+        return Verification(
+            effect=effect_over_processes(found),
+            control=effect_over_processes([(one["0"], one["1"]) for one in turns]),
+        )
+
+    # --- what came of it --------------------------------------------------------------------------
+
+    def _pair(self, sides: Sequence[SideSpec], *, steadied: bool, share: float = 1.0) -> ScriptPair:
+        pair = self.bench.pair(sides, steadied=steadied, left_s=self._left_s(share))
+        self._pair_s = max(self._pair_s, pair.seconds)
+        return pair
+
+    def _note(
+        self,
+        knob: Knob,
+        on_top_of: tuple[str, ...] = (),
+        effect: Effect | None = None,
+        *,
+        reason: str | None = None,
+        kept: bool = False,
+    ) -> None:
+        one = Try(knob=knob.name, on_top_of=on_top_of, effect=effect, reason=reason, kept=kept)
+        self.tries.append(one)
+        self.say(one.in_words)
+
+    def _advice(
+        self,
+        verified: Verification | None = None,
+        *,
+        ended: advice.Ended | None = None,
+        refusal: str | None = None,
+    ) -> Advice:
+        is_safe = verified is not None and verified.refusal is None
+        turned = self._found if is_safe else Turned()
+        gains = [self._gains[knob.name].ratio for knob in self._found.knobs]
+        words = self.base.words
+        return Advice(
+            preset=None,
+            script=" ".join([*(["-m"] if self.base.is_module else []), *words]),
+            device=self.machine.device.kind,
+            budget_s=self.budget_s,
+            spent_s=self._spent_s,
+            ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
+            baseline={},
+            config={"environment": dict(turned.environment), **turned.adjust},
+            knobs=tuple(knob.name for knob in turned.knobs),
+            verified=verified.effect if verified else None,
+            control=verified.control if verified else None,
+            predicted_ratio=math.prod(gains) if gains else None,
+            learning=self._learning,
+            refusal=refusal,
+            tries=tuple(self.tries),
+            command=command_line(words, turned, is_module=self.base.is_module),
+            changes=tuple(code_lines(turned, self.machine, self._places)),
+        )
+
+
+class UnrunnableError(RuntimeError):
+    """A script that cannot be a side, in one sentence."""

@@ -1,0 +1,1 @@
+"""Training scripts as sides that take turns: what one is, a pair of them, their worktrees."""

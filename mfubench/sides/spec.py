@@ -1,0 +1,116 @@
+"""What one side is: a training script and how it is run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfubench.arguments import UserError
+
+LAUNCHERS = ("torchrun", "accelerate", "deepspeed", "mpirun", "srun")
+HOW_TYPED = 'type for instance "train.py config/small.py"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideSpec:
+    """One side: what is run, by which Python, in which environment, in which folder."""
+
+    label: str
+    words: tuple[str, ...]
+    """The script or the module, and its arguments."""
+    is_module: bool = False
+    python: str = sys.executable
+    python_as_typed: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path = field(default_factory=Path.cwd)
+    revision: str | None = None
+    commit: str | None = None
+    adjust: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that are turned from outside, in its process: `script/adjust.py`."""
+    not_from: Path | None = None
+    """No module may be loaded from here: the user's tree, where the side has a checkout."""
+
+    def digest(self) -> str:
+        """What identifies the side's code and settings, for pairs that are kept."""
+        about = (self.words, self.python, sorted(self.environment.items()), str(self.commit))
+        sha = hashlib.sha256(repr(about).encode())
+        if self.commit is None and not self.is_module:
+            script = self.cwd / self.words[0]
+            for path in sorted({script, *script.parent.glob("*.py")}):
+                if path.is_file():
+                    sha.update(path.name.encode() + path.read_bytes())
+        return sha.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command as typed: `train.py …` or `-m package.train …`, a Python before it or none."""
+
+    words: tuple[str, ...]
+    is_module: bool
+    python: str | None = None
+
+
+def parse_command(typed: str, how: str = HOW_TYPED) -> Command:
+    """The parts of a command; `how` says how one is typed. Raises UserError.
+
+    >>> parse_command("python -m pkg.train --lr 1")
+    Command(words=('pkg.train', '--lr', '1'), is_module=True, python='python')
+    """
+    try:
+        words = shlex.split(typed, posix=os.name == "posix")
+    except ValueError as error:
+        raise UserError(f"{typed!r} is no command: {error}") from None
+    python = None
+    if words and Path(words[0]).name in LAUNCHERS:
+        raise UserError(
+            f"{words[0]} starts several processes; a side is one: name the script itself"
+        )
+    if words and Path(words[0]).name.removesuffix(".exe").startswith("python"):
+        python, *words = words
+    is_module = bool(words) and words[0] == "-m"
+    words = words[1:] if is_module else words
+    if not words or words[0].startswith("-"):
+        raise UserError(f"{typed!r} names no script; {how}")
+    return Command(words=tuple(words), is_module=is_module, python=python)
+
+
+def parse_environment(typed: str) -> dict[str, str]:
+    """Variables from `A=1` or `A=1 B=2`; nothing from an empty text. Raises UserError.
+
+    >>> parse_environment("OMP_NUM_THREADS=1 A='b c'")
+    {'OMP_NUM_THREADS': '1', 'A': 'b c'}
+    """
+    try:
+        pairs = [word.partition("=") for word in shlex.split(typed)]
+    except ValueError as error:
+        raise UserError(f"--env {typed!r}: {error}") from None
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise UserError(
+                f"--env {typed!r} sets no variable; type for instance OMP_NUM_THREADS=1"
+            )
+    return {name: value for name, _, value in pairs}
+
+
+def found_python(typed: str) -> str:
+    """The path of a Python. Raises UserError where there is none."""
+    path = shutil.which(typed)
+    if path is None:
+        raise UserError(
+            f"there is no Python {typed!r} that can be run; give its path: venv/bin/python"
+        )
+    return os.path.abspath(path)  # noqa: PTH100 - a link of a virtual environment stays
+
+
+def short_path(text: str) -> str:
+    """The end of a long path: no folder of the user's is in a document."""
+    path = Path(text)
+    return str(Path(*path.parts[-3:])) if path.is_absolute() else text
