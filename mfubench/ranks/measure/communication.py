@@ -1,0 +1,214 @@
+"""The communication of a step, which can be made to do nothing, and notes when it is wanted.
+
+DDP has one hook for it. FSDP2 has two objects, one for its all-gathers and one for its
+reduce-scatters. Both are asked in the middle of a step: what they note is a list append.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.futures import Future
+
+Delay = Callable[[int], float]
+"""Seconds that a message of so many bytes takes longer, for tests that plant one."""
+
+
+class Communication:
+    """What a strategy does between ranks. `is_silent` takes it out."""
+
+    def __init__(self, group: dist.ProcessGroup, *, has_queue: bool = False) -> None:
+        self.is_silent = False
+        self.delay: Delay | None = None
+        self.arrived_s: list[float] = []
+        """When the last gradient of each step was ready, on this rank's clock."""
+        self.began_s: list[float] = []
+        self.spans: list[tuple[float, float]] = []
+        """Start and end of each message since `forget`, where the host can see them."""
+        self.slept: list[tuple[float, float]] = []
+        self.bytes = 0
+        """Sent since `forget`: the sizes of messages, not what travels on a wire."""
+        self._group = group
+        self._ranks = dist.get_world_size(group)
+        self._has_queue = has_queue
+        self._wire: _SlowWire | None = None
+
+    def forget(self) -> None:
+        """Start noting anew."""
+        self.arrived_s, self.spans, self.slept, self.bytes = [], [], [], 0
+
+    # --- DDP -----------------------------------------------------------------------------------
+
+    def hook(self, state: object, bucket: dist.GradBucket) -> Future[Tensor]:
+        """DDP's own all-reduce, average included; or nothing."""
+        buffer = bucket.buffer()
+        if bucket.is_last() and not self._has_queue:
+            self.arrived_s.append(time.perf_counter())
+        if self.is_silent:
+            done: Future[Tensor] = Future()
+            done.set_result(buffer)
+            return done
+        self.bytes += buffer.numel() * buffer.element_size()
+        if self.delay is not None:
+            return self._delayed(buffer)
+        began_s = time.perf_counter()
+        work = dist.all_reduce(buffer.div_(self._ranks), group=self._group, async_op=True)
+        assert work is not None
+
+        def ended(future: Any) -> Tensor:
+            self.spans.append((began_s, time.perf_counter()))
+            result: Tensor = future.value()[0]
+            return result
+
+        chained: Future[Tensor] = work.get_future().then(ended)
+        return chained
+
+    def _delayed(self, buffer: Tensor) -> Future[Tensor]:
+        """A slow wire: messages wait their turn and take longer by their bytes, while the backward
+        pass goes on."""
+        if self._wire is None:
+            self._wire = _SlowWire()
+        done: Future[Tensor] = Future()
+        began_s = time.perf_counter()
+
+        def send() -> None:
+            assert self.delay is not None
+            start_s = time.perf_counter()
+            time.sleep(self.delay(buffer.numel() * buffer.element_size()))
+            self.slept.append((start_s, time.perf_counter()))
+            dist.all_reduce(buffer.div_(self._ranks), group=self._group)
+            self.spans.append((began_s, time.perf_counter()))
+            done.set_result(buffer)
+
+        self._wire.put(send)
+        return done
+
+    # --- FSDP2 ---------------------------------------------------------------------------------
+
+    def gather(
+        self,
+        output_tensor: Tensor,
+        input_tensor: Tensor,
+        group: dist.ProcessGroup,
+        async_op: bool = False,
+    ) -> dist.Work | None:
+        """An all-gather; silent, every rank's part is this rank's own, so that numbers stay
+        finite."""
+        if self.is_silent:
+            own = dist.get_rank(group)
+            for rank, part in enumerate(output_tensor.view(self._ranks, -1)):
+                if rank != own:  # the input is the own part of the output
+                    part.copy_(input_tensor.view(-1))
+            return None
+        self._note(output_tensor)
+        work: dist.Work | None = dist.all_gather_into_tensor(
+            output_tensor, input_tensor, group=group, async_op=async_op
+        )
+        return work
+
+    def scatter(
+        self,
+        output_tensor: Tensor,
+        input_tensor: Tensor,
+        group: dist.ProcessGroup,
+        op: Any,
+        async_op: bool = False,
+    ) -> dist.Work | None:
+        """A reduce-scatter; silent, this rank's gradients alone."""
+        if self.is_silent:
+            part = input_tensor.view(self._ranks, -1)[dist.get_rank(group)]
+            output_tensor.view(-1).copy_(part)
+            return None
+        self._note(input_tensor)
+        work: dist.Work | None = dist.reduce_scatter_tensor(
+            output_tensor, input_tensor, op=op, group=group, async_op=async_op
+        )
+        return work
+
+    def _note(self, whole: Tensor) -> None:
+        size = whole.numel() * whole.element_size()
+        self.bytes += size
+        if self.delay is not None:
+            start_s = time.perf_counter()
+            time.sleep(self.delay(size))
+            self.slept.append((start_s, time.perf_counter()))
+
+    # --- what was noted ------------------------------------------------------------------------
+
+    def hidden_s(self, steps: int) -> float | None:
+        """Seconds per step of messages before their step's last gradient was ready; None where the
+        host cannot see it."""
+        return _before(self.spans, self.arrived_s, steps)
+
+    def planted_s(self, steps: int) -> float | None:
+        """Seconds per step of planted sleep that nothing can hide: after the last gradient."""
+        if not self.slept:
+            return None
+        total_s = sum(end - start for start, end in self.slept) / steps
+        return total_s - (_before(self.slept, self.arrived_s, steps) or 0.0)
+
+    def close(self) -> None:
+        """End the slow wire's thread."""
+        if self._wire is not None:
+            self._wire.put(None)
+
+
+def _before(spans: list[tuple[float, float]], ends: list[float], steps: int) -> float | None:
+    """Seconds per step that spans cover before the end that follows each, spans being in order.
+
+    >>> _before([(0.0, 2.0), (2.0, 5.0), (10.0, 12.0)], [3.0, 9.0], 2)
+    1.5
+    """
+    if not ends or not spans:
+        return None
+    covered, reached = 0.0, -1.0
+    for start, end in sorted(spans):
+        arrived = next((at for at in ends if at >= start), None)
+        if arrived is not None:
+            low, high = max(start, reached), min(end, arrived)
+            covered += max(0.0, high - low)
+        reached = max(reached, end)
+    return covered / steps
+
+
+class _SlowWire(threading.Thread):
+    """Sends one message after the other."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._messages: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.start()
+
+    def put(self, message: Callable[[], None] | None) -> None:
+        self._messages.put(message)
+
+    def run(self) -> None:
+        while (message := self._messages.get()) is not None:
+            message()
+
+
+class Gather:
+    """The all-gather of FSDP2, in the form that it asks for."""
+
+    def __init__(self, communication: Communication) -> None:
+        self._communication = communication
+
+    def allocate(self, size: Any, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.empty(*size, dtype=dtype, device=device)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dist.Work | None:
+        return self._communication.gather(*args, **kwargs)
+
+
+class Scatter(Gather):
+    """Its reduce-scatter."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dist.Work | None:
+        return self._communication.scatter(*args, **kwargs)
