@@ -106,7 +106,9 @@ class RanksAnswer(ScriptAnswer, kw_only=True):
     """By ablation: a step less one whose communication does nothing, less waiting."""
     communication_hidden_s: float | None = None
     """By the hook: communication that ran beside the backward pass."""
-    communication_bytes_per_step: int | None = None
+    communication_bytes_per_step: Share | None = None
+    communication_at_ceiling_s: Share | None = None
+    """What the step's messages take by themselves, by `collectives`."""
     counters_exposed_s: float | None = None
     profile_exposed_s: float | None = None
     """The same by DDP's counters and by a profile, waiting included: cross-checks."""

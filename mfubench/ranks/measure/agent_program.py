@@ -1,6 +1,6 @@
 """The program that starts torchrun's own agent, told by its parent what to start.
 
-    {"ranks": n, "arguments": [...], "folder": path}   →   {"failures": [{"rank": r, ...}]}
+{"ranks": n, "arguments": [...], "folder": path}   →   {"failures": [{"rank": r, ...}]}
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ def launched(request: Request) -> Answer:
         elastic_launch(settings, sys.executable)(*request["arguments"])
     except ChildFailedError as error:
         failures = [
-            {"rank": rank, "status": f.exitcode, "message": str(f.message)[:300], "at_s": f.timestamp}
+            {
+                "rank": rank,
+                "status": f.exitcode,
+                "message": str(f.message)[:300],
+                "at_s": f.timestamp,
+            }
             for rank, f in error.failures.items()
         ]
         return {"failures": failures}

@@ -7,8 +7,9 @@ and 1 for broadcast, so that it can be held against the speed of the link whatev
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -19,28 +20,31 @@ from torch import Tensor
 from mfubench.hardware.devices import Device
 from mfubench.ranks.measure.group import Ranks
 from mfubench.ranks.rules.bandwidth import BUS_FACTORS
+from mfubench.ranks.rules.turns import Message
 
 SIZES_BYTES = (1 << 12, 1 << 16, 1 << 20, 1 << 23)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = ("float32", "bfloat16")
 REPEATS = 7
 LONGEST_S = 0.5
 """A size that takes longer is measured with fewer repeats."""
 
 
 def measure_collectives(
-    ranks: Ranks, device: Device, used_bytes: int | None, sizes: tuple[int, ...] = SIZES_BYTES
+    ranks: Ranks,
+    device: Device,
+    used: Sequence[Message],
+    sizes: tuple[int, ...] = SIZES_BYTES,
 ) -> list[dict[str, Any]]:
-    """Every collective by size and dtype; `used_bytes` is what a step of the run all-reduces. One
-    that a backend does not have is left out."""
+    """Every collective by size and dtype, and the messages that a step of the run `used`. One that
+    a backend does not have is left out."""
+    of_step = {(m.collective, m.dtype, m.bytes) for m in used}
+    wanted = of_step | set(itertools.product(BUS_FACTORS, DTYPES, sizes))
     found = []
-    for name in BUS_FACTORS:
-        for dtype, kind in DTYPES.items():
-            wanted = set(sizes) | ({used_bytes} if used_bytes and dtype == "float32" else set())
-            for size in sorted(wanted):
-                used = size == used_bytes and name == "all-reduce" and dtype == "float32"
-                seconds = _seconds(ranks, device, name, kind, size)
-                if seconds is not None:
-                    found.append(_rate(name, dtype, size, seconds, ranks.count, used))
+    for name, dtype, size in sorted(wanted):
+        seconds = _seconds(ranks, device, name, getattr(torch, dtype), size)
+        if seconds is not None:
+            is_used = (name, dtype, size) in of_step
+            found.append(_rate(name, dtype, size, seconds, ranks.count, is_used))
     return found
 
 

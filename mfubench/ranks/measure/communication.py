@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -33,8 +34,8 @@ class Communication:
         self.spans: list[tuple[float, float]] = []
         """Start and end of each message since `forget`, where the host can see them."""
         self.slept: list[tuple[float, float]] = []
-        self.bytes = 0
-        """Sent since `forget`: the sizes of messages, not what travels on a wire."""
+        self.messages: Counter[tuple[str, str, int]] = Counter()
+        """Since `forget`: collective, dtype and bytes of the whole message."""
         self._group = group
         self._ranks = dist.get_world_size(group)
         self._has_queue = has_queue
@@ -42,7 +43,8 @@ class Communication:
 
     def forget(self) -> None:
         """Start noting anew."""
-        self.arrived_s, self.spans, self.slept, self.bytes = [], [], [], 0
+        self.arrived_s, self.spans, self.slept = [], [], []
+        self.messages.clear()
 
     # --- DDP -----------------------------------------------------------------------------------
 
@@ -55,7 +57,7 @@ class Communication:
             done: Future[Tensor] = Future()
             done.set_result(buffer)
             return done
-        self.bytes += buffer.numel() * buffer.element_size()
+        self._note("all-reduce", buffer)
         if self.delay is not None:
             return self._delayed(buffer)
         began_s = time.perf_counter()
@@ -107,7 +109,8 @@ class Communication:
                 if rank != own:  # the input is the own part of the output
                     part.copy_(input_tensor.view(-1))
             return None
-        self._note(output_tensor)
+        self._note("all-gather", output_tensor)
+        self._sleep(output_tensor)
         work: dist.Work | None = dist.all_gather_into_tensor(
             output_tensor, input_tensor, group=group, async_op=async_op
         )
@@ -126,18 +129,21 @@ class Communication:
             part = input_tensor.view(self._ranks, -1)[dist.get_rank(group)]
             output_tensor.view(-1).copy_(part)
             return None
-        self._note(input_tensor)
+        self._note("reduce-scatter", input_tensor)
+        self._sleep(input_tensor)
         work: dist.Work | None = dist.reduce_scatter_tensor(
             output_tensor, input_tensor, op=op, group=group, async_op=async_op
         )
         return work
 
-    def _note(self, whole: Tensor) -> None:
+    def _note(self, collective: str, whole: Tensor) -> None:
         size = whole.numel() * whole.element_size()
-        self.bytes += size
+        self.messages[collective, str(whole.dtype).removeprefix("torch."), size] += 1
+
+    def _sleep(self, whole: Tensor) -> None:
         if self.delay is not None:
             start_s = time.perf_counter()
-            time.sleep(self.delay(size))
+            time.sleep(self.delay(whole.numel() * whole.element_size()))
             self.slept.append((start_s, time.perf_counter()))
 
     # --- what was noted ------------------------------------------------------------------------

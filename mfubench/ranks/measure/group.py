@@ -149,7 +149,8 @@ class Ranks:
 
     def why(self, error: BaseException) -> str:
         """What went wrong, with the name of the rank that it went wrong on."""
-        own = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
+        said = (str(error).strip().splitlines() or [""])[0][:200]
+        own = f"{type(error).__name__}: {said}"
         if not is_of_communication(error):
             return f"rank {self.rank} failed at {self.report.doing}: {own}".rstrip(": ")
         before = self._beats.seen()

@@ -34,7 +34,7 @@ from mfubench.ranks.measure.strategies import STEPS, Replica, Strategy
 from mfubench.ranks.rules.account import LEAST_CYCLES
 from mfubench.ranks.rules.config import Plant, RanksConfig
 from mfubench.ranks.rules.slow import cycles_needed
-from mfubench.ranks.rules.turns import ALONE, BESIDE, SILENT, TRAINING, WHOLE, Kind, Turn
+from mfubench.ranks.rules.turns import ALONE, BESIDE, SILENT, TRAINING, WHOLE, Kind, Message, Turn
 
 TURN_S = 0.25
 MOST_CYCLES, MOST_STEPS = 40, 50
@@ -110,9 +110,7 @@ class RankCase:
         self.together: Strategy = STEPS[config.strategy](workload, self.device, **how)
         self.whole: Replica | None = None
         if config.scaling == "strong":
-            self.whole = Replica(
-                GPTWorkload(preset, config.batch_size, corpus), self.device, **how
-            )
+            self.whole = Replica(GPTWorkload(preset, config.batch_size, corpus), self.device, **how)
         cost = workload.cost(config.dtype, self.device.kind)
         self.report.model_flops_per_step = cost.model_flops * config.accumulation
         self.report.tokens_per_step = cost.tokens * config.accumulation
@@ -209,7 +207,10 @@ class RankCase:
             turn.hidden_s = communication.hidden_s(steps)
             turn.planted_s = communication.planted_s(steps)
             turn.counters_exposed_s = self.together.counters_exposed_s()
-            self.report.communication_bytes_per_step = communication.bytes // steps
+            self.report.messages = [
+                Message(collective=collective, dtype=dtype, bytes=size, per_step=count / steps)
+                for (collective, dtype, size), count in sorted(communication.messages.items())
+            ]
             self.report.losses.append(float(step.last_loss))
         self.report.turns.append(turn)
 
@@ -226,7 +227,7 @@ class RankCase:
         if self.config.with_collectives:
             self.ranks.at("measuring collectives")
             self.report.collectives = measure_collectives(
-                self.ranks, self.device, self.report.communication_bytes_per_step
+                self.ranks, self.device, self.report.messages
             )
         self.ranks.at("measuring its own speed")
         self.ranks.wait()

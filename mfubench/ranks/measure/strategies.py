@@ -123,7 +123,7 @@ class DDPStep(Strategy):
         self._ddp._set_ddp_runtime_logging_sample_rate(1)
         hook = self.communication.hook
         # DDP looks at a hook's annotations, and cannot read those that are not evaluated.
-        self._ddp.register_comm_hook(None, lambda state, bucket: hook(state, bucket))
+        self._ddp.register_comm_hook(None, lambda state, bucket: hook(state, bucket))  # noqa: PLW0108
         self._forward_model = self._ddp
 
     def synchronises(self, wanted: bool) -> None:

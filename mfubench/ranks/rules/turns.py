@@ -42,6 +42,16 @@ class Turn(Struct, kw_only=True):
         return sum(self.steps_s) / len(self.steps_s)
 
 
+class Message(Struct, kw_only=True):
+    """A kind of message of a step."""
+
+    collective: str
+    dtype: str
+    bytes: int
+    """Of the whole message, not what travels on a wire."""
+    per_step: float
+
+
 class RankReport(Struct, kw_only=True):
     """All that one rank says of a case."""
 
@@ -58,7 +68,7 @@ class RankReport(Struct, kw_only=True):
     turns: list[Turn] = []
     model_flops_per_step: int | None = None
     tokens_per_step: int | None = None
-    communication_bytes_per_step: int | None = None
+    messages: list[Message] = []
     loss: float | None = None
     losses: list[float] = []
     peak_memory_bytes: int | None = None
