@@ -117,7 +117,7 @@ class SuiteRun:
             metafunc.parametrize("preset", presets)
 
     def _parametrize_ranks(self, metafunc: pytest.Metafunc) -> None:
-        """Cases on many ranks last a minute each: one dtype per device, unless more are asked for."""
+        """Cases on many ranks last a minute each, so that few of them are in a sweep."""
         from mfubench.ranks.measure.sweep import RANKS_PARAMETERS, ranks_cases
 
         cases = ranks_cases(self.session)

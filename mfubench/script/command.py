@@ -110,9 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
         _measure_ceilings_first(results_dir)
 
     from mfubench.results.document import machine_dir
+    from mfubench.results.single import commit_of_start
     from mfubench.script.journal import RunJournal, rescue
     from mfubench.script.run import TrainingRun
-    from mfubench.script.save import commit_of_start
 
     for sentence in rescue(results_dir):
         _say(sentence)

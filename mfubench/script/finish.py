@@ -8,12 +8,12 @@ from typing import Any
 
 from mfubench.results.outcomes import Outcome
 from mfubench.results.record import CaseRecord
+from mfubench.results.single import result_data, save_result
 from mfubench.script import ceiling
 from mfubench.script.account import fill_breakdown
 from mfubench.script.parts import part
 from mfubench.script.record import build_record, fill_nanogpt, fill_shares, typical_count
 from mfubench.script.run import Found, TrainingRun
-from mfubench.script.save import result_data, save_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,15 +34,7 @@ def launched(request: Request) -> Answer:
     try:
         elastic_launch(settings, sys.executable)(*request["arguments"])
     except ChildFailedError as error:
-        failures = [
-            {
-                "rank": rank,
-                "status": f.exitcode,
-                "message": str(f.message)[:300],
-                "at_s": f.timestamp,
-            }
-            for rank, f in error.failures.items()
-        ]
+        failures = [{"rank": rank, "status": f.exitcode} for rank, f in error.failures.items()]
         return {"failures": failures}
     return {"failures": []}
 

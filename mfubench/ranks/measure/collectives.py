@@ -22,9 +22,12 @@ from mfubench.ranks.measure.group import Ranks
 from mfubench.ranks.rules.bandwidth import BUS_FACTORS
 from mfubench.ranks.rules.turns import Message
 
-SIZES_BYTES = (1 << 12, 1 << 16, 1 << 20, 1 << 23)
-DTYPES = ("float32", "bfloat16")
-REPEATS = 7
+TRIED = (
+    *itertools.product(("float32",), (1 << 16, 1 << 20, 1 << 23)),
+    ("bfloat16", 1 << 20),
+)
+"""Dtypes and bytes, beside the messages that the step itself sends."""
+REPEATS = 5
 LONGEST_S = 0.5
 """A size that takes longer is measured with fewer repeats."""
 
@@ -33,12 +36,11 @@ def measure_collectives(
     ranks: Ranks,
     device: Device,
     used: Sequence[Message],
-    sizes: tuple[int, ...] = SIZES_BYTES,
 ) -> list[dict[str, Any]]:
     """Every collective by size and dtype, and the messages that a step of the run `used`. One that
     a backend does not have is left out."""
     of_step = {(m.collective, m.dtype, m.bytes) for m in used}
-    wanted = of_step | set(itertools.product(BUS_FACTORS, DTYPES, sizes))
+    wanted = of_step | {(name, *how) for name in BUS_FACTORS for how in TRIED}
     found = []
     for name, dtype, size in sorted(wanted):
         seconds = _seconds(ranks, device, name, getattr(torch, dtype), size)

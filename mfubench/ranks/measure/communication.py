@@ -48,7 +48,7 @@ class Communication:
 
     # --- DDP -----------------------------------------------------------------------------------
 
-    def hook(self, state: object, bucket: dist.GradBucket) -> Future[Tensor]:
+    def hook(self, state: object, bucket: Any) -> Future[Tensor]:
         """DDP's own all-reduce, average included; or nothing."""
         buffer = bucket.buffer()
         if bucket.is_last() and not self._has_queue:

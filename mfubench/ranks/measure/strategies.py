@@ -147,11 +147,13 @@ class FSDP2Step(Strategy):
     def __init__(self, workload: Workload, device: Device, **how: Any) -> None:
         self._compiles = bool(how.pop("compile"))
         super().__init__(_Sharded(workload, self._shard), device, compile=False, **how)
+        from torch.distributed.fsdp import FSDPModule
+
         self.compiled = self._compiles
         for module in self.model.modules():
-            if hasattr(module, "set_custom_all_gather"):
-                module.set_custom_all_gather(Gather(self.communication))
-                module.set_custom_reduce_scatter(Scatter(self.communication))
+            if isinstance(module, FSDPModule):
+                module.set_custom_all_gather(cast(Any, Gather(self.communication)))
+                module.set_custom_reduce_scatter(cast(Any, Scatter(self.communication)))
 
     def _shard(self, model: nn.Module) -> nn.Module:
         from torch.distributed.device_mesh import init_device_mesh
@@ -161,7 +163,7 @@ class FSDP2Step(Strategy):
         # Without a mesh it would take a GPU that is visible, whatever the model is on.
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))
         model = model.to(device)
-        for block in model.transformer.h if hasattr(model, "transformer") else model.children():
+        for block in cast(Any, model).transformer.h:
             if self._compiles:
                 block.compile()
             if any(True for _ in block.parameters()):

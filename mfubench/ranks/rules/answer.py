@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 
 import msgspec
 from mfubench_model.conventions import A100_BF16_PEAK_FLOPS_PER_S
@@ -58,7 +58,7 @@ def _figures(
 ) -> RankFigures:
     training = [turn for turn in report.turns if turn.kind == TRAINING]
     step_s = middle_of(report, TRAINING)
-    waits = [w for turn in training for w in _waits(report, turn.cycle, reports)]
+    waits = [fmean(w) for turn in training if (w := _waits(report, turn.cycle, reports))]
     counted = [t.counters_exposed_s for t in training if t.counters_exposed_s is not None]
     return RankFigures(
         rank=report.rank,

@@ -20,15 +20,15 @@ MECHANISM = (
     "These ranks share one small machine: this tests the mechanism and says nothing of scaling."
 )
 COLUMNS = (
-    Column(name="ranks", rank=0, is_text=True, min_width=20),
-    Column(name="ms/step", rank=1),
+    Column(name="ranks", rank=0, is_text=True, min_width=16),
+    Column(name="ms/step", rank=3),
     Column(name="tokens/s", rank=3),
     Column(name="times", rank=0),
     Column(name="efficiency", rank=0),
     Column(name="batch", rank=6),
-    Column(name="contention", rank=2),
-    Column(name="exposed", rank=2),
-    Column(name="skew", rank=2),
+    Column(name="contention", rank=1),
+    Column(name="exposed", rank=1),
+    Column(name="skew", rank=1),
     Column(name="MFU", rank=4),
 )
 
@@ -154,7 +154,7 @@ def ranks_tables(records: Sequence[CaseRecord], width: int) -> list[RenderableTy
     for record in records:
         rows.append(
             [
-                record.setting,
+                f"{known(record.ranks)} {record.strategy}, {record.scaling}, {record.how}",
                 f"{known(record.step_s) * 1e3:.2f}",
                 f"{record.tokens_per_s:,.0f}" if record.tokens_per_s else UNKNOWN,
                 f"{known(record.ranks) * known(record.efficiency).value:.2f}",
