@@ -23,7 +23,6 @@ from mfubench.results.ranks import SCALINGS, STRATEGIES
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_RANKS
 
 if TYPE_CHECKING:
-    from mfubench.ranks.measure.rank_program import Failure
     from mfubench.ranks.rules.config import RanksConfig
     from mfubench.ranks.rules.turns import RankReport
     from mfubench.results.record import CaseRecord
@@ -198,7 +197,7 @@ def _below_torchrun(arguments: argparse.Namespace, config: RanksConfig) -> int:
             status = _finish(arguments, config, ranks, reports, None, started_at_s)
     else:
         status = EXIT_FAILED
-        if _saves_the_rest(rank, reports, failure):
+        if failure.saves and reports:
             _finish(
                 arguments,
                 config,
@@ -215,21 +214,6 @@ def _below_torchrun(arguments: argparse.Namespace, config: RanksConfig) -> int:
     if failure is not None:
         os._exit(status)  # a thread of the group may wait for a rank that is gone
     return status
-
-
-def _saves_the_rest(rank: int, reports: list[RankReport], failure: Failure) -> bool:
-    """Whether this rank saves what is left: the lowest of those that lost another, or the one that
-    failed where it is alone."""
-    if not reports:
-        return rank == 0
-    if failure.is_another_ranks:
-        left = [report.rank for report in reports if _lost_another(report)]
-        return rank == min([*left, rank])
-    return len(reports) == 1
-
-
-def _lost_another(report: RankReport) -> bool:
-    return report.ended is None or "stopped answering" in report.ended or "waited" in report.ended
 
 
 def _finish(

@@ -108,20 +108,24 @@ def what_failed(
     """The first cause: a rank that was killed; else the first that failed by itself; else what the
     others say of the one that they lost."""
     doing = {report.rank: report.doing for report in reports}
+    by_time = sorted(told.values(), key=lambda f: f.at_s)
+    for one in by_time:
+        if not one.is_another_ranks and one.outcome != "interrupted":
+            return Outcome(one.outcome), one.sentence
+    lost = [one for one in by_time if one.is_another_ranks]
+    # The agent ends what hangs by a signal, too, so that what the others saw comes first.
+    for one in lost:
+        if one.is_a_hang:
+            return Outcome(one.outcome), one.sentence
     for failure in failures:
         status, rank = failure["status"], failure["rank"]
-        if status < 0 and status != -signal.SIGTERM:
+        if status < 0 and -status not in (signal.SIGTERM, signal.SIGINT):
             name = signal.Signals(-status).name
             at = f" in {doing[rank]}" if doing.get(rank) else ""
             killed = " (the system kills what takes too much memory)" if status == -9 else ""
             return Outcome.ERROR, f"rank {rank} was killed by {name}{at}{killed}"
-    own = sorted(
-        (f for f in told.values() if not f.is_another_ranks and f.outcome != "interrupted"),
-        key=lambda f: f.at_s,
-    )
-    lost = sorted((f for f in told.values() if f.is_another_ranks), key=lambda f: f.at_s)
-    for failure_told in (*own, *lost):
-        return Outcome(failure_told.outcome), failure_told.sentence
+    for one in lost:
+        return Outcome(one.outcome), one.sentence
     for failure in failures:
         words = last_words(folder, failure["rank"]) or "it said nothing"
         return Outcome.ERROR, (

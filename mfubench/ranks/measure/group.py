@@ -35,6 +35,7 @@ BEAT_S = 0.5
 LOST_S = 4 * BEAT_S
 """A rank that said nothing for so long is gone or cannot run."""
 PINGS = 40
+HANGS = "hangs at"
 
 
 class Ranks:
@@ -147,6 +148,12 @@ class Ranks:
                     found.append(msgspec.json.decode(data, type=RankReport))
         return found
 
+    def is_first(self) -> bool:
+        """Whether no other rank has asked this yet. True where nobody can be asked."""
+        with contextlib.suppress(RuntimeError):
+            return bool(self.store.add("mfubench/ended", 1) == 1)
+        return True
+
     def why(self, error: BaseException) -> str:
         """What went wrong, with the name of the rank that it went wrong on."""
         said = (str(error).strip().splitlines() or [""])[0][:200]
@@ -163,7 +170,7 @@ class Ranks:
             return f"{named(lost)} {what} stopped answering (last seen at: {last})"
         behind = min(after.items(), key=lambda item: int(item[1][1]), default=None)
         if behind is not None and int(behind[1][1]) < self.report.progress:
-            return f"rank {behind[0]} hangs at {behind[1][2]}; the others waited for it in vain"
+            return f"rank {behind[0]} {HANGS} {behind[1][2]}; the others waited for it in vain"
         return f"rank {self.rank} lost the others at {self.report.doing}: {own}"
 
     def close(self) -> None:

@@ -28,8 +28,12 @@ class Failure(msgspec.Struct, kw_only=True):
     sentence: str
     outcome: str
     at_s: float
+    saves: bool = True
+    """Whether this rank is the first of those that ended, which saves what all have measured."""
     is_another_ranks: bool = False
     """Whether this rank only lost another."""
+    is_a_hang: bool = False
+    """Whether the other one still runs, and does not come."""
 
 
 def measure(config: RanksConfig) -> tuple[list[RankReport], Failure | None]:
@@ -49,8 +53,10 @@ def measure(config: RanksConfig) -> tuple[list[RankReport], Failure | None]:
     from mfubench.ranks.measure.group import Ranks
     from mfubench.ranks.measure.rank import RankCase, device_of
 
-    cores = min(len(usable_cpus()), int(usable_cores().count))
-    torch.set_num_threads(config.threads or max(1, cores))
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    elif config.pins:  # else torchrun's user has said how many, or torchrun has
+        torch.set_num_threads(max(1, min(len(usable_cpus()), int(usable_cores().count))))
     ranks = None
     try:
         device = device_of(config, local)
@@ -71,8 +77,9 @@ def measure(config: RanksConfig) -> tuple[list[RankReport], Failure | None]:
         failure = Failure(sentence=str(error), outcome="error", at_s=time.time())
     except Exception as error:
         failure = _failure(error, ranks, config)
-    reports = []
+    reports: list[RankReport] = []
     if ranks is not None:
+        failure.saves = ranks.is_first()
         ranks.report.ended = failure.sentence
         with contextlib.suppress(RuntimeError):
             ranks.hand_in()
@@ -83,7 +90,7 @@ def measure(config: RanksConfig) -> tuple[list[RankReport], Failure | None]:
 
 def _failure(error: Exception, ranks: object, config: RanksConfig) -> Failure:
     from mfubench.measure.failures import classify
-    from mfubench.ranks.measure.group import Ranks, is_of_communication
+    from mfubench.ranks.measure.group import HANGS, Ranks, is_of_communication
 
     at_s = time.time()
     outcome, sentence = classify(error, compiled=config.compile)
@@ -94,6 +101,7 @@ def _failure(error: Exception, ranks: object, config: RanksConfig) -> Failure:
         outcome=outcome.value,
         at_s=at_s,
         is_another_ranks=is_of_communication(error),
+        is_a_hang=HANGS in sentence,
     )
 
 
