@@ -46,6 +46,8 @@ class RankFigures(Struct, kw_only=True):
     """Of independent replicas, one on each rank."""
     silent_s: Positive | None = None
     """Of training with a communication that does nothing."""
+    outside_backward_s: Share | None = None
+    """Of a script's step, what is not its backward pass, in which DDP waits for other ranks."""
     waited_s: float | None = None
     """For the slowest rank, before communication could end."""
     late_s: float | None = None

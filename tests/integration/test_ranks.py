@@ -170,3 +170,26 @@ def _has_turns() -> bool:
 
     folder = Path(tempfile.gettempdir())
     return any('"training"' in p.read_text() for p in folder.glob("mfubench-ranks-*/rank-1.json"))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_ranks_that_share_a_batch_learn_what_one_rank_learns(
+    strategy: str, accumulation: int, tmp_path: Path
+) -> None:
+    """20 steps; float32 rounding is 1.2e-7 of each number, and losses are sums of many."""
+    program = Path(__file__).parents[1] / "unit" / "ranks" / "trains_alike.py"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    answer = tmp_path / "losses.json"
+    done = subprocess.run(
+        [sys.executable, *launcher, str(program), strategy, str(accumulation), str(answer)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(answer.read_text(encoding="utf-8"))
+    assert len(found["one"]) == 20
+    assert found["several"] == pytest.approx(found["one"], rel=1e-6)
+    assert found["one"][-1] < found["one"][0]
+    assert found["flops"] == found["whole_flops"]

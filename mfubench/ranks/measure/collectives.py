@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mfubench.hardware.devices import Device
+from mfubench.ranks.measure.communication import all_gather, reduce_scatter
 from mfubench.ranks.measure.group import Ranks
 from mfubench.ranks.rules.bandwidth import BUS_FACTORS
 from mfubench.ranks.rules.turns import Message
@@ -91,7 +92,7 @@ def _seconds(
 def _calls(whole: Tensor, part: Tensor) -> dict[str, Callable[[], Any]]:
     return {
         "all-reduce": lambda: dist.all_reduce(whole),
-        "all-gather": lambda: dist.all_gather_into_tensor(whole, part),
-        "reduce-scatter": lambda: dist.reduce_scatter_tensor(part, whole),
+        "all-gather": lambda: all_gather(whole, part),
+        "reduce-scatter": lambda: reduce_scatter(part, whole),
         "broadcast": lambda: dist.broadcast(whole, 0),
     }

@@ -18,6 +18,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.futures import Future
 
+all_gather: Callable[..., Any] = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
+reduce_scatter: Callable[..., Any] = getattr(
+    dist, "reduce_scatter_single", dist.reduce_scatter_tensor
+)
+"""torch 2.13 has new names for them, and warns of the old ones."""
+
 Delay = Callable[[int], float]
 """Seconds that a message of so many bytes takes longer, for tests that plant one."""
 
@@ -111,7 +117,7 @@ class Communication:
             return None
         self._note("all-gather", output_tensor)
         self._sleep(output_tensor)
-        work: dist.Work | None = dist.all_gather_into_tensor(
+        work: dist.Work | None = all_gather(
             output_tensor, input_tensor, group=group, async_op=async_op
         )
         return work
@@ -131,7 +137,7 @@ class Communication:
             return None
         self._note("reduce-scatter", input_tensor)
         self._sleep(input_tensor)
-        work: dist.Work | None = dist.reduce_scatter_tensor(
+        work: dist.Work | None = reduce_scatter(
             output_tensor, input_tensor, op=op, group=group, async_op=async_op
         )
         return work
