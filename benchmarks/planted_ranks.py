@@ -1,4 +1,4 @@
-"""Does the account of many ranks find what is there? Delays and sleeps that are planted, on 2 ranks.
+"""Does the account of many ranks find delays and sleeps that are planted? On two ranks.
 
     python benchmarks/planted_ranks.py [delay|sleep|quiet|contention] [--trials N]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from statistics import median
 from typing import Any
 
@@ -22,8 +23,9 @@ from mfubench.ranks.rules.turns import TRAINING, RankReport
 
 RANKS = 2
 BATCH = 4
-DELAY_S_PER_BYTE = 10e-9
-"""A wire of 100 MB/s: 32 ms for the gradients of nanogpt-cpu."""
+DELAY_S_PER_BYTE = 50e-9
+"""A wire of 20 MB/s: 161 ms for the gradients of nanogpt-cpu, some of it beside the backward pass.
+"""
 SLEEP_S = 0.02
 CYCLES = 16
 
@@ -92,7 +94,6 @@ def sleep(planted: bool) -> dict[str, Any]:
 
 def contention() -> dict[str, Any]:
     """Two ranks on a core each, beside two that share one core."""
-    import os
 
     apart = account_of(ask(None)).contention
     cpus = os.sched_getaffinity(0)

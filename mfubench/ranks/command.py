@@ -165,7 +165,15 @@ def _started_here(arguments: argparse.Namespace, config: RanksConfig) -> int:
     except KeyboardInterrupt as interrupt:
         broken = getattr(interrupt, "launched", None)
         if broken is not None and broken.reports:
-            _finish(arguments, config, ranks, broken.reports, "interrupted", started_at_s)
+            _finish(
+                arguments,
+                config,
+                ranks,
+                broken.reports,
+                "interrupted",
+                started_at_s,
+                outcome="interrupted",
+            )
         raise
     return _finish(
         arguments,

@@ -12,6 +12,7 @@ from mfubench.analysis import rates
 from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.devices import Device
 from mfubench.ranks.measure.agent import Launched, launch
+from mfubench.ranks.measure.strategies import BACKENDS
 from mfubench.ranks.rules.answer import fill_answer, fill_per_rank, refuse_apart
 from mfubench.ranks.rules.config import RanksConfig
 from mfubench.ranks.rules.turns import RankReport, RanksError
@@ -111,6 +112,7 @@ def describe(record: CaseRecord, config: RanksConfig, ranks: int) -> None:
     record.block_size = get_preset(config.preset).config.block_size
     record.ranks, record.strategy, record.scaling = ranks, config.strategy, config.scaling
     record.accumulation = config.accumulation
+    record.backend = BACKENDS.get(config.device.partition(":")[0])
 
 
 def fill_case(record: CaseRecord, reports: Sequence[RankReport], config: RanksConfig) -> None:
