@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import time
@@ -236,48 +235,12 @@ def _finish(
 ) -> int:
     """Save one result file for all ranks, print it, and say by the status whether all went well."""
     from mfubench.hardware.devices import parse_device
-    from mfubench.ranks.measure.case import (
-        case_of,
-        describe,
-        fill_case,
-        fill_rates,
-        nanogpt_flops,
-        rounds_of,
-    )
-    from mfubench.ranks.rules.answer import fill_per_rank, hosts_of
+    from mfubench.ranks.measure.case import recorded, rounds_of
     from mfubench.results.outcomes import Outcome
-    from mfubench.results.record import CaseRecord
     from mfubench.results.single import result_data, save_result
-    from mfubench.suite.outcomes import CaseEnded
 
-    case = case_of(config, ranks)
-    record = CaseRecord.from_data(
-        {
-            "case_id": str(case),
-            "question": "ranks",
-            "preset": config.preset,
-            "device": config.device,
-            "dtype": config.dtype,
-            "batch_size": config.batch_size,
-            "compile": config.compile,
-            "outcome": "error",
-            "outcome_reason": "not finished",
-        }
-    )
-    describe(record, config, ranks)
     device = parse_device(config.device)
-    fill_per_rank(record, reports, nanogpt_flops=nanogpt_flops(config, ranks))
-    if reason is not None:
-        with contextlib.suppress(ValueError):
-            record.outcome = Outcome(outcome)
-        record.outcome_reason = reason
-    else:
-        try:
-            fill_case(record, reports, config)
-            fill_rates(record, device, config, hosts=len(set(hosts_of(reports).values())))
-            record.outcome, record.outcome_reason = Outcome.OK, None
-        except CaseEnded as end:
-            record.outcome, record.outcome_reason = end.outcome, end.reason
+    record = recorded(config, ranks, reports, device, reason=reason, outcome=outcome)
     data = result_data(
         record,
         rounds_of(record) if record.outcome is Outcome.OK else [],
@@ -295,14 +258,12 @@ def _finish(
 
 
 def _print(arguments: argparse.Namespace, record: CaseRecord, where: str) -> None:
-    from mfubench.report.table import render
+    from mfubench.ranks.show.text import ranks_text
     from mfubench.results.write import json_text
     from mfubench.show.terminal import has_color, width_of
 
     if arguments.json:
         print(json_text(record.as_extra_info()))
         return
-    print(
-        render([record], color=has_color(sys.stdout), notes=[where], width=width_of(sys.stdout)),
-        flush=True,
-    )
+    color, width = has_color(sys.stdout), width_of(sys.stdout)
+    print(ranks_text(record, where, color=color, width=width), flush=True)

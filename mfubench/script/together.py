@@ -103,10 +103,10 @@ def _key(name: str) -> str:
 
 
 def _store() -> Any:
-    import torch.distributed as dist
+    from torch._C._distributed_c10d import TCPStore
 
     try:
-        return dist.TCPStore(
+        return TCPStore(
             os.environ["MASTER_ADDR"],
             int(os.environ["MASTER_PORT"]),
             is_master=False,

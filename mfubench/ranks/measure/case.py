@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import cast
 
 from mfubench_model.conventions import CONVENTIONS
 from mfubench_model.presets import get_preset
@@ -13,11 +14,11 @@ from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.devices import Device
 from mfubench.ranks.measure.agent import Launched, launch
 from mfubench.ranks.measure.strategies import BACKENDS
-from mfubench.ranks.rules.answer import fill_answer, fill_per_rank, refuse_apart
+from mfubench.ranks.rules.answer import fill_answer, fill_per_rank, hosts_of, refuse_apart
 from mfubench.ranks.rules.config import RanksConfig
 from mfubench.ranks.rules.turns import RankReport, RanksError
 from mfubench.results.case_id import CaseId
-from mfubench.results.outcomes import Outcome
+from mfubench.results.outcomes import Dtype, Outcome
 from mfubench.results.record import CaseRecord
 from mfubench.suite.outcomes import CaseEnded, CaseResult
 from mfubench.suite.runner import CaseRunner
@@ -105,6 +106,41 @@ def measure_ranks(runner: CaseRunner, config: RanksConfig, ranks: int) -> CaseRe
     if record.outcome is Outcome.OK:
         result.rounds_s = rounds_of(record)
     return result
+
+
+def recorded(
+    config: RanksConfig,
+    ranks: int,
+    reports: Sequence[RankReport],
+    device: Device,
+    *,
+    reason: str | None,
+    outcome: str,
+) -> CaseRecord:
+    """The record of a case that was measured outside a sweep: its answer, or the `reason` for which
+    it has none, with what each rank had measured."""
+    record = CaseRecord(
+        case_id=str(case_of(config, ranks)),
+        question="ranks",
+        preset=config.preset,
+        device=config.device,
+        dtype=cast(Dtype, config.dtype),
+        batch_size=config.batch_size,
+        compile=config.compile,
+    )
+    describe(record, config, ranks)
+    fill_per_rank(record, reports, nanogpt_flops=nanogpt_flops(config, ranks))
+    if reason is not None:
+        record.outcome, record.outcome_reason = Outcome(outcome), reason
+        return record
+    try:
+        fill_case(record, reports, config)
+        fill_rates(record, device, config, hosts=len(set(hosts_of(reports).values())))
+        record.outcome = Outcome.OK
+    except CaseEnded as end:
+        record.outcome, record.outcome_reason = end.outcome, end.reason
+        record.withhold()
+    return record
 
 
 def describe(record: CaseRecord, config: RanksConfig, ranks: int) -> None:

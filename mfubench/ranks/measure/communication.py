@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -154,17 +154,19 @@ class Communication:
 
     # --- what was noted ------------------------------------------------------------------------
 
-    def hidden_s(self, steps: int) -> float | None:
-        """Seconds per step of messages before their step's last gradient was ready; None where the
-        host cannot see it."""
-        return _before(self.spans, self.arrived_s, steps)
-
-    def planted_s(self, steps: int) -> float | None:
-        """Seconds per step of planted sleep that nothing can hide: after the last gradient."""
-        if not self.slept:
+    def hidden_s(self, started_s: Sequence[float]) -> float | None:
+        """Seconds per step of messages before their step's last gradient was ready; `started_s` is
+        when each step began. None where the host cannot see it."""
+        if not self.spans or len(self.arrived_s) != len(started_s):
             return None
-        total_s = sum(end - start for start, end in self.slept) / steps
-        return total_s - (_before(self.slept, self.arrived_s, steps) or 0.0)
+        return _within(self.spans, started_s, self.arrived_s) / len(started_s)
+
+    def planted_s(self, started_s: Sequence[float]) -> float | None:
+        """Seconds per step of planted sleep that nothing can hide: after the last gradient."""
+        if not self.slept or len(self.arrived_s) != len(started_s):
+            return None
+        total_s = sum(end - start for start, end in self.slept)
+        return (total_s - _within(self.slept, started_s, self.arrived_s)) / len(started_s)
 
     def close(self) -> None:
         """End the slow wire's thread."""
@@ -172,22 +174,21 @@ class Communication:
             self._wire.put(None)
 
 
-def _before(spans: list[tuple[float, float]], ends: list[float], steps: int) -> float | None:
-    """Seconds per step that spans cover before the end that follows each, spans being in order.
+def _within(
+    spans: Sequence[tuple[float, float]], starts: Sequence[float], ends: Sequence[float]
+) -> float:
+    """Seconds that spans cover between each start and its end; two at once count once.
 
-    >>> _before([(0.0, 2.0), (2.0, 5.0), (10.0, 12.0)], [3.0, 9.0], 2)
-    1.5
+    >>> _within([(1.0, 3.0), (2.0, 5.0), (10.0, 12.0)], [0.0, 9.0], [4.0, 11.0])
+    4.0
     """
-    if not ends or not spans:
-        return None
-    covered, reached = 0.0, -1.0
-    for start, end in sorted(spans):
-        arrived = next((at for at in ends if at >= start), None)
-        if arrived is not None:
-            low, high = max(start, reached), min(end, arrived)
-            covered += max(0.0, high - low)
-        reached = max(reached, end)
-    return covered / steps
+    covered = 0.0
+    for low, high in zip(starts, ends, strict=True):
+        reached = low
+        for start, end in sorted(spans):
+            covered += max(0.0, min(end, high) - max(start, reached))
+            reached = max(reached, min(end, high))
+    return covered
 
 
 class _SlowWire(threading.Thread):

@@ -204,8 +204,8 @@ class RankCase:
         if kind == TRAINING:
             if len(communication.arrived_s) == steps:
                 turn.started_s, turn.arrived_s = started_s, communication.arrived_s
-            turn.hidden_s = communication.hidden_s(steps)
-            turn.planted_s = communication.planted_s(steps)
+            turn.hidden_s = communication.hidden_s(started_s)
+            turn.planted_s = communication.planted_s(started_s)
             turn.counters_exposed_s = self.together.counters_exposed_s()
             self.report.messages = [
                 Message(collective=collective, dtype=dtype, bytes=size, per_step=count / steps)

@@ -58,6 +58,7 @@ def measure(config: RanksConfig) -> tuple[list[RankReport], Failure | None]:
     elif config.pins:  # else torchrun's user has said how many, or torchrun has
         torch.set_num_threads(max(1, min(len(usable_cpus()), int(usable_cores().count))))
     ranks = None
+    reports: list[RankReport] = []
     try:
         device = device_of(config, local)
         if device.kind != "cpu":
@@ -77,7 +78,7 @@ def measure(config: RanksConfig) -> tuple[list[RankReport], Failure | None]:
         failure = Failure(sentence=str(error), outcome="error", at_s=time.time())
     except Exception as error:
         failure = _failure(error, ranks, config)
-    reports: list[RankReport] = []
+    reports = []
     if ranks is not None:
         failure.saves = ranks.is_first()
         ranks.report.ended = failure.sentence

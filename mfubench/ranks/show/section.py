@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from mfubench.ranks.show.text import MECHANISM, ranks_sentences, signed, with_interval
+from mfubench.ranks.show.text import MECHANISM, ranks_sentences, signed, step_bars, with_interval
 from mfubench.results.collection import Collection
 from mfubench.results.outcomes import known
 from mfubench.results.ranks import CollectiveRate, RankFigures
@@ -46,6 +46,7 @@ def ranks_section(collection: Collection) -> Section | None:
         blocks.append(_parts(group))
         last = group[-1]
         blocks += [Prose(text=sentence) for sentence in ranks_sentences(last)]
+        blocks.append(_bars(last))
         if last.ranks_timeline:
             blocks.append(_timeline(last, f"ranks-step-{index}"))
         folded: list[Block] = [_side_by_side(last.per_rank or [])]
@@ -126,6 +127,25 @@ def _parts(group: Sequence[CaseRecord]) -> Table:
         ],
         is_cards=True,
     ).without_empty_columns()
+
+
+def _bars(record: CaseRecord) -> Table:
+    step_s = known(record.step_s)
+    bars = step_bars(record)
+    if record.communication_hidden_s is not None:
+        bars.append(("beside these: communication, hidden", record.communication_hidden_s))
+    return Table(
+        name=f"Where a step on {record.ranks} ranks goes",
+        columns=("part", "#ms", "#share"),
+        rows=[
+            [
+                Cell(text=name),
+                _ms(seconds),
+                Cell(text=f"{seconds / step_s * 100:.1f} %", value=seconds / step_s),
+            ]
+            for name, seconds in bars
+        ],
+    )
 
 
 def _times(record: CaseRecord) -> Cell:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from mfubench.results.outcomes import known
+from mfubench.results.outcomes import Outcome, known
 from mfubench.results.ranks import Factor, RankFigures
 from mfubench.results.record import CaseRecord
-from mfubench.show.console import Column, fitted, left_out
+from mfubench.show.console import Column, as_text, fitted, left_out, wrapped
 from mfubench.show.units import UNKNOWN, format_duration, format_share, format_si
 
 SHOWN_RANKS = 8
@@ -174,8 +174,66 @@ def ranks_tables(records: Sequence[CaseRecord], width: int) -> list[RenderableTy
     parts = _table(COLUMNS, rows, width)
     for record in records:
         parts += [Text(f"{sentence}\n") for sentence in ranks_sentences(record)]
+        if record.ranks != 1:
+            parts += bar_table(record, width)
         parts += rank_table(record.per_rank or [], width)
     return parts
+
+
+def step_bars(record: CaseRecord) -> list[tuple[str, float]]:
+    """Where the time of a step together goes, in seconds; the bars add up to the step.
+
+    >>> from mfubench.results.ranks import Factor
+    >>> def f(x): return Factor(value=x, low=x, high=x)
+    >>> bars = step_bars(CaseRecord(case_id="x", question="ranks", device="cuda", ranks=2,
+    ...     step_s=0.1, efficiency=f(0.72), contention=f(0.9), wrapper_s=0.004,
+    ...     communication_exposed_s=0.012, waiting_s=0.003))
+    >>> [(name, round(seconds * 1e3, 2)) for name, seconds in bars]
+    [('one rank alone', 72.0), ('contention', 8.0), ("the strategy's own code", 4.0), \
+('communication, exposed', 12.0), ('waiting for the slowest rank', 3.0), ('unexplained', 1.0)]
+    """
+    step_s = known(record.step_s)
+    batch = record.smaller_batch.value if record.smaller_batch else 1.0
+    alone_s = step_s * known(record.efficiency).value / batch
+    bars = [
+        ("one rank alone", alone_s),
+        ("contention", alone_s * (1 / known(record.contention).value - 1)),
+        ("the strategy's own code", record.wrapper_s or 0.0),
+        ("communication, exposed", record.communication_exposed_s or 0.0),
+        ("waiting for the slowest rank", record.waiting_s or 0.0),
+    ]
+    return [*bars, ("unexplained", step_s - sum(seconds for _, seconds in bars))]
+
+
+def bar_table(record: CaseRecord, width: int) -> list[RenderableType]:
+    """The same as a table, with hidden communication beside it."""
+    step_s = known(record.step_s)
+    rows: list[list[str | Text]] = [
+        [name, _ms(seconds), f"{seconds / step_s:.0%}".replace("%", " %")]
+        for name, seconds in step_bars(record)
+    ]
+    rows.append(["the step", _ms(step_s), "100 %"])
+    if record.communication_hidden_s is not None:
+        rows.append(["beside it: communication, hidden", _ms(record.communication_hidden_s), ""])
+    return _table(BAR_COLUMNS, rows, width)
+
+
+BAR_COLUMNS = (
+    Column(name="a step on one rank of many", rank=0, is_text=True, min_width=20),
+    Column(name="ms", rank=0),
+    Column(name="share", rank=1),
+)
+
+
+def ranks_text(record: CaseRecord, where: str, *, color: bool, width: int) -> str:
+    """What `mfubench ranks` prints: the tables and sentences; of a case that broke off, why, and
+    what each rank had measured by then."""
+    if record.outcome is Outcome.OK:
+        parts = ranks_tables([record], width)
+    else:
+        reason = f"{record.case_id}: {record.outcome}: {record.outcome_reason}"
+        parts = [Text(reason + "\n"), *rank_table(record.per_rank or [], width)]
+    return "\n".join([as_text(*parts, color=color, width=width), "", wrapped(where, width=width)])
 
 
 RANK_COLUMNS = (
