@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import os
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ import msgspec
 from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.ranks.rules.merge import RankRun, merged
+from mfubench.ranks.rules.turns import host_key
 from mfubench.results.record import CaseRecord
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Meeting:
         """Give this rank's record to rank 0; False where the store cannot be reached."""
         run = RankRun(
             rank=self.rank,
-            host_key=hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
+            host_key=host_key(),
             machine=fingerprint().id,
             cpus=list(usable_cpus()),
             info=record.as_extra_info(),

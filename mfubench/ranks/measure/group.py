@@ -12,7 +12,6 @@ import datetime
 import hashlib
 import os
 import platform
-import socket
 import sys
 import threading
 import time
@@ -28,13 +27,13 @@ import mfubench
 from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.ranks.measure.strategies import BACKENDS
-from mfubench.ranks.rules.turns import RankReport, named, refuse_different
+from mfubench.ranks.rules.turns import RankReport, host_key, named, refuse_different
 
 BEAT_S = 0.5
 """A rank says so often how far it is."""
 LOST_S = 4 * BEAT_S
 """A rank that said nothing for so long is gone or cannot run."""
-PINGS = 40
+PINGS = 20
 HANGS = "hangs at"
 
 
@@ -61,7 +60,7 @@ class Ranks:
         self.store: Any = dist.distributed_c10d._get_default_store()
         self.report = RankReport(
             rank=self.rank,
-            host_key=hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
+            host_key=host_key(),
             machine=fingerprint().id,
             identity=identity(),
             cpus=list(usable_cpus()),

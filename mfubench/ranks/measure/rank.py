@@ -74,7 +74,6 @@ class RankCase:
         if self.plant.other_code and self.ranks.rank == self.plant.rank:
             self.report.identity["code of mfubench"] = "planted"
         self.ranks.refuse_different()
-        self.ranks.measure_clock()
         with matmul_precision(self.config.dtype), tempfile.TemporaryDirectory() as folder:
             self.ranks.at("building the model")
             self._build(Path(folder))
@@ -142,6 +141,7 @@ class RankCase:
             needed, min(MOST_CYCLES, math.floor(self.config.budget_s / cycle_s))
         )
         for cycle in range(cycles):
+            self.ranks.measure_clock()
             for kind in random.Random(cycle).sample(kinds, len(kinds)):
                 self.ranks.at(f"cycle {cycle + 1} of {cycles}, turn {kind}")
                 self._turn(kind, cycle, steps)
@@ -204,6 +204,7 @@ class RankCase:
         if kind == TRAINING:
             if len(communication.arrived_s) == steps:
                 turn.started_s, turn.arrived_s = started_s, communication.arrived_s
+                turn.clock_offset_s = self.report.clock_offset_s
             turn.hidden_s = communication.hidden_s(started_s)
             turn.planted_s = communication.planted_s(started_s)
             turn.counters_exposed_s = self.together.counters_exposed_s()

@@ -33,6 +33,7 @@ from mfubench.ranks.rules.turns import (
     Kind,
     RankReport,
     RanksError,
+    Turn,
 )
 from mfubench.results.ranks import Factor
 
@@ -161,8 +162,15 @@ def arrivals_of(reports: Sequence[RankReport], number: int) -> list[list[float]]
         turn = report.of(TRAINING, number)
         if turn is None or not turn.arrived_s:
             return None
-        found.append([at - report.clock_offset_s for at in turn.arrived_s])
+        offset_s = offset_of(report, turn)
+        found.append([at - offset_s for at in turn.arrived_s])
     return found if len({len(one) for one in found}) == 1 else None
+
+
+def offset_of(report: RankReport, turn: Turn) -> float:
+    """A rank's clock less rank 0's at a turn: two hosts' clocks drift apart by milliseconds in a
+    minute, so that it is measured anew in each cycle."""
+    return report.clock_offset_s if turn.clock_offset_s is None else turn.clock_offset_s
 
 
 def waits_of(reports: Sequence[RankReport], number: int) -> list[list[float]] | None:

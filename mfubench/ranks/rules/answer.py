@@ -8,7 +8,7 @@ from statistics import fmean, median
 import msgspec
 from mfubench_model.conventions import A100_BF16_PEAK_FLOPS_PER_S
 
-from mfubench.ranks.rules.account import account_of, arrivals_of, middle_of
+from mfubench.ranks.rules.account import account_of, arrivals_of, middle_of, offset_of
 from mfubench.ranks.rules.slow import Late, by_host, cycles_needed, lateness, slowest
 from mfubench.ranks.rules.turns import (
     ALONE,
@@ -182,13 +182,13 @@ def _timeline(reports: Sequence[RankReport]) -> list[dict[str, float]] | None:
         turns.append((report, training[-1]))
     if len({turn.cycle for _, turn in turns}) != 1:
         return None
-    first_s = min(turn.started_s[0] - report.clock_offset_s for report, turn in turns)
+    first_s = min(turn.started_s[0] - offset_of(report, turn) for report, turn in turns)
     return [
         {
             "rank": report.rank,
-            "start_s": turn.started_s[0] - report.clock_offset_s - first_s,
-            "arrived_s": turn.arrived_s[0] - report.clock_offset_s - first_s,
-            "end_s": turn.started_s[0] - report.clock_offset_s - first_s + turn.steps_s[0],
+            "start_s": turn.started_s[0] - offset_of(report, turn) - first_s,
+            "arrived_s": turn.arrived_s[0] - offset_of(report, turn) - first_s,
+            "end_s": turn.started_s[0] - offset_of(report, turn) - first_s + turn.steps_s[0],
         }
         for report, turn in turns
     ]

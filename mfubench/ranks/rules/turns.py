@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -30,6 +33,8 @@ class Turn(Struct, kw_only=True):
     arrived_s: list[float] = []
     """On this rank's clock: when each step began, and when its last gradient was ready. Kept of
     training alone."""
+    clock_offset_s: float | None = None
+    """This rank's clock less rank 0's, measured just before; None: as the report has it."""
     hidden_s: float | None = None
     """Mean per step: communication that ran before the last gradient was ready."""
     counters_exposed_s: float | None = None
@@ -86,6 +91,17 @@ class RankReport(Struct, kw_only=True):
     def of(self, kind: Kind, cycle: int) -> Turn | None:
         """Its turn of a kind in a cycle."""
         return next((t for t in self.turns if t.kind == kind and t.cycle == cycle), None)
+
+
+def host_key() -> str:
+    """The same for all processes of a host and for no other, without its name: hosts in a cloud are
+    often all called localhost."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    try:
+        found = boot.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        found = socket.gethostname()
+    return hashlib.sha256(found.encode()).hexdigest()[:12]
 
 
 class RanksError(Exception):

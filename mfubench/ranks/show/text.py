@@ -82,7 +82,7 @@ def losses(record: CaseRecord) -> list[tuple[str, float]]:
     total = sum(logs.values())
     if abs(total) < 1e-12:
         return [(name, 0.0) for name in logs]
-    found = [(name, missing * log / total) for name, log in logs.items()]
+    found = [(name, missing * log / total + 0.0) for name, log in logs.items()]
     return sorted(found, key=lambda item: -item[1])
 
 
