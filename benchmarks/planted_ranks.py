@@ -78,7 +78,7 @@ def delay() -> dict[str, Any]:
 
 def sleep(planted: bool) -> dict[str, Any]:
     """A rank that sleeps before each step, or none: who is named, and the skew."""
-    reports = ask(Plant(rank=1, sleep_s=SLEEP_S) if planted else None, cycles=8)
+    reports = ask(Plant(rank=1, sleep_s=SLEEP_S) if planted else None)
     account, late = account_of(reports), slowest(lateness(reports))
     wanted = None
     if planted:  # of two ranks one waits for the whole of it: half of it on average

@@ -144,14 +144,17 @@ def test_below_the_users_own_torchrun_one_file_comes_out(tmp_path: Path) -> None
 
 
 def test_an_interrupt_leaves_a_file_and_no_process(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     running = subprocess.Popen(
-        command("--budget", "300s", torchrun=False, folder=tmp_path),
+        command("--budget", "300s", torchrun=False, folder=tmp_path / "results"),
+        env={**os.environ, "TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     ranks = psutil.Process(running.pid)
-    while running.poll() is None and not _has_turns():
+    while running.poll() is None and not _has_turns(scratch):
         time.sleep(0.2)
     tree = ranks.children(recursive=True)
     running.send_signal(signal.SIGINT)
@@ -159,16 +162,14 @@ def test_an_interrupt_leaves_a_file_and_no_process(tmp_path: Path) -> None:
     assert running.returncode == 130, stderr
     assert "interrupted" in stderr
     assert psutil.wait_procs(tree, timeout=20)[1] == []
-    (path,) = tmp_path.rglob("0001_*.json")
+    assert list(scratch.iterdir()) == []
+    (path,) = (tmp_path / "results").rglob("0001_*.json")
     ((record, _),) = read_result(path).records
     assert record.outcome is Outcome.INTERRUPTED
     assert record.per_rank
 
 
-def _has_turns() -> bool:
-    import tempfile
-
-    folder = Path(tempfile.gettempdir())
+def _has_turns(folder: Path) -> bool:
     return any('"training"' in p.read_text() for p in folder.glob("mfubench-ranks-*/rank-1.json"))
 
 

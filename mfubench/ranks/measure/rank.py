@@ -67,14 +67,19 @@ class RankCase:
         self.plant = config.plant or Plant()
         self.report = ranks.report
 
-    def run(self, keep: Callable[[], None]) -> None:
-        """Measure everything; `keep` is called as often as there is something new to keep."""
+    def run(self, keep: Callable[[], None], scratch: str | None = None) -> None:
+        """Measure everything; `keep` is called as often as there is something new to keep. Files
+        that are needed meanwhile go to `scratch`, which outlives a rank that is killed, and is
+        taken away by who made it."""
         self.ranks.at("meeting")
         self._misbehave()
         if self.plant.other_code and self.ranks.rank == self.plant.rank:
             self.report.identity["code of mfubench"] = "planted"
         self.ranks.refuse_different()
-        with matmul_precision(self.config.dtype), tempfile.TemporaryDirectory() as folder:
+        with (
+            matmul_precision(self.config.dtype),
+            tempfile.TemporaryDirectory(dir=scratch) as folder,
+        ):
             self.ranks.at("building the model")
             self._build(Path(folder))
             keep()

@@ -65,7 +65,7 @@ def measure(config: RanksConfig) -> tuple[list[RankReport], Failure | None]:
             torch.accelerator.set_device_index(local)
         ranks = Ranks(device.kind, timeout_s=config.timeout_s)
         case = RankCase(config, ranks, device)
-        case.run(lambda: _keep(case.report))
+        case.run(lambda: _keep(case.report), os.environ.get(FOLDER))
         reports = ranks.handed_in()
         ranks.wait()
         ranks.close()
