@@ -16,8 +16,9 @@ from mfubench_model.presets import PRESETS
 from mfubench.arguments import user_path
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.results.case_id import DEVICE_KINDS
+from mfubench.results.ranks import SCALINGS, STRATEGIES
 from mfubench.streams import escaped, shortened
-from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_THREADS, SWEEPS
+from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_RANKS, MAX_THREADS, SWEEPS
 from mfubench.words import did_you_mean
 
 Item = TypeVar("Item")
@@ -85,6 +86,16 @@ def parse_batch_size(item: str) -> int:
     return int(item)
 
 
+def parse_ranks(item: str) -> int:
+    """A whole number of ranks."""
+    if not item.isdecimal() or len(item) > MOST_DIGITS or not 1 <= int(item) <= MAX_RANKS:
+        raise _wrong(
+            f"{item!r} is not a number of ranks; allowed: 1 to {MAX_RANKS}, for instance "
+            "--ranks 1,2"
+        )
+    return int(item)
+
+
 def parse_threads(text: str) -> int:
     """A whole number of intra-operator threads."""
     if not text.isdecimal() or len(text) > MOST_DIGITS or not 1 <= int(text) <= MAX_THREADS:
@@ -116,6 +127,7 @@ QUESTIONS = {
     "claims": "test_claims",
     "planted-costs": "test_planted_costs",
     "script": "test_script",
+    "ranks": "test_ranks",
 }
 """Each question and its file, in the order in which they are asked."""
 
@@ -194,6 +206,29 @@ OPTIONS = (
         metavar="COMMAND",
         help="Measure a training script too: the script and its arguments in one pair of quotes. "
         "May be repeated.",
+    ),
+    Option(
+        "--ranks",
+        type=listed("number of ranks", parse_ranks),
+        metavar="NUMBERS",
+        help="Numbers of ranks to train on together, separated by commas. Default: auto, 2 and "
+        "its doubles up to the devices; 2 on a CPU.",
+    ),
+    Option(
+        "--strategy",
+        type=listed("strategy", known("strategy", STRATEGIES), auto=False),
+        default=STRATEGIES,
+        metavar="NAMES",
+        help=f"How ranks train together, separated by commas: {', '.join(STRATEGIES)}. "
+        "Default: both.",
+    ),
+    Option(
+        "--scaling",
+        type=listed("scaling", known("scaling", SCALINGS), auto=False),
+        default=("weak",),
+        metavar="NAMES",
+        help="weak: each rank has the batch; strong: the ranks share it; separated by commas. "
+        "Default: weak.",
     ),
     Option(
         "--results-dir",

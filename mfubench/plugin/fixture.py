@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import pytest
 
+from mfubench.ranks.measure.case import measure_ranks
+from mfubench.ranks.rules.config import RanksConfig
 from mfubench.report.case_line import case_line
 from mfubench.results.outcomes import Outcome
 from mfubench.results.record import CaseRecord
@@ -96,6 +98,14 @@ class MeasureCase:
         __tracebackhide__ = True
         self.session.progress.phase(f"running {typed}")
         result = run_script(typed, self.session.machine_dir.parent)
+        self._timer.replay(result.rounds_s if result.record.outcome is Outcome.OK else [])
+        return self.conclude(result)
+
+    def ranks(self, config: RanksConfig, ranks: int) -> CaseRecord:
+        """Train on many ranks below torchrun's agent. The rounds of this test are the steps that
+        they trained together."""
+        __tracebackhide__ = True
+        result = measure_ranks(self.runner, config, ranks)
         self._timer.replay(result.rounds_s if result.record.outcome is Outcome.OK else [])
         return self.conclude(result)
 

@@ -96,6 +96,9 @@ class SuiteRun:
         if all(name in names for name in TRAIN_PARAMETERS):
             marker = metafunc.definition.get_closest_marker("mfubench")
             few = bool(marker and marker.kwargs.get("few"))
+            if "strategy" in names:
+                self._parametrize_ranks(metafunc)
+                return
             modes = options.plan.few_compile if few else options.plan.compile
             cases = session.train_cases(modes, sweep_batch=not few)
             values = [tuple(getattr(case, name) for name in TRAIN_PARAMETERS) for case in cases]
@@ -112,6 +115,15 @@ class SuiteRun:
             metafunc.parametrize("device", devices)
         if presets:
             metafunc.parametrize("preset", presets)
+
+    def _parametrize_ranks(self, metafunc: pytest.Metafunc) -> None:
+        """Cases on many ranks last a minute each, so that few of them are in a sweep."""
+        from mfubench.ranks.measure.sweep import RANKS_PARAMETERS, ranks_cases
+
+        cases = ranks_cases(self.session)
+        values = [(*(getattr(c, name) for name in TRAIN_PARAMETERS), *how) for c, how in cases]
+        ids = [f"{case}/{'-'.join(map(str, how))}" for case, how in cases]
+        metafunc.parametrize((*TRAIN_PARAMETERS, *RANKS_PARAMETERS), values, ids=ids)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

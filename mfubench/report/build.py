@@ -9,6 +9,7 @@ from mfubench.claims.show.section import claims_section
 from mfubench.compare.section import compare_section
 from mfubench.gate.show.section import gate_section
 from mfubench.knobs.section import compile_section, knobs_section
+from mfubench.ranks.show.section import ranks_section
 from mfubench.report.headline import headline
 from mfubench.report.sections.answer import answer_section
 from mfubench.report.sections.breakdown import breakdown_section, roofline_section
@@ -28,6 +29,7 @@ SECTIONS: tuple[tuple[str, Builder], ...] = (
     ("Where the time goes", breakdown_section),
     ("Roofline", roofline_section),
     ("Traces", trace_section),
+    ("Many ranks", ranks_section),
     ("Batch and dtype", heat_section),
     ("Settings", knobs_section),
     ("When compiling pays", compile_section),

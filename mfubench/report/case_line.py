@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mfubench.claims.show.text import claim_line
 from mfubench.knobs.text import knob_line
+from mfubench.ranks.show.text import ranks_line
 from mfubench.results.outcomes import Outcome, known
 from mfubench.results.record import CaseRecord
 from mfubench.show.units import format_duration, format_share, format_si
@@ -84,4 +85,5 @@ _SHORT: dict[str, Callable[[CaseRecord], str]] = {
     "knob": knob_line,
     "claim": claim_line,
     "planted": planted_line,
+    "ranks": ranks_line,
 }

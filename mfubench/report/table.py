@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mfubench.claims.show.text import claims_table
 from mfubench.knobs.text import compile_charges, knob_table, time_sources, what_to_type
+from mfubench.ranks.show.text import ranks_tables
 from mfubench.report.answer import answers, compile_times, next_step, verdicts
 from mfubench.report.case_line import ceiling_rate, harness_ratio, planted_line
 from mfubench.report.headline import doubt_of
@@ -95,6 +96,8 @@ def _parts(records: Sequence[CaseRecord], width: int) -> list[RenderableType]:
             parts.append(Text(breakdown_sentences(record) + "\n"))
         elif record.breakdown_problem is not None:
             parts.append(Text(f"{record.case_id}: {record.breakdown_problem}\n"))
+    if on_ranks := [i for i in ok if i.question == "ranks"]:
+        parts += ranks_tables(on_ranks, width)
     if knobs := [i for i in ok if i.question == "knob"]:
         parts.append(knob_table(knobs))
         if typed := what_to_type(knobs):

@@ -120,9 +120,9 @@ def _rows(result: Result) -> Iterator[dict[str, Any]]:
         stats = benchmark.stats
         times = {f"{n}_s" if n != "rounds" else n: getattr(stats, n) for n in STATS}
         info = benchmark.extra_info if benchmark.is_case else {}
-        yield {**run, "fullname": benchmark.fullname, **times, **info}
+        yield {**run, "fullname": benchmark.fullname, **times, **_flat(info)}
     for info in result.others:
-        yield {**run, **info}
+        yield {**run, **_flat(info)}
 
 
 def _round_rows(result: Result) -> Iterator[dict[str, Any]]:
@@ -140,6 +140,22 @@ ROWS: dict[str, Callable[[Result], Iterator[dict[str, Any]]]] = {
     "case": _rows,
     "round": _round_rows,
 }
+
+
+def _flat(info: dict[str, Any]) -> dict[str, Any]:
+    """A value with an interval becomes three columns: the value, its `_low` and its `_high`.
+
+    >>> _flat({"skew": {"value": 0.9, "low": 0.8, "high": 1.0}, "ranks": 2})
+    {'skew': 0.9, 'skew_low': 0.8, 'skew_high': 1.0, 'ranks': 2}
+    """
+    row: dict[str, Any] = {}
+    for name, value in info.items():
+        if isinstance(value, dict) and value.keys() == {"value", "low", "high"}:
+            row |= {name: value["value"], f"{name}_low": value["low"]}
+            row[f"{name}_high"] = value["high"]
+        else:
+            row[name] = value
+    return row
 
 
 def _run(result: Result) -> dict[str, Any]:

@@ -28,6 +28,7 @@ Question = Literal[
     "claim",
     "planted",
     "script",
+    "ranks",
 ]
 TRAINING = ("train-step", "train-loop")
 """Questions whose answer is the time of a training step of a workload of the suite."""

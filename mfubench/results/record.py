@@ -18,7 +18,6 @@ from mfubench.results.answers import (
     GateLimits,
     KnobResult,
     PlantedCost,
-    ScriptAnswer,
     TriedShape,
 )
 from mfubench.results.bars import Bar, Binds, Operator
@@ -33,9 +32,10 @@ from mfubench.results.outcomes import (
     Share,
     Text,
 )
+from mfubench.results.ranks import RanksAnswer
 
 
-class CaseRecord(ScriptAnswer, kw_only=True):
+class CaseRecord(RanksAnswer, kw_only=True):
     """One case of one run: what was asked, what came out, and what only one question has."""
 
     case_id: Text
@@ -252,7 +252,7 @@ class CaseRecord(ScriptAnswer, kw_only=True):
         data: dict[str, Any] = msgspec.to_builtins(self)
         extra = data.pop("extra")
         for name in SOMETIMES:
-            if data[name] is None:
+            if data[name] is None and not (name == "slow_rank" and self.question == "ranks"):
                 del data[name]
         return {**{name: data.pop(name) for name in ALWAYS}, **data, **extra}
 
@@ -283,6 +283,10 @@ ANSWERED: Mapping[str, tuple[str, ...]] = {
     "harness": ("harness_ratio", "harness_ratio_low", "harness_ratio_high", "harness_pairs"),
     "knob": ("knob",),
     "planted": ("planted",),
+    "ranks": (
+        *("ranks", "strategy", "scaling", "efficiency", "contention"),
+        *("communication_exposed", "skew", "per_rank"),
+    ),
     "script": (
         *("loop_s", "steps_seen", "loader_wait_s"),
         *("evaluation_total_s", "checkpoint_total_s"),

@@ -110,9 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
         _measure_ceilings_first(results_dir)
 
     from mfubench.results.document import machine_dir
+    from mfubench.results.single import commit_of_start
     from mfubench.script.journal import RunJournal, rescue
     from mfubench.script.run import TrainingRun
-    from mfubench.script.save import commit_of_start
 
     for sentence in rescue(results_dir):
         _say(sentence)
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
                 run,
                 found,
                 ended=ending.reason,
-                may_measure=ending.is_clean,
+                may_measure=ending.is_clean and os.environ.get("RANK", "0") == "0",
                 variables=vars(sys.modules["__main__"]),
             )
         except KeyboardInterrupt:
@@ -179,7 +179,8 @@ def _refuse_unwritable(results_dir: Path) -> None:
 def _measure_ceilings_first(results_dir: Path) -> None:
     from mfubench.script import ceiling
 
-    if not ceiling.any_is_stored(results_dir):
+    is_first_here = os.environ.get("LOCAL_RANK", "0") == "0"  # several would slow each other
+    if is_first_here and not ceiling.any_is_stored(results_dir):
         _say("measuring this machine's ceilings first, about 10 s (--no-ceilings leaves them out)")
         ceiling.measure_apart(results_dir)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from mfubench.results.outcomes import Outcome
 from mfubench.results.record import CaseRecord
-from mfubench.script import ceiling
+from mfubench.results.single import result_data, save_result
+from mfubench.script import ceiling, together
 from mfubench.script.account import fill_breakdown
+from mfubench.script.naming import case_name
 from mfubench.script.parts import part
 from mfubench.script.record import build_record, fill_nanogpt, fill_shares, typical_count
 from mfubench.script.run import Found, TrainingRun
-from mfubench.script.save import result_data, save_result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,48 @@ def finish(
         run, found, wanted, ended=ended, may_measure=may_measure, variables=variables
     )
     notes = [text for text in (run.recorder.trouble,) if text]
-    if wanted.results_dir is not None:
-        notes.append(save_result(data, wanted.results_dir))
-    return record, notes
+    if wanted.results_dir is None:
+        return record, notes
+    if together.is_one_of_many():
+        record, said = _together(record, data, found, run, wanted, ended=ended)
+        return record, [*notes, *said]
+    return record, [*notes, save_result(data, wanted.results_dir)]
+
+
+def _together(
+    record: CaseRecord,
+    data: dict[str, Any],
+    found: Found,
+    run: TrainingRun,
+    wanted: Wanted,
+    *,
+    ended: str | None,
+) -> tuple[CaseRecord, list[str]]:
+    """One file for all ranks, which rank 0 writes. A rank whose record may not have come into it
+    writes its own, so that nothing is lost."""
+    assert wanted.results_dir is not None
+    meeting = together.Meeting()
+    handed_in = meeting.hand_in(record, found)
+    if meeting.rank > 0:
+        # After an error others may be waiting for this process to end: it does not wait for them.
+        if handed_in and ended is None and meeting.is_merged():
+            return record, []
+        return record, [save_result(data, wanted.results_dir)]
+    if not handed_in:
+        return record, [save_result(data, wanted.results_dir)]
+    name = case_name(wanted.label, wanted.argv, ranks=meeting.ranks)
+    of_all, rounds_s = meeting.merged(name)
+    device = _device(of_all.device)
+    merged_data = result_data(
+        of_all,
+        rounds_s,
+        started_at_s=run.started_at_s,
+        device=device.description() if device is not None else {},
+        complete=ended is None and of_all.outcome is Outcome.OK,
+    )
+    said = save_result(merged_data, wanted.results_dir)
+    meeting.tell()
+    return of_all, [said]
 
 
 def made(

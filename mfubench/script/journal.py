@@ -70,7 +70,7 @@ def _lasts(path: Path) -> bool:
 def rescue(results_dir: Path) -> list[str]:
     """Save what killed runs left behind as runs of their own; a sentence for each."""
     from mfubench.results.document import machine_dir
-    from mfubench.script.save import save_text
+    from mfubench.results.single import save_text
 
     said = []
     for path in killed_runs(machine_dir(results_dir)):

@@ -9,12 +9,19 @@ import re
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
 
 
-def case_name(label: str, argv: list[str]) -> str:
+def case_name(label: str, argv: list[str], *, ranks: int | None = None) -> str:
     """The script's name, and where it has arguments a few digits that stand for them: two runs of
-    one script with other arguments are two cases."""
+    one script with other arguments are two cases. One rank of several is named as such; with
+    `ranks`, it is the name of all of them together.
+
+    >>> case_name("train.py", ["train.py"], ranks=8)
+    'train.py-8ranks'
+    """
     arguments = argv[1:]
     world, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "0")
-    if world not in ("", "1"):
+    if ranks is not None:
+        label += f"-{ranks}ranks"
+    elif world not in ("", "1"):
         label += f"-rank{rank}of{world}"
     if not arguments:
         return label

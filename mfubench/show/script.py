@@ -15,7 +15,7 @@ def script_sentences(record: CaseRecord) -> list[str]:
     lost = [f"One part of the record is missing. {text}." for text in record.parts_lost or ()]
     if record.outcome is not Outcome.OK:
         return lost  # the table has the reason
-    parts = [_steps(record), _flops(record), _pauses(record), _advice(record)]
+    parts = [_steps(record), _ranks(record), _flops(record), _pauses(record), _advice(record)]
     return [*(part for part in parts if part), *lost]
 
 
@@ -49,6 +49,17 @@ def script_answer(record: CaseRecord) -> str:
     else:
         text += f". The device's peak is not known ({record.peak_source}), so it has no MFU"
     return text + "."
+
+
+def _ranks(record: CaseRecord) -> str:
+    """What many ranks did, and who is slow."""
+    figures = record.per_rank or []
+    if len(figures) < 2:
+        return ""
+    text = f"{len(figures)} ranks; FLOPs and tokens are added up over them. "
+    if record.slow_rank_because:
+        return text + f"Slow: {record.slow_rank_because}."
+    return text + "No rank is certainly slow."
 
 
 def _steps(record: CaseRecord) -> str:

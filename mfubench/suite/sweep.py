@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mfubench.results.ranks import STRATEGIES, Scaling, Strategy
+
 SWEEPS = ("smoke", "default", "full")
 MAX_BATCH_SIZE = 2**20
 MAX_THREADS = 4096
+MAX_RANKS = 65536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,9 @@ class SweepOptions:
     compile: tuple[bool, ...] | None = None
     corpus: Path | None = None
     threads: int | None = None
+    ranks: tuple[int, ...] | None = None
+    strategies: tuple[Strategy, ...] = STRATEGIES
+    scalings: tuple[Scaling, ...] = ("weak",)
     results_dir: Path = Path("results")
     ceiling_max_age_s: float = 7 * 86400.0
     claims_against: Path | None = None

@@ -18,11 +18,13 @@ def without_measuring() -> None:
     import mfubench.gate.command.setup
     import mfubench.gate.measure.self_test
     import mfubench.gate.measure.verdict_run
+    import mfubench.ranks.measure.agent
     import mfubench.script.ceiling
     import mfubench.suite.runner
 
     mfubench.advise.search.Search.run = accepted  # type: ignore[method-assign]
     mfubench.gate.measure.verdict_run.Gate.run = accepted  # type: ignore[method-assign]
     mfubench.gate.measure.self_test.self_test = accepted
+    mfubench.ranks.measure.agent.launch = accepted
     mfubench.suite.runner.CaseRunner.breakdown = accepted
     mfubench.script.ceiling.measure_apart = lambda *_, **__: None

@@ -1,4 +1,4 @@
-"""A run of a script as a result file, of the same form as the suite's own."""
+"""A run of one case as a result file, of the same form as the suite's own."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ def result_data(
     started_at_s: float,
     device: dict[str, Any],
     complete: bool,
+    test: str = "test_script",
 ) -> dict[str, Any]:
-    """The result file of a run, as JSON types."""
+    """The result file of a run, as JSON types; `test` is the benchmark that measures the same."""
     return {
         "machine_info": machine_info(),
         "commit_info": commit_of_start(),
-        "benchmarks": _benchmarks(record, rounds_s),
+        "benchmarks": _benchmarks(record, rounds_s, test),
         "datetime": datetime.datetime.now(datetime.UTC).isoformat(),
         "version": pytest_benchmark.__version__,
         "mfubench": {
@@ -72,7 +73,7 @@ def save_text(text: str, results_dir: Path) -> str:
     return written(machine_dir(results_dir) / get_machine_id(), name, text)
 
 
-def _benchmarks(record: CaseRecord, rounds_s: list[float]) -> list[dict[str, Any]]:
+def _benchmarks(record: CaseRecord, rounds_s: list[float], test: str) -> list[dict[str, Any]]:
     """One entry as pytest-benchmark writes it; none for a run that gave no number."""
     if record.outcome is not Outcome.OK:
         return []
@@ -83,8 +84,8 @@ def _benchmarks(record: CaseRecord, rounds_s: list[float]) -> list[dict[str, Any
     return [
         {
             "group": record.question,
-            "name": f"test_script[{name}]",
-            "fullname": f"benchmarks/test_script.py::test_script[{name}]",
+            "name": f"{test}[{name}]",
+            "fullname": f"benchmarks/{test}.py::{test}[{name}]",
             "params": None,
             "param": None,
             "extra_info": record.as_extra_info(),

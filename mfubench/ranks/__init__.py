@@ -1,0 +1,1 @@
+"""Training on many ranks: what data parallelism costs, measured below torchrun."""

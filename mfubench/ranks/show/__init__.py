@@ -1,0 +1,1 @@
+"""The account of many ranks as text and on the page."""
