@@ -30,6 +30,7 @@ from mfubench.defaults import Defaults, told
 from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.predict import command as predict
 from mfubench.script import command as script
 from mfubench.show.terminal import choose_color, has_color
 from mfubench.streams import safe_streams, shortened
@@ -39,7 +40,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = (
-    *(bench, script, flops, explain, trace, breakdown, advise, compare, gate),
+    *(bench, script, flops, explain, trace, breakdown, predict, advise, compare, gate),
     *(report, device, show, validate, completion),
 )
 """In the order in which `mfubench --help` lists them."""

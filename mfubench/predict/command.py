@@ -1,0 +1,271 @@
+"""`mfubench predict`: how long a step, and a run, would take, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mfubench_model.config import GPTConfig
+from mfubench_model.presets import PRESETS, Preset
+
+from mfubench.arguments import (
+    SIZES,
+    UserError,
+    add_json,
+    add_results_dir,
+    add_sizes,
+    option_of,
+    refuse_threads,
+    sizes_given,
+)
+from mfubench.hardware.dtypes import DTYPES
+from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size
+from mfubench.predict.document import Prediction, Probe, Setting
+from mfubench.predict.machine import Machine
+
+HERE = "here"
+MAX_AGE_S = 30 * 86400.0
+MODEL = {name: what for name, what in SIZES.items() if name != "batch_size"}
+MOST_SETTINGS = 1000
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command; docs/commands.md describes it."""
+    parser = commands.add_parser(
+        "predict", help="how long training would take here or elsewhere, without running it"
+    )
+    parser.add_argument("--preset", choices=tuple(PRESETS), default=None, help="a named set-up")
+    add_sizes(parser, MODEL)
+    parser.add_argument(
+        "--batch-sizes",
+        type=listed("batch size", parse_batch_size),
+        metavar="SIZES",
+        help="sequences per step, separated by commas (default: the preset's)",
+    )
+    parser.add_argument(
+        "--dtypes",
+        type=listed("dtype", known("dtype", DTYPES)),
+        metavar="NAMES",
+        help="separated by commas (default: those the device has hardware for)",
+    )
+    parser.add_argument(
+        "--compile",
+        choices=tuple(COMPILE_MODES),
+        default="no",
+        help="without torch.compile, with it, or both (default: no)",
+    )
+    parser.add_argument(
+        "--devices",
+        default=HERE,
+        metavar="NAMES",
+        help="here, cpu, cuda, a device by its driver's name, a machine's folder of results",
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=2000, metavar="N", help="of a run (default: 2000)"
+    )
+    parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--probe", action="store_true", help="probe this machine again, whatever is stored"
+    )
+    add_json(parser)
+    add_results_dir(parser, "where probes are kept")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the predictions; exit status 0 where one at least has a number."""
+    from mfubench.predict.predict import predict
+    from mfubench.predict.text import predictions_json, predictions_text, screen_width
+    from mfubench.show.terminal import has_color
+
+    refuse_threads(arguments.threads)
+    if not 1 <= arguments.iterations <= 10**9:
+        raise UserError(
+            f"--iterations {arguments.iterations} is no number of iterations; allowed: 1 to 10⁹"
+        )
+    preset = model_of(arguments)
+    compile_modes = COMPILE_MODES[arguments.compile] or (False, True)
+    sizes = arguments.batch_sizes or (preset.batch_size,)
+    found: list[Prediction] = []
+    for name in named_devices(arguments.devices):
+        machine = machine_named(name, arguments, compile_modes)
+        for setting in settings_of(preset, machine, arguments.dtypes, compile_modes, sizes):
+            found.append(predict(setting, machine, iterations=arguments.iterations))
+    if arguments.json:
+        print(predictions_json(found))
+    else:
+        print(
+            predictions_text(
+                found, width=screen_width(sys.stdout), color=has_color(sys.stdout), terms=True
+            )
+        )
+    return 0
+
+
+def model_of(arguments: argparse.Namespace) -> Preset:
+    """The preset with the sizes that were given; raises UserError or ConfigError."""
+    given = sizes_given(arguments, MODEL)
+    if arguments.preset is not None or not given:
+        base = PRESETS[arguments.preset or "nanogpt-cpu"]
+        config = replace(base.config, **given, bias=base.config.bias or bool(arguments.bias))
+        name = base.name if config == base.config else ""
+        return replace(base, name=name, config=config)
+    if missing := [option_of(n) for n in MODEL if n not in given]:
+        raise UserError(f"without --preset every size is needed; missing: {' '.join(missing)}")
+    config = replace(GPTConfig(bias=False), **given, bias=bool(arguments.bias))
+    return replace(PRESETS["nanogpt-cpu"], name="", config=config)
+
+
+def named_devices(text: str) -> list[str]:
+    """The devices in a list that is separated by commas; raises UserError for an empty one."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UserError(
+            f"--devices {text!r} has an empty name in it; give for instance "
+            '--devices here,"NVIDIA GeForce RTX 4070 Ti",results/OTHER'
+        )
+    return list(dict.fromkeys(names))
+
+
+def settings_of(
+    preset: Preset,
+    machine: Machine,
+    dtypes: Sequence[str] | None,
+    compile_modes: Sequence[bool],
+    sizes: Sequence[int],
+) -> list[Setting]:
+    """Every combination, in the order of the options."""
+    config = preset.config
+    return [
+        Setting(
+            preset=preset.name or None,
+            device=machine.device,
+            dtype=dtype,  # type: ignore[arg-type]
+            batch_size=size,
+            block_size=config.block_size,
+            compile=compiled,
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_embd=config.n_embd,
+            vocab_size=config.vocab_size,
+            bias=config.bias,
+            dropout=config.dropout,
+        )
+        for compiled in compile_modes
+        for dtype in dtypes or machine.native_dtypes
+        for size in sizes
+    ]
+
+
+def machine_named(
+    name: str, arguments: argparse.Namespace, compile_modes: Sequence[bool]
+) -> Machine:
+    """What is known of a device by its name; this machine is probed where nothing is stored.
+
+    Raises UserError for a device that nothing is known of.
+    """
+    from mfubench.options import parse_device
+    from mfubench.predict.elsewhere import machine_elsewhere
+    from mfubench.predict.machine import UnknownMachineError, machine_of
+
+    try:
+        kind = None if name == HERE else parse_device(name)
+    except argparse.ArgumentTypeError:
+        try:
+            return machine_elsewhere(name, arguments.results_dir)
+        except UnknownMachineError as error:
+            raise UserError(str(error)) from None
+    probe, path = probe_here(kind, arguments, compile_modes)
+    return machine_of(probe, str(path))
+
+
+def probe_here(
+    device: str | None, arguments: argparse.Namespace, compile_modes: Sequence[bool]
+) -> tuple[Probe, Path | None]:
+    """This machine's probe: the stored one, completed or made anew where it lacks a mode."""
+    from mfubench.hardware.fingerprint import fingerprint
+    from mfubench.predict.machine import stored_probe
+
+    folder = arguments.results_dir / fingerprint().id
+    wanted: dict[str, object] = {"threads": threads_of(arguments.threads)}
+    if (version := torch_version()) is not None:
+        wanted["torch_version"] = version
+    if device is not None:
+        wanted["device"] = device
+    stored = None if arguments.probe else stored_probe(folder, **wanted)
+    if stored is not None:
+        probe, path = stored
+        have = {(a.setting.dtype, a.setting.compile) for a in probe.anchors}
+        dtypes = arguments.dtypes or probe.native_dtypes
+        lacking = [(d, c) for d in dtypes for c in compile_modes if (d, c) not in have]
+        if not lacking:
+            return probe, path
+    return _measured(device, arguments, compile_modes, stored and stored[0])
+
+
+def _measured(
+    name: str | None,
+    arguments: argparse.Namespace,
+    compile_modes: Sequence[bool],
+    known_probe: Probe | None,
+) -> tuple[Probe, Path | None]:
+    """Probe this machine and keep the document. torch is needed from here on."""
+    from mfubench.arguments import refuse_device
+    from mfubench.results import document
+
+    folder = document.machine_dir(arguments.results_dir)
+    if refusal := document.refusal_to_write(folder):
+        raise UserError(refusal)
+    import torch
+
+    from mfubench.hardware.devices import available_devices, parse_device
+    from mfubench.pairs.machine_lock import BusyError, machine_lock
+    from mfubench.predict.machine import PROBE
+    from mfubench.predict.measure import probed
+
+    if name is not None:
+        refuse_device(name)
+        device = parse_device(name)
+    else:
+        device = next((d for d in available_devices() if d.kind != "cpu"), parse_device("cpu"))
+    dtypes = arguments.dtypes or device.native_dtypes()
+    for dtype in dtypes:
+        if reason := device.unsupported_reason(dtype):
+            raise UserError(f"{dtype} cannot be used on {device.kind}: {reason}")
+    torch.set_num_threads(threads_of(arguments.threads))
+    say = lambda text: print(f"  probing: {text}", file=sys.stderr, flush=True)  # noqa: E731
+    try:
+        with machine_lock():
+            probe = probed(
+                device, [(d, c) for d in dtypes for c in compile_modes], known=known_probe, say=say
+            )
+    except BusyError as error:
+        raise UserError(str(error)) from None
+    where = document.save(PROBE, probe, arguments.results_dir)
+    print(f"  {where}", file=sys.stderr)
+    return probe, None
+
+
+def threads_of(asked: int | None) -> int:
+    """Intra-operator threads as the suite would choose them, found without torch."""
+    from mfubench.hardware.cpu import usable_cores
+
+    if asked is not None:
+        return asked
+    usable = max(1, int(usable_cores().count))
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(told), usable) if told.isdecimal() and int(told) > 0 else usable
+
+
+def torch_version() -> str | None:
+    """torch's version without importing it; None where it is not installed."""
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None
