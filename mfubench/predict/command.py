@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -20,14 +20,16 @@ from mfubench.arguments import (
     add_json,
     add_results_dir,
     add_sizes,
+    duration_s,
     option_of,
     refuse_threads,
     sizes_given,
 )
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size
-from mfubench.predict.document import Prediction, Probe, Setting
+from mfubench.predict.document import Grade, Mode, Prediction, Probe, Setting
 from mfubench.predict.machine import Machine
+from mfubench.results.outcomes import Dtype
 
 HERE = "here"
 MAX_AGE_S = 30 * 86400.0
@@ -73,8 +75,30 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--probe", action="store_true", help="probe this machine again, whatever is stored"
     )
+    parser.add_argument(
+        "--self-test",
+        action="store_true",
+        help="measure the error of the predictions here: predict, save, then run",
+    )
+    parser.add_argument(
+        "--budget",
+        type=duration_s,
+        default=900.0,
+        metavar="TIME",
+        help="of a self-test: 600, 90s, 15m (default: 15m)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a self-test that was broken off"
+    )
+    parser.add_argument(
+        "--wait",
+        type=duration_s,
+        default=0.0,
+        metavar="TIME",
+        help="wait for another measurement on this machine to end, instead of refusing",
+    )
     add_json(parser)
-    add_results_dir(parser, "where probes are kept")
+    add_results_dir(parser, "where probes and self-tests are kept")
     parser.set_defaults(run=run)
 
 
@@ -89,14 +113,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"--iterations {arguments.iterations} is no number of iterations; allowed: 1 to 10⁹"
         )
+    if arguments.self_test:
+        from mfubench.predict.self_test_command import run_self_test
+
+        return run_self_test(arguments)
     preset = model_of(arguments)
     compile_modes = COMPILE_MODES[arguments.compile] or (False, True)
     sizes = arguments.batch_sizes or (preset.batch_size,)
     found: list[Prediction] = []
     for name in named_devices(arguments.devices):
-        machine = machine_named(name, arguments, compile_modes)
+        machine, half_widths = machine_named(name, arguments, compile_modes)
         for setting in settings_of(preset, machine, arguments.dtypes, compile_modes, sizes):
-            found.append(predict(setting, machine, iterations=arguments.iterations))
+            found.append(
+                predict(setting, machine, iterations=arguments.iterations, half_widths=half_widths)
+            )
     if arguments.json:
         print(predictions_json(found))
     else:
@@ -165,28 +195,42 @@ def settings_of(
 
 def machine_named(
     name: str, arguments: argparse.Namespace, compile_modes: Sequence[bool]
-) -> Machine:
-    """What is known of a device by its name; this machine is probed where nothing is stored.
+) -> tuple[Machine, Mapping[Grade, float]]:
+    """What is known of a device by its name, and how wide its intervals are; this machine is probed
+    where nothing is stored.
 
     Raises UserError for a device that nothing is known of.
     """
+    from mfubench.hardware.fingerprint import fingerprint
     from mfubench.options import parse_device
     from mfubench.predict.elsewhere import machine_elsewhere
+    from mfubench.predict.intervals import half_widths_of
     from mfubench.predict.machine import UnknownMachineError, machine_of
 
     try:
         kind = None if name == HERE else parse_device(name)
     except argparse.ArgumentTypeError:
         try:
-            return machine_elsewhere(name, arguments.results_dir)
+            machine = machine_elsewhere(name, arguments.results_dir)
         except UnknownMachineError as error:
             raise UserError(str(error)) from None
-    probe, path = probe_here(kind, arguments, compile_modes)
-    return machine_of(probe, str(path))
+        folder = Path(name).expanduser()
+        return machine, half_widths_of(folder, machine.device)
+
+    def modes(_: str, native: Sequence[Dtype]) -> list[Mode]:
+        return [(d, c) for d in arguments.dtypes or native for c in compile_modes]
+
+    probe, path = probe_here(arguments, modes, kind)
+    folder = arguments.results_dir / fingerprint().id
+    return machine_of(probe, str(path)), half_widths_of(folder, probe.device)
+
+
+Modes = Callable[[str, Sequence[Dtype]], list[Mode]]
+"""From a device and its native dtypes to the dtypes and modes that a probe must have."""
 
 
 def probe_here(
-    device: str | None, arguments: argparse.Namespace, compile_modes: Sequence[bool]
+    arguments: argparse.Namespace, modes: Modes, device: str | None = None
 ) -> tuple[Probe, Path | None]:
     """This machine's probe: the stored one, completed or made anew where it lacks a mode."""
     from mfubench.hardware.fingerprint import fingerprint
@@ -202,54 +246,51 @@ def probe_here(
     if stored is not None:
         probe, path = stored
         have = {(a.setting.dtype, a.setting.compile) for a in probe.anchors}
-        dtypes = arguments.dtypes or probe.native_dtypes
-        lacking = [(d, c) for d in dtypes for c in compile_modes if (d, c) not in have]
-        if not lacking:
+        if all(mode in have for mode in modes(probe.device, probe.native_dtypes)):
             return probe, path
-    return _measured(device, arguments, compile_modes, stored and stored[0])
+    return _measured(device, arguments, modes, stored and stored[0]), None
 
 
 def _measured(
-    name: str | None,
-    arguments: argparse.Namespace,
-    compile_modes: Sequence[bool],
-    known_probe: Probe | None,
-) -> tuple[Probe, Path | None]:
+    name: str | None, arguments: argparse.Namespace, modes: Modes, stored: Probe | None
+) -> Probe:
     """Probe this machine and keep the document. torch is needed from here on."""
     from mfubench.arguments import refuse_device
     from mfubench.results import document
 
-    folder = document.machine_dir(arguments.results_dir)
-    if refusal := document.refusal_to_write(folder):
+    if refusal := document.refusal_to_write(document.machine_dir(arguments.results_dir)):
         raise UserError(refusal)
+    import msgspec
     import torch
 
     from mfubench.hardware.devices import available_devices, parse_device
     from mfubench.pairs.machine_lock import BusyError, machine_lock
     from mfubench.predict.machine import PROBE
     from mfubench.predict.measure import probed
+    from mfubench.suite.session import device_key
 
     if name is not None:
         refuse_device(name)
         device = parse_device(name)
     else:
         device = next((d for d in available_devices() if d.kind != "cpu"), parse_device("cpu"))
-    dtypes = arguments.dtypes or device.native_dtypes()
-    for dtype in dtypes:
+    native = msgspec.convert(device.native_dtypes(), tuple[Dtype, ...])
+    wanted = modes(device_key(device), native)
+    for dtype, _ in wanted:
         if reason := device.unsupported_reason(dtype):
             raise UserError(f"{dtype} cannot be used on {device.kind}: {reason}")
     torch.set_num_threads(threads_of(arguments.threads))
-    say = lambda text: print(f"  probing: {text}", file=sys.stderr, flush=True)  # noqa: E731
+
+    def say(text: str) -> None:
+        print(f"  probing: {text}", file=sys.stderr, flush=True)
+
     try:
-        with machine_lock():
-            probe = probed(
-                device, [(d, c) for d in dtypes for c in compile_modes], known=known_probe, say=say
-            )
+        with machine_lock(arguments.wait):
+            probe = probed(device, wanted, known=stored, say=say)
     except BusyError as error:
         raise UserError(str(error)) from None
-    where = document.save(PROBE, probe, arguments.results_dir)
-    print(f"  {where}", file=sys.stderr)
-    return probe, None
+    print(f"  {document.save(PROBE, probe, arguments.results_dir)}", file=sys.stderr)
+    return probe
 
 
 def threads_of(asked: int | None) -> int:

@@ -19,6 +19,8 @@ peaks."""
 OperatorName = Literal[
     "linear", "attention", "norm", "gelu", "add", "loss", "gather", "table", "adamw", "clip"
 ]
+Mode = tuple[Dtype, bool]
+"""A dtype, and whether the step is compiled."""
 Size = Annotated[int, Meta(ge=1)]
 
 
@@ -162,3 +164,82 @@ class Prediction(Struct, kw_only=True):
     """The largest term."""
     outside: str | None
     terms: list[Term]
+
+
+class FrozenPrediction(Struct, frozen=True, kw_only=True):
+    """What was said of a held-out setting before it was run."""
+
+    factor: Text
+    """What is held out: depth, width, context, batch, vocabulary, dtype, compile, several."""
+    setting: Setting
+    step_s: Positive | None
+    low_s: Positive | None
+    high_s: Positive | None
+    peak_memory_bytes: Bytes | None
+    outside: str | None
+    rivals_s: dict[str, Positive]
+    """What other rules say, by their names."""
+
+
+class FrozenPredictions(Struct, kw_only=True):
+    """All that a self-test said, saved before it measured anything that it spoke of."""
+
+    probe: Probe
+    predictions: list[FrozenPrediction]
+    frozen_at_s: float
+    """Seconds since the epoch."""
+
+
+class HeldOut(Struct, frozen=True, kw_only=True):
+    """A held-out setting that was run."""
+
+    setting: Setting
+    step_s: Positive | None
+    """None where it could not be run: `problem` says why."""
+    peak_memory_bytes: Bytes | None
+    control_s: Positive
+    """A kernel that does the same each time, right before: how busy the machine was."""
+    at_s: float
+    problem: str | None = None
+
+
+class Errors(Struct, frozen=True, kw_only=True):
+    """How far one rule's predictions lie from what was measured, as |predicted / measured − 1|."""
+
+    rule: Text
+    settings: Count
+    median: Share
+    p90: Share
+    """The 90th percentile."""
+    worst: Share
+    worst_setting: str
+    covered: Share | None
+    """The share of measured times inside of the frozen 80 % intervals; None for rules without."""
+    half_width: Share | None = None
+    """The 80th percentile of |log(predicted / measured)|: the half-width of an interval that would
+    have covered 80 % of these."""
+
+
+class PredictionTest(Struct, kw_only=True):
+    """Frozen predictions beside what was measured after them."""
+
+    frozen: Text
+    """The name of the file with the predictions."""
+    device: Text
+    device_name: str
+    measured: list[HeldOut]
+    errors: list[Errors]
+    """Of the model and its rivals, over all settings that were run."""
+    by_factor: dict[str, Errors]
+    """Of the model, by what was held out."""
+    memory: Errors | None
+    """Of peak memory, eager steps."""
+    questions: Annotated[int, Meta(ge=0)]
+    """Models of which several batch sizes or modes were held out: which trains fastest?"""
+    answered: Annotated[int, Meta(ge=0)]
+    """Those where what was predicted to be fastest is within 3 % of the fastest measured."""
+    drift_ratio: Share
+    """The control kernel's 90th percentile over its median, less 1."""
+    budget_s: Positive
+    spent_s: Share
+    ended: Literal["complete", "out of budget", "interrupted"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mfubench.hardware.peaks import fold_name, lookup, rows
-from mfubench.predict.document import Grade, OperatorTime, Probe
+from mfubench.predict.document import Grade, Mode, OperatorTime, Probe
 from mfubench.predict.model import Fit, fit
 from mfubench.predict.rates import DTYPELESS, CostSource, Rates
 from mfubench.results.folder import saved_documents, saved_runs
-from mfubench.results.outcomes import Outcome
+from mfubench.results.outcomes import Dtype, Outcome
 from mfubench.results.read import ResultError, read_document, read_result
 from mfubench.words import nearest
 
@@ -43,7 +43,7 @@ class Machine:
     device: str
     name: str
     rates: CostSource
-    fits: Mapping[tuple[str, bool], Fit]
+    fits: Mapping[Mode, Fit]
     """By dtype and whether it is compiled; what is not in it was not run."""
     grade: Grade
     peaks: Mapping[str, float | None]
@@ -51,10 +51,10 @@ class Machine:
     source: str
     """Where all this is from."""
     loop_s: Mapping[str, float] = field(default_factory=dict)
-    native_dtypes: tuple[str, ...] = ("float32",)
+    native_dtypes: tuple[Dtype, ...] = ("float32",)
     """What is predicted unless other dtypes are asked for."""
 
-    def fit_of(self, dtype: str, compile: bool) -> tuple[Fit, Grade]:
+    def fit_of(self, dtype: Dtype, compile: bool) -> tuple[Fit, Grade]:
         """The factors of a mode, and the grade of what they give: without steps of this mode those
         of the other one are the next best."""
         own = self.fits.get((dtype, compile))

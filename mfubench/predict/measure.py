@@ -15,17 +15,20 @@ from mfubench.hardware import ceilings
 from mfubench.hardware.devices import Device
 from mfubench.measure.precision import matmul_precision
 from mfubench.measure.train_step import use_once
-from mfubench.predict.document import MeasuredStep, OperatorTime, Probe, Setting
+from mfubench.predict.document import MeasuredStep, Mode, OperatorTime, Probe, Setting
 from mfubench.predict.probe import probe_operators, quieter
 from mfubench.predict.rates import Rates
 from mfubench.predict.steps import measure_step, workload_of
+from mfubench.results.outcomes import Dtype
 from mfubench.suite.session import device_key, timed_rounds
 from mfubench.timing import now_s, time_s
 
 Say = Callable[[str], None]
-BUSY_RATIO = 0.10
+BUSY_RATIO = 0.15
 """Two passes of a quiet machine lie closer than this; it is said, and probed again."""
 MOST_TRIES = 3
+MOST_S = 45.0
+"""After so many seconds a busy machine is not probed again: what there is must do."""
 CEILING_S = 1.0
 ANCHOR_S = 1.5
 
@@ -35,7 +38,7 @@ ANCHORS_GPU = ((4, 4, 128, 64, 65, 12), (6, 6, 384, 256, 2048, 64), (12, 12, 768
 """Small, middle and large: a step of launches, of both, and of work."""
 
 
-def anchors_of(device: Device, dtype: str, compile: bool) -> list[Setting]:
+def anchors_of(device: Device, dtype: Dtype, compile: bool) -> list[Setting]:
     """The three settings that a mode is fitted to."""
     sizes = ANCHORS_CPU if device.kind == "cpu" else ANCHORS_GPU
     return [
@@ -55,7 +58,7 @@ def anchors_of(device: Device, dtype: str, compile: bool) -> list[Setting]:
 
 def probed(
     device: Device,
-    modes: Iterable[tuple[str, bool]],
+    modes: Iterable[Mode],
     *,
     known: Probe | None = None,
     say: Say = lambda _: None,
@@ -70,7 +73,8 @@ def probed(
     have = Rates(known.operators).dtypes if known else []
     lacking = [d for d in dict.fromkeys(dtype for dtype, _ in wanted) if d not in have]
     if known is None:
-        lacking = list(dict.fromkeys(["float32", *lacking]))
+        first: list[Dtype] = ["float32"]
+        lacking = list(dict.fromkeys([*first, *lacking]))
     operators = list(known.operators) if known else []
     unsteady, tries = (known.unsteady_ratio, known.tries) if known else (0.0, 1)
     for dtype in lacking:
@@ -93,22 +97,26 @@ def probed(
     return probe
 
 
-def _operators(device: Device, dtype: str, say: Say) -> tuple[list[OperatorTime], float, int]:
+def _operators(device: Device, dtype: Dtype, say: Say) -> tuple[list[OperatorTime], float, int]:
     """The operators in the quieter of two passes; a busy machine is probed again."""
     passes: list[Sequence[OperatorTime]] = []
+    start_s = now_s()
     for tries in range(1, MOST_TRIES + 1):
         say(f"operators in {dtype}" + (f", try {tries}" if tries > 1 else ""))
         with matmul_precision(dtype):
             for _ in range(2 if tries == 1 else 1):
                 passes.append(probe_operators(device, dtype, with_optimizer=dtype == "float32"))
         _, apart = quieter(passes[-2:])
-        if apart <= BUSY_RATIO or tries == MOST_TRIES:
+        if apart <= BUSY_RATIO:
+            break
+        if tries == MOST_TRIES or now_s() - start_s > MOST_S:
+            say(f"the machine stayed busy: passes lie {apart * 100:.0f} % apart")
             break
         say(f"the machine was busy: two passes lie {apart * 100:.0f} % apart. It is probed again")
     return quieter(passes)[0], apart, tries
 
 
-def _gemm_rate(device: Device, dtype: str, say: Say) -> float:
+def _gemm_rate(device: Device, dtype: Dtype, say: Say) -> float:
     say(f"the ceiling of matrix products in {dtype}")
     with matmul_precision(dtype):
         kernel, _ = ceilings.best_gemm(device, dtype, budget_s=CEILING_S)
@@ -128,14 +136,14 @@ def _limits(device: Device, say: Say) -> Probe:
         device=device_key(device),
         device_name=device.name,
         threads=torch.get_num_threads(),
-        torch_version=torch.__version__,
+        torch_version=str(torch.__version__),
         measured_at_s=time.time(),
         spent_s=0.0,
         unsteady_ratio=0.0,
         tries=1,
         operators=[],
         anchors=[],
-        native_dtypes=list(device.native_dtypes()),
+        native_dtypes=msgspec.convert(list(device.native_dtypes()), list[Dtype]),
         peak_flops_per_s={dtype: peak for dtype, (peak, _) in peaks.items()},
         peak_source=next((source for peak, source in peaks.values() if peak), None),
         gemm_flops_per_s={},
@@ -146,7 +154,7 @@ def _limits(device: Device, say: Say) -> Probe:
     )
 
 
-def _anchors(device: Device, dtype: str, compile: bool) -> list[MeasuredStep]:
+def _anchors(device: Device, dtype: Dtype, compile: bool) -> list[MeasuredStep]:
     return [
         measure_step(setting, device, budget_s=ANCHOR_S)
         for setting in anchors_of(device, dtype, compile)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from mfubench.hardware.devices import Device
 from mfubench.measure.train_step import AUTOCAST_DTYPES, make_autocast
-from mfubench.predict.document import OperatorTime
+from mfubench.predict.document import OperatorName, OperatorTime
 from mfubench.predict.rates import work_of
+from mfubench.results.outcomes import Dtype
 from mfubench.timing import now_s
 
 Run = Callable[[], object]
@@ -51,16 +52,16 @@ def shapes(name: str) -> list[tuple[int, ...]]:
 
 
 def probe_operators(
-    device: Device, dtype: str, *, with_optimizer: bool, now: Callable[[], float] = now_s
+    device: Device, dtype: Dtype, *, with_optimizer: bool, now: Callable[[], float] = now_s
 ) -> list[OperatorTime]:
     """One pass over every operator at every shape. `now` is the clock."""
-    names = ["linear", "attention", "norm", "gelu", "add", "loss", "gather"]
+    names: list[OperatorName] = ["linear", "attention", "norm", "gelu", "add", "loss", "gather"]
     names += ["table", "adamw", "clip"] if with_optimizer else []
     found = []
     for name in names:
         for shape in shapes(name):
             seconds = _operator_s(name, shape, device, dtype, now)
-            kept = "float32" if name in ("table", "adamw", "clip") else dtype
+            kept: Dtype = "float32" if name in ("table", "adamw", "clip") else dtype
             found.append(
                 OperatorTime(operator=name, dtype=kept, shape=list(shape), seconds=seconds)
             )
@@ -220,5 +221,4 @@ def _optimizer(name: str, elements: int, copies: int, device: Device) -> Run:
         tensor.grad = torch.full_like(tensor, 1e-3)
     if name == "clip":
         return lambda: torch.nn.utils.clip_grad_norm_(tensors, 1.0)
-    kernel = {"fused": True} if device.kind == "cuda" else {}
-    return torch.optim.AdamW(tensors, lr=1e-3, **kernel).step
+    return torch.optim.AdamW(tensors, lr=1e-3, fused=True if device.kind == "cuda" else None).step

@@ -68,7 +68,7 @@ class Grid:
 
     def seconds(self, shape: Sequence[int]) -> float:
         """Of one call at a shape; raises OutsideError far from all that was probed."""
-        inside = []
+        inside: list[int] = []
         for size, axis in zip(shape, self.axes, strict=True):
             if size > axis[-1] * FAR or size * FAR < axis[0]:
                 raise OutsideError(
@@ -77,7 +77,7 @@ class Grid:
                 )
             inside.append(min(max(size, axis[0]), axis[-1]))
         found = math.exp(self._log_s(inside))
-        above = [max(size, kept) for size, kept in zip(shape, inside, strict=True)]
+        above = [float(max(size, kept)) for size, kept in zip(shape, inside, strict=True)]
         return found * work_of(self.name, above) / work_of(self.name, inside)
 
     def _log_s(self, shape: Sequence[float]) -> float:
@@ -85,9 +85,11 @@ class Grid:
         ends = [_between(axis, size) for axis, size in zip(self.axes, shape, strict=True)]
         total = 0.0
         for corner in itertools.product((0, 1), repeat=len(ends)):
-            weight = math.prod(e[2] if c else 1 - e[2] for c, e in zip(corner, ends, strict=True))
+            weight = math.prod(e[2] if c else 1.0 - e[2] for c, e in zip(corner, ends, strict=True))
             if weight:
-                total += weight * self._log_at([e[c] for c, e in zip(corner, ends, strict=True)])
+                total += weight * self._log_at(
+                    [e[1] if c else e[0] for c, e in zip(corner, ends, strict=True)]
+                )
         return total
 
     def _log_at(self, index: list[int]) -> float:

@@ -6,10 +6,11 @@ import gc
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
-from mfubench_model.corpus import Corpus
+from mfubench_model.corpus import Corpus, TokenArray
 from mfubench_model.presets import PRESETS, Preset
 
 from mfubench.analysis.rates import refuse_loss
@@ -39,7 +40,8 @@ def workload_of(setting: Setting) -> GPTWorkload:
     tokens = np.random.default_rng(0).integers(
         min(setting.vocab_size, 2**16), size=count, dtype=np.uint16
     )
-    corpus = Corpus("random", tokens, tokens, setting.vocab_size, "")
+    several = cast(TokenArray, tokens)  # a file of them is mapped elsewhere
+    corpus = Corpus("random", several, several, setting.vocab_size, "")
     return GPTWorkload(preset, setting.batch_size, corpus)
 
 

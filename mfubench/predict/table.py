@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mfubench.hardware.peaks import DevicePeaks
+from mfubench.predict.document import Grade, Mode
 from mfubench.predict.machine import Ceilings, Machine
 from mfubench.predict.model import LAUNCHES, Fit
 from mfubench.predict.operators import Operator
 from mfubench.predict.rates import Cost, OutsideError
+from mfubench.results.outcomes import Dtype
 
 PRODUCTS_OF_PEAK = 0.742
 """9.11 TFLOP of matrix products in 12.4 ms, of 989.4 TFLOP/s."""
@@ -44,6 +46,8 @@ KERNEL_S = 3e-6
 """What a kernel takes at the least on the device; an operator has about four."""
 CEILING_OF_PEAK = {"gemm": 0.67, "bandwidth": 0.896}
 """What the H200's ceilings are of its peaks."""
+
+_DTYPES: tuple[Dtype, ...] = ("float32", "tf32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +109,22 @@ def from_ceilings(
     return _machine(rates, name, known, memory or None, "ceilings", source, device=device)
 
 
-def _machine(rates, name, peaks, memory, grade, source, *, device="cuda"):  # type: ignore[no-untyped-def]
-    fits = {
+def _machine(
+    rates: PeakRates,
+    name: str,
+    peaks: Mapping[str, float | None],
+    memory: int | None,
+    grade: Grade,
+    source: str,
+    *,
+    device: str = "cuda",
+) -> Machine:
+    known: list[Dtype] = [dtype for dtype in _DTYPES if dtype in rates.flops_per_s]
+    fits: dict[Mode, Fit] = {
         (dtype, compile): Fit(
             factors={LAUNCHES: COMPILED_LAUNCH if compile else 1.0}, overlaps=True
         )
-        for dtype in rates.dtypes
+        for dtype in known
         for compile in (False, True)
     }
     return Machine(
@@ -122,5 +136,5 @@ def _machine(rates, name, peaks, memory, grade, source, *, device="cuda"):  # ty
         peaks=peaks,
         total_memory_bytes=memory,
         source=source,
-        native_dtypes=tuple(d for d in ("bfloat16",) if d in rates.dtypes) or ("float32",),
+        native_dtypes=("bfloat16",) if "bfloat16" in known else ("float32",),
     )

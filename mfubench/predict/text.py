@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
 
-from mfubench.predict.document import Prediction
+from mfubench.predict.document import Errors, Prediction, PredictionTest
 from mfubench.results.write import json_text
 from mfubench.show.console import Column, as_text, fitted, left_out, wrapped
 from mfubench.show.terminal import width_of
@@ -103,3 +104,55 @@ def predictions_json(predictions: Sequence[Prediction], **beside: Any) -> str:
 def screen_width(stream: Any) -> int:
     """Columns of the standard output."""
     return width_of(stream)
+
+
+TEST_COLUMNS = (
+    Column(name="rule", rank=0, is_text=True, min_width=20),
+    Column(name="settings", rank=1),
+    Column(name="median error", rank=0),
+    Column(name="90th percentile", rank=0),
+    Column(name="worst", rank=2),
+    Column(name="in the interval", rank=3),
+)
+
+
+def errors_text(test: PredictionTest, *, color: bool = False, width: int | None = None) -> str:
+    """The errors of the model and its rivals, of each factor, of the memory, and what to think of
+    the machine meanwhile."""
+    columns = screen_width(sys.stdout) if width is None else width
+    rows: list[list[str | Text]] = [[Text("predicted first, then measured", style="bold")]]
+    rows += [_errors_row(errors) for errors in test.errors]
+    rows.append([Text("this model, by what was held out", style="bold")])
+    rows += [_errors_row(errors) for errors in test.by_factor.values()]
+    if test.memory is not None:
+        rows += [[Text("peak memory, eager", style="bold")], _errors_row(test.memory)]
+    table, without = fitted(TEST_COLUMNS, rows, width=columns)
+    lines = [
+        as_text(table, color=color, width=columns),
+        *filter(None, [left_out(without, columns)]),
+    ]
+    ours = test.errors[0] if test.errors else None
+    said = [f"{test.ended}: {len(test.measured)} settings in {format_duration(test.spent_s)}."]
+    if ours is not None:
+        said.append(f"The worst is {ours.worst_setting}.")
+    if test.questions:
+        said.append(
+            f"The fastest setting was found (within 3 %) in {test.answered} of {test.questions} "
+            "questions."
+        )
+    said.append(
+        f"A kernel that does the same each time varied by {format_share(test.drift_ratio)}: what "
+        "the machine did by itself."
+    )
+    return "\n".join([*lines, "", *(wrapped(sentence, width=columns) for sentence in said)])
+
+
+def _errors_row(errors: Errors) -> list[str | Text]:
+    return [
+        "  " + errors.rule,
+        str(errors.settings),
+        format_share(errors.median),
+        format_share(errors.p90),
+        format_share(errors.worst),
+        format_share(errors.covered),
+    ]
