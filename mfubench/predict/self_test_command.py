@@ -30,7 +30,7 @@ EXIT_INTERRUPTED = 130
 def run_self_test(arguments: argparse.Namespace) -> int:
     """Exit status 0 when all was run or the budget is spent: its figures are a result."""
     from mfubench.pairs.machine_lock import BusyError, machine_lock
-    from mfubench.predict.command import probe_here
+    from mfubench.predict.here import probe_here
     from mfubench.predict.intervals import half_widths_of
     from mfubench.predict.text import errors_text
     from mfubench.results import document
