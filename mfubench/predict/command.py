@@ -24,7 +24,7 @@ from mfubench.arguments import (
     sizes_given,
 )
 from mfubench.hardware.dtypes import DTYPES
-from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size
+from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size, parse_device
 from mfubench.predict.document import Grade, Mode, Prediction, Setting
 from mfubench.predict.machine import Machine
 from mfubench.results.outcomes import Dtype
@@ -32,7 +32,9 @@ from mfubench.results.outcomes import Dtype
 HERE = "here"
 MAX_AGE_S = 30 * 86400.0
 MODEL = {name: what for name, what in SIZES.items() if name != "batch_size"}
-MOST_SETTINGS = 1000
+MOST_SHOWN = 12
+"""Rows of a search; `--json` has all."""
+EXIT_NO_NUMBER = 1
 
 
 def add_parser(commands: Any) -> None:
@@ -69,9 +71,27 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--iterations", type=int, default=2000, metavar="N", help="of a run (default: 2000)"
     )
+    parser.add_argument(
+        "--gradient-accumulation-steps",
+        type=int,
+        default=1,
+        metavar="N",
+        help="batches per optimizer step (default: 1)",
+    )
     parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
     parser.add_argument(
         "--probe", action="store_true", help="probe this machine again, whatever is stored"
+    )
+    parser.add_argument(
+        "--fastest",
+        action="store_true",
+        help="of what learns the same (compiled or not, the batch in parts) the fastest that fits",
+    )
+    parser.add_argument(
+        "--run",
+        dest="run_them",
+        action="store_true",
+        help="run the settings too, and show predicted beside measured",
     )
     parser.add_argument(
         "--self-test",
@@ -101,39 +121,78 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the predictions; exit status 0 where one at least has a number."""
+    """Print the predictions; exit status 1 where no setting has a number."""
+    from mfubench.predict.fastest import ranked, same_learning
+    from mfubench.predict.measured import measured_lines, run_here
     from mfubench.predict.predict import predict
     from mfubench.predict.text import predictions_json, predictions_text, screen_width
+    from mfubench.show.console import wrapped
     from mfubench.show.terminal import has_color
 
     refuse_threads(arguments.threads)
     if not 1 <= arguments.iterations <= 10**9:
         raise UserError(
-            f"--iterations {arguments.iterations} is no number of iterations; allowed: 1 to 10⁹"
+            f"--iterations {arguments.iterations} is no number of iterations; allowed: 1 to 1,000,000,000"
+        )
+    if not 1 <= arguments.gradient_accumulation_steps <= 10**6:
+        raise UserError(
+            f"--gradient-accumulation-steps {arguments.gradient_accumulation_steps} is no number "
+            "of batches; allowed: 1 to 1,000,000"
         )
     if arguments.self_test:
         from mfubench.predict.self_test_command import run_self_test
 
         return run_self_test(arguments)
     preset = model_of(arguments)
-    compile_modes = COMPILE_MODES[arguments.compile] or (False, True)
-    sizes = arguments.batch_sizes or (preset.batch_size,)
-    found: list[Prediction] = []
+    modes = COMPILE_MODES[arguments.compile] or (False, True)
+    if arguments.fastest:
+        modes = (False, True)
+    asked: list[tuple[Setting, Prediction]] = []
     for name in named_devices(arguments.devices):
-        machine, half_widths = machine_named(name, arguments, compile_modes)
-        for setting in settings_of(preset, machine, arguments.dtypes, compile_modes, sizes):
-            found.append(
-                predict(setting, machine, iterations=arguments.iterations, half_widths=half_widths)
-            )
+        if arguments.run_them and not is_here(name):
+            raise UserError(f"--run runs settings on this machine, which {name!r} is not")
+        machine, half_widths = machine_named(name, arguments, modes)
+        for setting in settings_of(preset, machine, arguments, modes):
+            several = same_learning(setting) if arguments.fastest else [setting]
+            asked += [
+                (
+                    one,
+                    predict(one, machine, iterations=arguments.iterations, half_widths=half_widths),
+                )
+                for one in several
+            ]
+    found = [prediction for _, prediction in asked]
+    said = _said_of_fastest(arguments, found) if arguments.fastest else {}
+    measured = (
+        run_here(asked, arguments, only_first=arguments.fastest) if arguments.run_them else []
+    )
+    if arguments.fastest:
+        found = [*ranked(found), *(one for one in found if one.step_s is None)]
     if arguments.json:
-        print(predictions_json(found))
+        print(predictions_json(found, measured=measured, **said))
     else:
-        print(
-            predictions_text(
-                found, width=screen_width(sys.stdout), color=has_color(sys.stdout), terms=True
-            )
-        )
-    return 0
+        shown = found[:MOST_SHOWN] if arguments.fastest else found
+        width, color = screen_width(sys.stdout), has_color(sys.stdout)
+        print(predictions_text(shown, width=width, color=color))
+        for text in (*measured_lines(asked, measured), *said.values()):
+            print("\n" + wrapped(text, width=width))
+    return 0 if any(one.step_s is not None for one in found) else EXIT_NO_NUMBER
+
+
+def _said_of_fastest(arguments: argparse.Namespace, found: Sequence[Prediction]) -> dict[str, str]:
+    """What is predicted to train fastest, how sure that is, and what to type to make sure."""
+    from mfubench.predict.fastest import advantage, ranked, to_make_sure
+    from mfubench.predict.text import name_of
+
+    order = ranked(found)
+    if not order:
+        return {}
+    best = order[0]
+    return {
+        "fastest": f"Predicted fastest: {name_of(best)}, {best.tokens_per_s:,.0f} tokens/s, of "
+        f"{len(order)} settings that learn the same. {advantage(best, order)}",
+        "next": f"To make sure: {to_make_sure(best, str(arguments.results_dir))}",
+    }
 
 
 def model_of(arguments: argparse.Namespace) -> Preset:
@@ -164,12 +223,13 @@ def named_devices(text: str) -> list[str]:
 def settings_of(
     preset: Preset,
     machine: Machine,
-    dtypes: Sequence[str] | None,
+    arguments: argparse.Namespace,
     compile_modes: Sequence[bool],
-    sizes: Sequence[int],
 ) -> list[Setting]:
     """Every combination, in the order of the options."""
     config = preset.config
+    dtypes = arguments.dtypes or machine.native_dtypes
+    sizes = arguments.batch_sizes or (preset.batch_size,)
     return [
         Setting(
             preset=preset.name or None,
@@ -184,11 +244,20 @@ def settings_of(
             vocab_size=config.vocab_size,
             bias=config.bias,
             dropout=config.dropout,
+            gradient_accumulation_steps=arguments.gradient_accumulation_steps,
         )
         for compiled in compile_modes
-        for dtype in dtypes or machine.native_dtypes
+        for dtype in dtypes
         for size in sizes
     ]
+
+
+def is_here(name: str) -> bool:
+    """Whether a name is a device of this machine."""
+    try:
+        return name == HERE or bool(parse_device(name))
+    except argparse.ArgumentTypeError:
+        return False
 
 
 def machine_named(
@@ -200,15 +269,12 @@ def machine_named(
     Raises UserError for a device that nothing is known of.
     """
     from mfubench.hardware.fingerprint import fingerprint
-    from mfubench.options import parse_device
     from mfubench.predict.elsewhere import machine_elsewhere
     from mfubench.predict.here import probe_here
     from mfubench.predict.intervals import half_widths_of
     from mfubench.predict.machine import UnknownMachineError, machine_of
 
-    try:
-        kind = None if name == HERE else parse_device(name)
-    except argparse.ArgumentTypeError:
+    if not is_here(name):
         try:
             machine = machine_elsewhere(name, arguments.results_dir)
         except UnknownMachineError as error:
@@ -219,6 +285,7 @@ def machine_named(
     def modes(_: str, native: Sequence[Dtype]) -> list[Mode]:
         return [(d, c) for d in arguments.dtypes or native for c in compile_modes]
 
+    kind = None if name == HERE else parse_device(name)
     probe, path = probe_here(arguments, modes, kind)
     folder = arguments.results_dir / fingerprint().id
     return machine_of(probe, str(path)), half_widths_of(folder, probe.device)

@@ -39,6 +39,8 @@ class Setting(Struct, frozen=True, kw_only=True):
     vocab_size: Count
     bias: bool = False
     dropout: Share = 0.0
+    gradient_accumulation_steps: Count = 1
+    """Batches per optimizer step."""
 
     @property
     def config(self) -> GPTConfig:
@@ -55,8 +57,8 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     @property
     def tokens(self) -> int:
-        """Of one step."""
-        return self.batch_size * self.block_size
+        """Of one optimizer step."""
+        return self.batch_size * self.block_size * self.gradient_accumulation_steps
 
     @property
     def name(self) -> str:
@@ -69,7 +71,9 @@ class Setting(Struct, frozen=True, kw_only=True):
         """
         how = "compiled" if self.compile else "eager"
         sizes = f"L{self.n_layer}-C{self.n_embd}-T{self.block_size}-V{self.vocab_size}"
-        return f"{sizes}-{self.dtype}-b{self.batch_size}-{how}"
+        more = self.gradient_accumulation_steps
+        batch = f"b{self.batch_size}" + (f"x{more}" if more > 1 else "")
+        return f"{sizes}-{self.dtype}-{batch}-{how}"
 
 
 class OperatorTime(Struct, frozen=True, kw_only=True):
@@ -149,7 +153,9 @@ class Prediction(Struct, kw_only=True):
     n_embd: Count
     vocab_size: Count
     bias: bool
+    gradient_accumulation_steps: Count
     step_s: Positive | None
+    """Of an optimizer step."""
     low_s: Positive | None
     high_s: Positive | None
     """The 80 % interval."""

@@ -7,7 +7,7 @@ tokens. What one operator costs is for `rates.py`; this is the count.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mfubench.predict.document import OperatorName, Setting
 
@@ -54,8 +54,19 @@ def operators(setting: Setting) -> Iterator[Operator]:
     >>> products + 6 * 4 * 128 * 65 * 768 == model_flops_per_step(setting.config, 12)
     True
     """
+    batches = setting.gradient_accumulation_steps
+    for operator in _of_a_batch(setting):
+        yield replace(operator, count=batches * operator.count)
+    for elements, count in tensors(setting):
+        yield Operator("clip", OPTIMIZER, "clip", (elements,), count)
+        yield Operator("optimizer", OPTIMIZER, "adamw", (elements,), count)
+
+
+def _of_a_batch(setting: Setting) -> Iterator[Operator]:
+    """Forward and backward of one batch."""
     layers, width, vocab = setting.n_layer, setting.n_embd, setting.vocab_size
-    tokens, head_size = setting.tokens, setting.n_embd // setting.n_head
+    head_size = setting.n_embd // setting.n_head
+    tokens = setting.batch_size * setting.block_size
     for outputs, inputs in ((3, 1), (1, 1), (4, 1), (1, 4)):
         shape = (tokens, inputs * width, outputs * width)
         yield Operator("matrix products", MATMUL, "linear", shape, layers)
@@ -71,9 +82,6 @@ def operators(setting: Setting) -> Iterator[Operator]:
     yield Operator("embedding", MEMORY, "table", (vocab * width,), 1)
     yield Operator("embedding", MEMORY, "table", (setting.block_size * width,), 1)
     yield Operator("loss", MEMORY, "loss", (tokens, vocab), 1, True)
-    for elements, count in tensors(setting):
-        yield Operator("clip", OPTIMIZER, "clip", (elements,), count)
-        yield Operator("optimizer", OPTIMIZER, "adamw", (elements,), count)
 
 
 def tensors(setting: Setting) -> list[tuple[int, int]]:

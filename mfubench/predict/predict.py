@@ -20,7 +20,7 @@ from mfubench.show.units import format_bytes, format_si
 HALF_WIDTHS: Mapping[Grade, float] = {"anchored": 0.15, "ceilings": 0.25, "table": 0.45}
 """Of the 80 % interval, as a natural logarithm of a ratio. A self-test of the machine replaces
 them: `docs/predict.md` has the figures."""
-FITS_RATIO = 0.9
+FITS_RATIO = 0.8
 """A batch is said to fit where its predicted peak is below this share of the device's memory."""
 CHECKPOINT_BYTES_PER_S = 1e9
 """Where no checkpoint was timed. Source: two stored loops wrote 1.0 and 1.4 GB/s."""
@@ -51,6 +51,7 @@ def predict(
         n_embd=setting.n_embd,
         vocab_size=setting.vocab_size,
         bias=setting.bias,
+        gradient_accumulation_steps=setting.gradient_accumulation_steps,
         step_s=None,
         low_s=None,
         high_s=None,
@@ -82,11 +83,13 @@ def predict(
     found.low_s, found.high_s = step_s * math.exp(-half), step_s * math.exp(half)
     found.tokens_per_s = setting.tokens / step_s
     peak = machine.peaks.get(setting.dtype)
-    flops = model_flops_per_step(config, setting.batch_size)
+    flops = model_flops_per_step(config, setting.batch_size) * setting.gradient_accumulation_steps
     found.mfu = flops / step_s / peak if peak else None
     found.binds = max(found.terms, key=lambda term: term.seconds).name
     update_s = sum(fitted.of(OPTIMIZER) * p.seconds for p in parts if p.group == OPTIMIZER)
-    loop = _loop_terms(setting, machine, (step_s - update_s) / 3, iterations)
+    loop = _loop_terms(
+        setting, machine, (step_s - update_s) / 3 / setting.gradient_accumulation_steps, iterations
+    )
     found.run_s = iterations * step_s + sum(term.seconds for term in loop)
     found.terms += loop
     return found
@@ -138,13 +141,14 @@ def _loop_terms(
     times = iterations // preset.eval_interval + 1
     batches = 2 * preset.eval_iters * times
     data_s = machine.loop_s.get("data", DATA_S) * setting.batch_size
+    drawn = iterations * setting.gradient_accumulation_steps + batches
     saved = 12 * parameter_count(setting.config).total
     rate = machine.loop_s.get("checkpoint_bytes_per_s", CHECKPOINT_BYTES_PER_S)
     return [
         Term(
             name="data (whole run)",
-            seconds=data_s * (iterations + batches),
-            basis=f"{iterations + batches:,} batches",
+            seconds=data_s * drawn,
+            basis=f"{drawn:,} batches",
         ),
         Term(
             name="evaluation (whole run)",

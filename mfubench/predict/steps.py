@@ -13,14 +13,32 @@ import torch
 from mfubench_model.corpus import Corpus, TokenArray
 from mfubench_model.presets import PRESETS, Preset
 
+from mfubench.analysis import components
 from mfubench.analysis.rates import refuse_loss
 from mfubench.hardware.devices import Device
 from mfubench.measure.gpt_workload import GPTWorkload
 from mfubench.measure.precision import matmul_precision
-from mfubench.measure.train_step import TrainStep
+from mfubench.measure.train_step import Phase, TrainStep
 from mfubench.measure.windows import Window, steps_per_window
 from mfubench.predict.document import MeasuredStep, Setting
 from mfubench.timing import now_s
+
+
+class AccumulatingStep(TrainStep):
+    """Several batches per optimizer step, the loss divided by their number, as nanoGPT does."""
+
+    batches = 1
+
+    def iterate(self, phase: Phase) -> None:
+        """One optimizer step."""
+        for left in reversed(range(self.batches)):
+            with phase(components.FORWARD):
+                loss = self.forward(self.next_batch()) / self.batches
+            if left:
+                with phase(components.BACKWARD):
+                    self.backward(loss)
+        self.update(loss, phase)
+
 
 WARM_STEPS = 3
 LEAST_ROUNDS, MOST_ROUNDS = 5, 100
@@ -56,7 +74,10 @@ def measure_step(setting: Setting, device: Device, *, budget_s: float = 2.0) -> 
     gc.collect()
     device.reset_peak_memory()
     with matmul_precision(setting.dtype):
-        step = TrainStep(workload_of(setting), device, dtype=setting.dtype, compile=setting.compile)
+        step = AccumulatingStep(
+            workload_of(setting), device, dtype=setting.dtype, compile=setting.compile
+        )
+        step.batches = setting.gradient_accumulation_steps
         for _ in range(WARM_STEPS):
             step()
         if setting.compile:

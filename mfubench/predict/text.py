@@ -32,9 +32,7 @@ GRADES = {
 }
 
 
-def predictions_text(
-    predictions: Sequence[Prediction], *, width: int, color: bool = False, terms: bool = False
-) -> str:
+def predictions_text(predictions: Sequence[Prediction], *, width: int, color: bool = False) -> str:
     """The table, the terms where one setting was asked for, and what the grades mean."""
     rows: list[list[str | Text]] = []
     device = ""
@@ -47,7 +45,7 @@ def predictions_text(
     parts: list[Any] = [table]
     if without:
         parts.append(Text(left_out(without, width).replace("mfubench show", "mfubench predict")))
-    if terms and len(predictions) == 1 and predictions[0].terms:
+    if len(predictions) == 1 and predictions[0].terms:
         parts += [Text(""), Text("\n".join(_terms(predictions[0])))]
     lines = [as_text(*parts, color=color, width=width), ""]
     for one in predictions:
@@ -59,13 +57,13 @@ def predictions_text(
 
 
 def name_of(one: Prediction) -> str:
-    """A setting as the table names it, without its sizes where a preset has them.
-
-    >>> from mfubench.predict.document import Setting
-    """
+    """A setting as the table names it, without its sizes where a preset has them; b4x3 is a batch of
+    4 that is accumulated 3 times."""
     how = "compiled" if one.compile else "eager"
     sizes = one.preset or f"L{one.n_layer} C{one.n_embd} T{one.block_size} V{one.vocab_size}"
-    return f"{sizes} {one.dtype}-b{one.batch_size}-{how}"
+    more = one.gradient_accumulation_steps
+    batch = f"b{one.batch_size}" + (f"x{more}" if more > 1 else "")
+    return f"{sizes} {one.dtype}-{batch}-{how}"
 
 
 def _row(one: Prediction) -> list[str | Text]:
