@@ -129,16 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.show.console import wrapped
     from mfubench.show.terminal import has_color
 
-    refuse_threads(arguments.threads)
-    if not 1 <= arguments.iterations <= 10**9:
-        raise UserError(
-            f"--iterations {arguments.iterations} is no number of iterations; allowed: 1 to 1,000,000,000"
-        )
-    if not 1 <= arguments.gradient_accumulation_steps <= 10**6:
-        raise UserError(
-            f"--gradient-accumulation-steps {arguments.gradient_accumulation_steps} is no number "
-            "of batches; allowed: 1 to 1,000,000"
-        )
+    _refuse(arguments)
     if arguments.self_test:
         from mfubench.predict.self_test_command import run_self_test
 
@@ -152,31 +143,46 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.run_them and not is_here(name):
             raise UserError(f"--run runs settings on this machine, which {name!r} is not")
         machine, half_widths = machine_named(name, arguments, modes)
-        for setting in settings_of(preset, machine, arguments, modes):
-            several = same_learning(setting) if arguments.fastest else [setting]
-            asked += [
-                (
-                    one,
-                    predict(one, machine, iterations=arguments.iterations, half_widths=half_widths),
+        # A search goes through both modes by itself.
+        kinds = modes[:1] if arguments.fastest else modes
+        for setting in settings_of(preset, machine, arguments, kinds):
+            for one in same_learning(setting) if arguments.fastest else [setting]:
+                said = predict(
+                    one, machine, iterations=arguments.iterations, half_widths=half_widths
                 )
-                for one in several
-            ]
+                asked.append((one, said))
     found = [prediction for _, prediction in asked]
-    said = _said_of_fastest(arguments, found) if arguments.fastest else {}
-    measured = (
-        run_here(asked, arguments, only_first=arguments.fastest) if arguments.run_them else []
-    )
+    measured = []
+    if arguments.run_them:
+        measured = run_here(asked, arguments, only_first=arguments.fastest)
+    search = {}
     if arguments.fastest:
+        search = _said_of_fastest(arguments, found)
         found = [*ranked(found), *(one for one in found if one.step_s is None)]
     if arguments.json:
-        print(predictions_json(found, measured=measured, **said))
+        print(predictions_json(found, measured=measured, **search))
     else:
         shown = found[:MOST_SHOWN] if arguments.fastest else found
         width, color = screen_width(sys.stdout), has_color(sys.stdout)
         print(predictions_text(shown, width=width, color=color))
-        for text in (*measured_lines(asked, measured), *said.values()):
+        for text in (*measured_lines(asked, measured), *search.values()):
             print("\n" + wrapped(text, width=width))
     return 0 if any(one.step_s is not None for one in found) else EXIT_NO_NUMBER
+
+
+def _refuse(arguments: argparse.Namespace) -> None:
+    """Raise UserError for numbers that cannot be."""
+    refuse_threads(arguments.threads)
+    if not 1 <= arguments.iterations <= 10**9:
+        raise UserError(
+            f"--iterations {arguments.iterations} is no number of iterations; allowed: 1 to "
+            "1,000,000,000"
+        )
+    if not 1 <= arguments.gradient_accumulation_steps <= 10**6:
+        raise UserError(
+            f"--gradient-accumulation-steps {arguments.gradient_accumulation_steps} is no number "
+            "of batches; allowed: 1 to 1,000,000"
+        )
 
 
 def _said_of_fastest(arguments: argparse.Namespace, found: Sequence[Prediction]) -> dict[str, str]:
@@ -234,7 +240,7 @@ def settings_of(
         Setting(
             preset=preset.name or None,
             device=machine.device,
-            dtype=dtype,  # type: ignore[arg-type]
+            dtype=dtype,
             batch_size=size,
             block_size=config.block_size,
             compile=compiled,

@@ -87,9 +87,8 @@ def predict(
     found.mfu = flops / step_s / peak if peak else None
     found.binds = max(found.terms, key=lambda term: term.seconds).name
     update_s = sum(fitted.of(OPTIMIZER) * p.seconds for p in parts if p.group == OPTIMIZER)
-    loop = _loop_terms(
-        setting, machine, (step_s - update_s) / 3 / setting.gradient_accumulation_steps, iterations
-    )
+    batch_s = (step_s - update_s) / setting.gradient_accumulation_steps
+    loop = _loop_terms(setting, machine, batch_s / 3, iterations)
     found.run_s = iterations * step_s + sum(term.seconds for term in loop)
     found.terms += loop
     return found

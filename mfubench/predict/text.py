@@ -57,8 +57,8 @@ def predictions_text(predictions: Sequence[Prediction], *, width: int, color: bo
 
 
 def name_of(one: Prediction) -> str:
-    """A setting as the table names it, without its sizes where a preset has them; b4x3 is a batch of
-    4 that is accumulated 3 times."""
+    """A setting as the table names it, without its sizes where a preset has them; b4x3 is a batch
+    of 4 that is accumulated 3 times."""
     how = "compiled" if one.compile else "eager"
     sizes = one.preset or f"L{one.n_layer} C{one.n_embd} T{one.block_size} V{one.vocab_size}"
     more = one.gradient_accumulation_steps
