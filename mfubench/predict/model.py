@@ -18,9 +18,9 @@ from mfubench.predict.rates import CostSource
 
 LAUNCHES, FUSED = "launches", "fused"
 FITTED = (*GROUPS, FUSED, LAUNCHES)
-RIDGE = 0.05
+RIDGE = 0.03
 """How much a factor of e from 1 costs against a misfit of e in one anchor, both squared."""
-SWEEPS = 200
+SWEEPS, SETTLED = 100, 1e-5
 START = {FUSED: 0.6}
 """What is known before anything is run: a fused kernel saves most of what its operators wrote for
 each other."""
@@ -97,6 +97,7 @@ def fit(anchors: Sequence[MeasuredStep], rates: CostSource) -> Fit:
     names = sorted({part.group for parts, _ in rows for part in parts})
     logs = dict.fromkeys(names, 0.0)
     for _ in range(SWEEPS if rows else 0):
+        moved = 0.0
         for name in names:
             now = Fit(factors={n: START.get(n, 1.0) * math.exp(v) for n, v in logs.items()})
             up, down = -RIDGE * logs[name], RIDGE
@@ -106,5 +107,8 @@ def fit(anchors: Sequence[MeasuredStep], rates: CostSource) -> Fit:
                 up += share * (measured - math.log(total))
                 down += share * share
             logs[name] += up / down
+            moved = max(moved, abs(up / down))
+        if moved < SETTLED:
+            break
     factors = {name: START.get(name, 1.0) * math.exp(value) for name, value in logs.items()}
     return Fit(factors=factors, anchors=len(rows))

@@ -12,9 +12,9 @@ from typing import Protocol
 from mfubench.predict.document import OperatorTime
 from mfubench.predict.operators import Operator
 
-FAR = 16.0
-"""A size this many times beyond the probed ones is outside: nothing was seen of what happens
-there."""
+FAR, FAR_ELEMENTS = 16.0, 256.0
+"""A size this many times beyond the probed ones is outside: nothing was seen of what happens there.
+What works on elements alone has left the caches at the largest probed size, and may go further."""
 DTYPELESS = ("adamw", "clip", "table")
 """Operators that work on float32 whatever the dtype of the matrix products is."""
 
@@ -49,7 +49,7 @@ class Grid:
 
     Logarithms of seconds are interpolated along each axis in the logarithm of the size, which is
     exact wherever time is a power of the size: constant for small shapes, in proportion for large
-    ones. Above the grid the rate of its edge holds, below it the time.
+    ones. Above the grid the rate of its edge holds, below it the power of its first two points.
 
     >>> grid = Grid("gelu", {(256,): 1e-6, (65536,): 16e-6, (262144,): 64e-6})
     >>> round(grid.seconds((131072,)) * 1e6, 3), round(grid.seconds((2**20,)) * 1e6, 3)
@@ -69,19 +69,19 @@ class Grid:
     def seconds(self, shape: Sequence[int]) -> float:
         """Of one call at a shape; raises OutsideError far from all that was probed."""
         inside: list[int] = []
+        far = FAR_ELEMENTS if len(self.axes) == 1 else FAR
         for size, axis in zip(shape, self.axes, strict=True):
-            if size > axis[-1] * FAR or size * FAR < axis[0]:
+            if size > axis[-1] * far or size * far < axis[0]:
                 raise OutsideError(
                     f"{self.name} of {'×'.join(f'{s:,}' for s in shape)}; probed: "
                     + " × ".join(f"{a[0]:,} to {a[-1]:,}" for a in self.axes)
                 )
-            inside.append(min(max(size, axis[0]), axis[-1]))
-        found = math.exp(self._log_s(inside))
-        above = [float(max(size, kept)) for size, kept in zip(shape, inside, strict=True)]
-        return found * work_of(self.name, above) / work_of(self.name, inside)
+            inside.append(min(size, axis[-1]))
+        found = max(math.exp(self._log_s(inside)), self.least_s / 2)
+        return found * work_of(self.name, shape) / work_of(self.name, inside)
 
     def _log_s(self, shape: Sequence[float]) -> float:
-        """Multilinear in logarithms, at a shape inside of the axes."""
+        """Multilinear in logarithms, at a shape not above the axes."""
         ends = [_between(axis, size) for axis, size in zip(self.axes, shape, strict=True)]
         total = 0.0
         for corner in itertools.product((0, 1), repeat=len(ends)):

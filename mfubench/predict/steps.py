@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -43,6 +43,7 @@ class AccumulatingStep(TrainStep):
 WARM_STEPS = 3
 LEAST_ROUNDS, MOST_ROUNDS = 5, 100
 CONTROL_SIZE, CONTROL_ROUNDS = 384, 5
+BUSY_RATIO = 1.25
 
 
 def workload_of(setting: Setting) -> GPTWorkload:
@@ -112,9 +113,15 @@ class Control:
     """A kernel that does the same each time: what it takes says how busy the machine is."""
 
     device: Device
+    seen_s: list[float] = field(default_factory=list)
+
+    def was_busy(self) -> bool:
+        """Whether it now takes, or took at the last look, much longer than it usually does."""
+        before_s = self.seen_s[-1] if self.seen_s else self.seconds()
+        return max(before_s, self.seconds()) > BUSY_RATIO * statistics.median(self.seen_s)
 
     def seconds(self) -> float:
-        """Of a product and a sum, the median of a few."""
+        """Of a product and a sum, the median of a few; it is remembered."""
         at = self.device.torch_device
         a, x = torch.ones(CONTROL_SIZE, CONTROL_SIZE, device=at), torch.ones(2**20, device=at)
 
@@ -124,4 +131,5 @@ class Control:
             self.device.synchronise()
 
         run()
-        return statistics.median(_timed(run) for _ in range(CONTROL_ROUNDS))
+        self.seen_s.append(statistics.median(_timed(run) for _ in range(CONTROL_ROUNDS)))
+        return self.seen_s[-1]
