@@ -17,7 +17,18 @@ Grade = Literal["anchored", "ceilings", "table"]
 """What is known of the machine: a probe and steps of it, its measured ceilings, or its maker's
 peaks."""
 OperatorName = Literal[
-    "linear", "attention", "norm", "gelu", "add", "loss", "gather", "table", "adamw", "clip"
+    "linear",
+    "attention",
+    "attention_dropout",
+    "norm",
+    "gelu",
+    "add",
+    "dropout",
+    "loss",
+    "gather",
+    "table",
+    "adamw",
+    "clip",
 ]
 Mode = tuple[Dtype, bool]
 """A dtype, and whether the step is compiled."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from mfubench.hardware.peaks import fold_name, lookup, rows
 from mfubench.predict.document import Grade, Mode, OperatorTime, Probe
 from mfubench.predict.model import Fit, fit
-from mfubench.predict.rates import DTYPELESS, CostSource, Rates
+from mfubench.predict.rates import ATTENTION, DTYPELESS, CostSource, Rates
 from mfubench.results.folder import saved_documents, saved_runs
 from mfubench.results.outcomes import Dtype, Outcome
 from mfubench.results.read import ResultError, read_document, read_result
@@ -18,7 +18,7 @@ from mfubench.words import nearest
 
 PROBE = "probe"
 """The kind of document."""
-BOUND_BY_PRODUCTS = ("linear", "attention", "gelu")
+BOUND_BY_PRODUCTS = ("linear", *ATTENTION, "gelu")
 """Operators that a machine does faster as it multiplies faster; the others as its memory is."""
 
 

@@ -72,8 +72,11 @@ def _of_a_batch(setting: Setting) -> Iterator[Operator]:
         yield Operator("matrix products", MATMUL, "linear", shape, layers)
     yield Operator("matrix products", MATMUL, "linear", (tokens, width, vocab), 1)
     shape = (setting.batch_size * setting.n_head, setting.block_size, head_size)
-    yield Operator("attention", ATTENTION, "attention", shape, layers)
+    attention: OperatorName = "attention_dropout" if setting.dropout else "attention"
+    yield Operator("attention", ATTENTION, attention, shape, layers)
     stream = (tokens * width,)
+    if setting.dropout:
+        yield Operator("dropout", MEMORY, "dropout", stream, 2 * layers + 1, True)
     yield Operator("normalisation", MEMORY, "norm", stream, 2 * layers + 1, True)
     yield Operator("activation", MEMORY, "gelu", (4 * tokens * width,), layers, True)
     yield Operator("residual", MEMORY, "add", stream, 2 * layers + 1, True)

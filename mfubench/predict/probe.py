@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +28,11 @@ INPUTS = (16, 64, 256, 1024)
 OUTPUTS = (16, 64, 256, 1024, 4096, 16384)
 SEQUENCES, CONTEXTS, HEAD_SIZES = (4, 32, 256), (32, 128, 512, 1024), (16, 64)
 LOSS_ROWS, VOCABULARIES = (32, 512, 8192), (64, 1024, 16384)
+DROPOUT = 0.2
+"""No time depends on how much is dropped."""
 WIDTH = 128
 """Row length of what works on rows, and is in proportion to the elements."""
-LARGEST = {"linear": 0.3e9, "attention": 0.1e9, "loss": 2**22}
+LARGEST = {"linear": 0.3e9, "attention": 0.1e9, "attention_dropout": 0.03e9, "loss": 2**22}
 """Work (`rates.work_of`) above which a shape is left out: it would take too long, and larger shapes
 run at the same rate."""
 
@@ -45,6 +48,7 @@ def shapes(name: str) -> list[tuple[int, ...]]:
     axes: Sequence[Sequence[int]] = {
         "linear": (ROWS, INPUTS, OUTPUTS),
         "attention": (SEQUENCES, CONTEXTS, HEAD_SIZES),
+        "attention_dropout": (SEQUENCES, CONTEXTS, HEAD_SIZES),
         "loss": (LOSS_ROWS, VOCABULARIES),
     }.get(name, (ELEMENTS,))
     most = LARGEST.get(name, math.inf)
@@ -55,7 +59,10 @@ def probe_operators(
     device: Device, dtype: Dtype, *, with_optimizer: bool, now: Callable[[], float] = now_s
 ) -> list[OperatorTime]:
     """One pass over every operator at every shape. `now` is the clock."""
-    names: list[OperatorName] = ["linear", "attention", "norm", "gelu", "add", "loss", "gather"]
+    names: list[OperatorName] = [
+        *("linear", "attention", "attention_dropout", "norm", "gelu", "add", "dropout", "loss"),
+        "gather",
+    ]
     names += ["table", "adamw", "clip"] if with_optimizer else []
     found = []
     for name in names:
@@ -144,7 +151,7 @@ def _linear(shape: tuple[int, ...], device: Device, dtype: str) -> Graph:
     return [x, weight], lambda: F.linear(x, weight)
 
 
-def _attention(shape: tuple[int, ...], device: Device, dtype: str) -> Graph:
+def _attention(shape: tuple[int, ...], device: Device, dtype: str, dropout: float = 0.0) -> Graph:
     """As in the model: from queries, keys and values in one tensor to the heads side by side."""
     sequences, context, head_size = shape
     heads = math.gcd(sequences, 4)
@@ -156,7 +163,7 @@ def _attention(shape: tuple[int, ...], device: Device, dtype: str) -> Graph:
             part.view(batch, context, heads, head_size).transpose(1, 2)
             for part in qkv.split(width, dim=2)
         )
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
         return y.transpose(1, 2).contiguous().view(batch, context, width)
 
     return [qkv], forward
@@ -166,6 +173,11 @@ def _norm(shape: tuple[int, ...], device: Device, dtype: str) -> Graph:
     x = _stream(device, torch.float32, max(1, shape[0] // WIDTH), min(WIDTH, shape[0]))
     gain = _stream(device, torch.float32, x.shape[1])
     return [x, gain], lambda: F.layer_norm(x, gain.shape, gain, None, 1e-5)
+
+
+def _dropout(shape: tuple[int, ...], device: Device, dtype: str) -> Graph:
+    x = _stream(device, _activation_dtype(dtype), shape[0])
+    return [x], lambda: F.dropout(x, DROPOUT, True)
 
 
 def _gelu(shape: tuple[int, ...], device: Device, dtype: str) -> Graph:
@@ -205,7 +217,9 @@ def _table(shape: tuple[int, ...], device: Device, dtype: str) -> Graph:
 _MAKERS: dict[str, Callable[[tuple[int, ...], Device, str], Graph]] = {
     "linear": _linear,
     "attention": _attention,
+    "attention_dropout": partial(_attention, dropout=DROPOUT),
     "norm": _norm,
+    "dropout": _dropout,
     "gelu": _gelu,
     "add": _add,
     "loss": _loss,

@@ -15,6 +15,7 @@ from mfubench.predict.operators import Operator
 FAR, FAR_ELEMENTS = 16.0, 256.0
 """A size this many times beyond the probed ones is outside: nothing was seen of what happens there.
 What works on elements alone has left the caches at the largest probed size, and may go further."""
+ATTENTION = ("attention", "attention_dropout")
 DTYPELESS = ("adamw", "clip", "table")
 """Operators that work on float32 whatever the dtype of the matrix products is."""
 
@@ -41,7 +42,7 @@ def work_of(name: str, shape: Sequence[float]) -> float:
     (37748736.0, 6291456.0)
     """
     product = math.prod(map(float, shape))
-    return product * shape[1] if name == "attention" else product
+    return product * shape[1] if name in ATTENTION else product
 
 
 class Grid:

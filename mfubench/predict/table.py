@@ -16,7 +16,7 @@ from mfubench.predict.document import Grade, Mode
 from mfubench.predict.machine import Ceilings, Machine
 from mfubench.predict.model import LAUNCHES, Fit
 from mfubench.predict.operators import Operator
-from mfubench.predict.rates import Cost, OutsideError
+from mfubench.predict.rates import ATTENTION, Cost, OutsideError
 from mfubench.results.outcomes import Dtype
 
 PRODUCTS_OF_PEAK = 0.742
@@ -28,6 +28,7 @@ BYTES_AT_PEAK: Mapping[str, float] = {
     "norm": 78.0,
     "gelu": 15.6,
     "add": 18.7,
+    "dropout": 75.0,
     "gather": 20.0,
     "table": 30.0,
     "loss": 33.6,
@@ -35,8 +36,9 @@ BYTES_AT_PEAK: Mapping[str, float] = {
     "adamw": 38.6,
 }
 """Per element, forward and backward: seconds times the bandwidth in the maker's table. LayerNorm's
-own kernels reach a seventh of it. For linear: casts of inputs and outputs."""
-HALF = ("linear", "gelu")
+own kernels reach a seventh of it. For linear: casts of inputs and outputs. For dropout: of
+attention too; from a step of shakespeare-char at batch 256, eager (run 0001)."""
+HALF = ("linear", "gelu", "dropout")
 """Operators whose elements have half the size under autocast; the shares are from bfloat16."""
 LAUNCH_S = 112e-6
 """One operator, forward and backward, casts included: 5.4 ms over 48 operators."""
@@ -73,7 +75,7 @@ class PeakRates:
             rows, inputs, outputs = operator.shape
             flops_s = 6 * elements / (PRODUCTS_OF_PEAK * peak)
             elements = float(rows * (inputs + outputs)) if dtype in ("bfloat16", "float16") else 0.0
-        elif operator.name == "attention":
+        elif operator.name in ATTENTION:
             context = operator.shape[1]
             return Cost(LAUNCH_S, 6 * elements * (context + 1) / (ATTENTION_OF_PEAK * peak))
         wide = 2 if operator.name in HALF and dtype not in ("bfloat16", "float16") else 1

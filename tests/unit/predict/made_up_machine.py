@@ -13,7 +13,7 @@ from mfubench.predict.probe import shapes
 from mfubench.predict.rates import work_of
 
 OPERATORS: tuple[OperatorName, ...] = get_args(OperatorName)
-RATES = {"linear": 8e9, "attention": 3e9}
+RATES = {"linear": 8e9, "attention": 3e9, "attention_dropout": 1e9}
 """Work per second; all others do 0.4e9 elements."""
 
 

@@ -16,13 +16,19 @@ from tests.unit.predict.made_up_machine import MadeUp, setting
 
 
 def test_every_operator_of_the_model_is_probed() -> None:
-    assert {operator.name for operator in operators(setting())} == set(get_args(OperatorName))
+    names = {o.name for p in (0.0, 0.2) for o in operators(setting(dropout=p))}
+    assert names == set(get_args(OperatorName))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_operators_run_and_give_a_time(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "shapes", lambda name: {"linear": [(4, 16, 16)],
-        "attention": [(4, 8, 16)], "loss": [(4, 16)]}.get(name, [(256,)]))  # fmt: skip
+    small = {
+        "linear": [(4, 16, 16)],
+        "attention": [(4, 8, 16)],
+        "attention_dropout": [(4, 8, 16)],
+        "loss": [(4, 16)],
+    }
+    monkeypatch.setattr(probe, "shapes", lambda name: small.get(name, [(256,)]))
     monkeypatch.setattr(probe, "ROUND_S", 1e-9)
     times = probe.probe_operators(parse_device("cpu"), dtype, with_optimizer=True)  # type: ignore[arg-type]
     assert [time.operator for time in times] == list(dict.fromkeys(t.operator for t in times))
