@@ -11,9 +11,7 @@ from mfubench.predict.document import Setting
 
 GPU_WORKSPACE_BYTES = 65 * 2**20
 """What cuBLAS keeps for itself: an H200's step of 0.8 million parameters had it besides."""
-CPU_PARAMETERS, CPU_SAVED, CPU_LOGITS, CPU_TABLE, CPU_STREAMS = 16.6, 0.84, 4.6, 0.67, 29.4
-CPU_COMPILED_LOGITS = 2.5
-"""Tables of logits that a compiled loss does without."""
+CPU_PARAMETERS, CPU_SAVED, CPU_LOGITS, CPU_TABLE, CPU_STREAMS = 16.2, 0.96, 4.3, 1.5, 27.1
 FLOAT32_BYTES = 4
 
 
@@ -25,10 +23,11 @@ def peak_memory_bytes(setting: Setting, device: str) -> int:
     one more table. Source: ten stored steps of an H200, of 0.8 to 124 million parameters, all
     within 4 %.
 
-    CPU: 16.6·P (weights, gradients, moments, and temporaries) + 0.84 of what is saved + 4.6 tables
-    of float32 logits + 0.67 of the token table + 29.4 tensors of N·C (what one layer's backward
-    needs beside what it had saved) + 1 MiB. Source: fitted to 28 eager steps on an AMD EPYC, of
-    0.01 to 124 million parameters: median error 5 %, 90th percentile 13 %.
+    CPU: 16.2·P (weights, gradients, moments, and temporaries) + 0.96 of what is saved + 4.3 tables
+    of float32 logits + 1.5 token tables + 27.1 tensors of N·C (what one layer's backward
+    needs beside what it had saved) + 1 MiB. Source: fitted to 49 eager steps on an AMD EPYC, of
+    0.01 to 124 million parameters: median error 7 %, 90th percentile 14 %; the same step measured
+    twice differs as much, by what the heap had before.
 
     >>> gpt2 = Setting(preset="gpt2", device="cuda", dtype="bfloat16", batch_size=12,
     ...                block_size=1024, compile=False, n_layer=12, n_head=12, n_embd=768,
@@ -48,11 +47,10 @@ def peak_memory_bytes(setting: Setting, device: str) -> int:
 
 
 def _resident(setting: Setting, memory: TrainingMemory, logits: int) -> int:
-    tables = CPU_LOGITS - (CPU_COMPILED_LOGITS if setting.compile else 0.0)
     return round(
         CPU_PARAMETERS * memory.parameters_bytes / FLOAT32_BYTES
         + CPU_SAVED * memory.activations_bytes
-        + tables * logits
+        + CPU_LOGITS * logits
         + CPU_TABLE * FLOAT32_BYTES * setting.vocab_size * setting.n_embd
         + CPU_STREAMS * FLOAT32_BYTES * setting.batch_size * setting.block_size * setting.n_embd
         + 2**20
