@@ -17,7 +17,7 @@ from mfubench.predict.operators import OPTIMIZER
 from mfubench.predict.rates import OutsideError
 from mfubench.show.units import format_bytes, format_si
 
-HALF_WIDTHS: Mapping[Grade, float] = {"anchored": 0.15, "ceilings": 0.25, "table": 0.45}
+HALF_WIDTHS: Mapping[Grade, float] = {"anchored": 0.11, "ceilings": 0.25, "table": 0.45}
 """Of the 80 % interval, as a natural logarithm of a ratio. A self-test of the machine replaces
 them: `docs/predict.md` has the figures."""
 FITS_RATIO = 0.8

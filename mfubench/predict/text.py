@@ -154,3 +154,13 @@ def _errors_row(errors: Errors) -> list[str | Text]:
         format_share(errors.worst),
         format_share(errors.covered),
     ]
+
+
+def errors_markdown(test: PredictionTest) -> str:
+    """The same as rows of the table in docs/predict.md, which a test holds to the stored files."""
+    memory = [test.memory] if test.memory else []
+    several = [*test.errors, *test.by_factor.values(), *memory]
+    return "\n".join(
+        f"| {' | '.join(cell.strip() for cell in map(str, _errors_row(errors)))} |"
+        for errors in several
+    )
