@@ -26,7 +26,7 @@ from mfubench.arguments import (
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size, parse_device
 from mfubench.predict.document import Grade, Mode, Prediction, Setting
-from mfubench.predict.machine import Machine
+from mfubench.predict.machine import BUSY_RATIO, Machine
 from mfubench.results.outcomes import Dtype
 
 HERE = "here"
@@ -138,11 +138,18 @@ def run(arguments: argparse.Namespace) -> int:
     modes = COMPILE_MODES[arguments.compile] or (False, True)
     if arguments.fastest:
         modes = (False, True)
+    notes: list[str] = []
     asked: list[tuple[Setting, Prediction]] = []
     for name in named_devices(arguments.devices):
         if arguments.run_them and not is_here(name):
             raise UserError(f"--run runs settings on this machine, which {name!r} is not")
         machine, half_widths = machine_named(name, arguments, modes)
+        if machine.unsteady_ratio > BUSY_RATIO:
+            notes.append(
+                f"{machine.name} was busy while it was probed: two passes lie "
+                f"{machine.unsteady_ratio * 100:.0f} % apart. When it is quiet, type mfubench "
+                "predict --probe."
+            )
         # A search goes through both modes by itself.
         kinds = modes[:1] if arguments.fastest else modes
         for setting in settings_of(preset, machine, arguments, kinds):
@@ -160,12 +167,12 @@ def run(arguments: argparse.Namespace) -> int:
         search = _said_of_fastest(arguments, found)
         found = [*ranked(found), *(one for one in found if one.step_s is None)]
     if arguments.json:
-        print(predictions_json(found, measured=measured, **search))
+        print(predictions_json(found, measured=measured, notes=notes, **search))
     else:
         shown = found[:MOST_SHOWN] if arguments.fastest else found
         width, color = screen_width(sys.stdout), has_color(sys.stdout)
         print(predictions_text(shown, width=width, color=color))
-        for text in (*measured_lines(asked, measured), *search.values()):
+        for text in (*measured_lines(asked, measured), *search.values(), *notes):
             print("\n" + wrapped(text, width=width))
     return 0 if any(one.step_s is not None for one in found) else EXIT_NO_NUMBER
 

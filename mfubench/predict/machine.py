@@ -18,6 +18,8 @@ from mfubench.words import nearest
 
 PROBE = "probe"
 """The kind of document."""
+BUSY_RATIO = 0.15
+"""Two passes of a probe on a quiet machine lie closer than this."""
 BOUND_BY_PRODUCTS = ("linear", *ATTENTION, "gelu")
 """Operators that a machine does faster as it multiplies faster; the others as its memory is."""
 
@@ -51,6 +53,8 @@ class Machine:
     source: str
     """Where all this is from."""
     loop_s: Mapping[str, float] = field(default_factory=dict)
+    unsteady_ratio: float = 0.0
+    """How far two passes of its probe lie apart: an interval is no narrower."""
     native_dtypes: tuple[Dtype, ...] = ("float32",)
     """What is predicted unless other dtypes are asked for."""
 
@@ -83,6 +87,7 @@ def machine_of(probe: Probe, source: str) -> Machine:
         total_memory_bytes=probe.total_memory_bytes,
         source=source,
         loop_s=probe.loop_s,
+        unsteady_ratio=probe.unsteady_ratio,
         native_dtypes=tuple(probe.native_dtypes),
     )
 

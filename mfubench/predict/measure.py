@@ -16,6 +16,7 @@ from mfubench.hardware.devices import Device
 from mfubench.measure.precision import matmul_precision
 from mfubench.measure.train_step import use_once
 from mfubench.predict.document import MeasuredStep, Mode, OperatorTime, Probe, Setting
+from mfubench.predict.machine import BUSY_RATIO
 from mfubench.predict.probe import probe_operators, quieter
 from mfubench.predict.rates import Rates
 from mfubench.predict.steps import measure_step, workload_of
@@ -24,8 +25,6 @@ from mfubench.suite.session import device_key, timed_rounds
 from mfubench.timing import now_s, time_s
 
 Say = Callable[[str], None]
-BUSY_RATIO = 0.15
-"""Two passes of a quiet machine lie closer than this; it is said, and probed again."""
 MOST_TRIES = 3
 MOST_S = 45.0
 """After so many seconds a busy machine is not probed again: what there is must do."""

@@ -76,7 +76,7 @@ def predict(
         Term(name=name, seconds=seconds, basis=_basis(name, seconds, work, calls, setting))
         for name, (seconds, work, calls) in _by_term(parts, fitted).items()
     ]
-    half = half_widths[grade]
+    half = max(half_widths[grade], math.log1p(machine.unsteady_ratio) / 2)
     found.step_s = step_s
     found.low_s, found.high_s = step_s * math.exp(-half), step_s * math.exp(half)
     found.tokens_per_s = setting.tokens / step_s
