@@ -120,7 +120,7 @@ class Probe(Struct, kw_only=True):
     unsteady_ratio: Share
     """How far the two passes over the operators lie apart: the median of the larger time over the
     smaller one, less 1."""
-    tries: Count
+    attempts: Count
     """More than 1 where the machine was busy, and was probed again."""
     operators: list[OperatorTime]
     anchors: list[MeasuredStep]

@@ -75,7 +75,7 @@ def probed(
         first: list[Dtype] = ["float32"]
         lacking = list(dict.fromkeys([*first, *lacking]))
     operators = list(known.operators) if known else []
-    unsteady, tries = (known.unsteady_ratio, known.tries) if known else (0.0, 1)
+    unsteady, tries = (known.unsteady_ratio, known.attempts) if known else (0.0, 1)
     for dtype in lacking:
         found, apart, took = _operators(device, dtype, say)
         operators += found
@@ -84,7 +84,7 @@ def probed(
     probe.gemm_flops_per_s |= {
         d: _gemm_rate(device, d, say) for d in lacking if d not in probe.gemm_flops_per_s
     }
-    probe.operators, probe.unsteady_ratio, probe.tries = operators, unsteady, tries
+    probe.operators, probe.unsteady_ratio, probe.attempts = operators, unsteady, tries
     done = {(a.setting.dtype, a.setting.compile) for a in probe.anchors}
     for dtype, compile in wanted:
         if (dtype, compile) not in done:
@@ -139,7 +139,7 @@ def _limits(device: Device, say: Say) -> Probe:
         measured_at_s=time.time(),
         spent_s=0.0,
         unsteady_ratio=0.0,
-        tries=1,
+        attempts=1,
         operators=[],
         anchors=[],
         native_dtypes=msgspec.convert(list(device.native_dtypes()), list[Dtype]),

@@ -83,7 +83,7 @@ class MadeUp:
             "measured_at_s": 0.0,
             "spent_s": 1.0,
             "unsteady_ratio": 0.01,
-            "tries": 1,
+            "attempts": 1,
             "operators": self.times(),
             "anchors": [self.measured(one) for one in anchors],
             "native_dtypes": ["float32"],
