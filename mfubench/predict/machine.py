@@ -74,7 +74,11 @@ def machine_of(probe: Probe, source: str) -> Machine:
     rates = Rates(probe.operators)
     modes = {(a.setting.dtype, a.setting.compile) for a in probe.anchors}
     fits = {
-        mode: fit([a for a in probe.anchors if (a.setting.dtype, a.setting.compile) == mode], rates)
+        mode: fit(
+            [a for a in probe.anchors if (a.setting.dtype, a.setting.compile) == mode],
+            rates,
+            overlaps=not probe.device.startswith("cpu"),  # there the host runs ahead
+        )
         for mode in modes
     }
     return Machine(

@@ -63,6 +63,17 @@ class Fit:
                 work_s += seconds
         return max(work_s, launches_s) if self.overlaps else work_s + launches_s
 
+    def share(self, group: str, parts: Sequence[Part]) -> float:
+        """By how much a step's logarithm grows with that of a group's factor: its share of the
+        step, and nothing where the step does not wait for it."""
+        own_s = sum(self.of(group) * part.seconds for part in parts if part.group == group)
+        step_s = self.step_s(parts)
+        if self.overlaps:
+            launches_s = sum(self.of(LAUNCHES) * p.seconds for p in parts if p.group == LAUNCHES)
+            if (group == LAUNCHES) is (launches_s < step_s):
+                return 0.0
+        return own_s / step_s
+
 
 def parts_of(setting: Setting, rates: CostSource) -> list[Part]:
     """The lines of a setting's sum, before factors; raises rates.OutsideError.
@@ -88,7 +99,7 @@ def parts_of(setting: Setting, rates: CostSource) -> list[Part]:
     return [*parts, Part("launches", LAUNCHES, launches_s, float(calls), calls)]
 
 
-def fit(anchors: Sequence[MeasuredStep], rates: CostSource) -> Fit:
+def fit(anchors: Sequence[MeasuredStep], rates: CostSource, *, overlaps: bool = False) -> Fit:
     """Factors that bring the sums of the anchors to their measured times.
 
     Coordinate descent on Σ (log measured − log predicted)² + RIDGE × Σ (log factor − log start)².
@@ -99,16 +110,19 @@ def fit(anchors: Sequence[MeasuredStep], rates: CostSource) -> Fit:
     for _ in range(SWEEPS if rows else 0):
         moved = 0.0
         for name in names:
-            now = Fit(factors={n: START.get(n, 1.0) * math.exp(v) for n, v in logs.items()})
+            now = _fit_of(logs, len(rows), overlaps)
             up, down = -RIDGE * logs[name], RIDGE
             for parts, measured in rows:
-                total = now.step_s(parts)
-                share = now.step_s(p for p in parts if p.group == name) / total
-                up += share * (measured - math.log(total))
+                share = now.share(name, parts)
+                up += share * (measured - math.log(now.step_s(parts)))
                 down += share * share
             logs[name] += up / down
             moved = max(moved, abs(up / down))
         if moved < SETTLED:
             break
+    return _fit_of(logs, len(rows), overlaps)
+
+
+def _fit_of(logs: Mapping[str, float], anchors: int, overlaps: bool) -> Fit:
     factors = {name: START.get(name, 1.0) * math.exp(value) for name, value in logs.items()}
-    return Fit(factors=factors, anchors=len(rows))
+    return Fit(factors=factors, anchors=anchors, overlaps=overlaps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from mfubench_model.flops import model_flops_per_step
 from mfubench_model.parameters import parameter_count
@@ -12,7 +12,7 @@ from mfubench_model.presets import PRESETS
 from mfubench.predict.document import Grade, Prediction, Setting, Term
 from mfubench.predict.machine import Machine
 from mfubench.predict.memory import peak_memory_bytes
-from mfubench.predict.model import Fit, Part, parts_of
+from mfubench.predict.model import LAUNCHES, Fit, Part, parts_of
 from mfubench.predict.operators import OPTIMIZER
 from mfubench.predict.rates import OutsideError
 from mfubench.show.units import format_bytes, format_si
@@ -73,7 +73,12 @@ def predict(
         return found
     step_s = fitted.step_s(parts)
     found.terms = [
-        Term(name=name, seconds=seconds, basis=_basis(name, seconds, work, calls, setting))
+        Term(
+            name=name,
+            seconds=seconds,
+            basis=_basis(name, seconds, work, calls, setting)
+            + (", while the device works" if fitted.overlaps and name == LAUNCHES else ""),
+        )
         for name, (seconds, work, calls) in _by_term(parts, fitted).items()
     ]
     half = max(half_widths[grade], math.log1p(machine.unsteady_ratio) / 2)
@@ -83,13 +88,27 @@ def predict(
     peak = machine.peaks.get(setting.dtype)
     flops = model_flops_per_step(config, setting.batch_size) * setting.gradient_accumulation_steps
     found.mfu = flops / step_s / peak if peak else None
-    found.binds = max(found.terms, key=lambda term: term.seconds).name
+    found.binds = _binds(found.terms, step_s, fitted.overlaps)
     update_s = sum(fitted.of(OPTIMIZER) * p.seconds for p in parts if p.group == OPTIMIZER)
     batch_s = (step_s - update_s) / setting.gradient_accumulation_steps
     loop = _loop_terms(setting, machine, batch_s / 3, iterations)
     found.run_s = iterations * step_s + sum(term.seconds for term in loop)
     found.terms += loop
     return found
+
+
+def _binds(terms: Sequence[Term], step_s: float, overlaps: bool) -> str:
+    """The largest term; where host and device overlap, of the one that the other waits for."""
+    waited_for = [
+        term
+        for term in terms
+        if not overlaps or (term.name == LAUNCHES) is (_launches_s(terms) >= step_s)
+    ]
+    return max(waited_for, key=lambda term: term.seconds).name
+
+
+def _launches_s(terms: Sequence[Term]) -> float:
+    return sum(term.seconds for term in terms if term.name == LAUNCHES)
 
 
 def _by_term(parts: Iterable[Part], fitted: Fit) -> dict[str, tuple[float, float, int]]:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from mfubench_model.config import ConfigError
 
 from mfubench.hardware.peaks import lookup
-from mfubench.predict.document import Prediction, Setting
+from mfubench.predict.document import MeasuredStep, Prediction, Setting
 from mfubench.predict.elsewhere import machine_elsewhere
 from mfubench.predict.machine import Ceilings, Machine, UnknownMachineError, machine_of, scaled
 from mfubench.predict.memory import peak_memory_bytes
-from mfubench.predict.model import fit, parts_of
+from mfubench.predict.model import Fit, fit, parts_of
 from mfubench.predict.operators import operators
 from mfubench.predict.predict import predict
 from mfubench.predict.rates import Grid, OutsideError, Rates
@@ -242,3 +242,23 @@ def test_a_number_is_asked_for_in_the_interval_of_its_grade() -> None:
 def test_an_unknown_operator_is_outside_and_not_free() -> None:
     with pytest.raises(OutsideError, match="linear in float16"):
         parts_of(setting(dtype="float16"), Rates(MadeUp().times()))
+
+
+@pytest.mark.parametrize("launch_s", [1e-6, 5e-3])
+def test_where_the_host_runs_ahead_only_what_binds_is_fitted(launch_s: float) -> None:
+    """Of a device whose anchors all wait for its work, or all for the host."""
+    truth = MadeUp(launch_s=launch_s)
+    rates = Rates(truth.times())
+    anchors = [
+        MeasuredStep(
+            setting=one,
+            step_s=1.5 * Fit(overlaps=True).step_s(parts_of(one, rates)),
+            peak_memory_bytes=None,
+        )
+        for one in (setting(batch_size=48), setting(n_layer=8, batch_size=48))
+    ]
+    factors = fit(anchors, rates, overlaps=True).factors
+    binds_the_host = launch_s > 1e-3
+    assert (factors["launches"] > 1.3) is binds_the_host
+    assert (factors["matmul"] > 1.1) is not binds_the_host
+    assert (factors["launches"] == 1.0) is not binds_the_host
