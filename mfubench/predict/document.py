@@ -29,6 +29,7 @@ OperatorName = Literal[
     "table",
     "adamw",
     "clip",
+    "step",
 ]
 Mode = tuple[Dtype, bool]
 """A dtype, and whether the step is compiled."""
@@ -94,7 +95,8 @@ class OperatorTime(Struct, frozen=True, kw_only=True):
     dtype: Dtype
     shape: list[Size]
     """linear: tokens, inputs, outputs. attention: sequences × heads, context, head size. loss:
-    tokens, vocabulary. All others: elements."""
+    tokens, vocabulary. All others: elements. A step is one of a single number: what any step has
+    besides its operators."""
     seconds: Positive
     """Median of its rounds, in the quieter of two passes."""
 

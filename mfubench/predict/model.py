@@ -87,11 +87,12 @@ def parts_of(setting: Setting, rates: CostSource) -> list[Part]:
         fused = setting.compile and operator.fuses
         key = (operator.term, FUSED if fused else operator.group)
         seconds, work, count = works.get(key, (0.0, 0.0, 0))
-        works[key] = (
-            seconds + operator.count * cost.work_s,
-            work + float(operator.count) * operator.elements,
-            count + operator.count,
-        )
+        if operator.name != "step":  # it has no work
+            works[key] = (
+                seconds + operator.count * cost.work_s,
+                work + float(operator.count) * operator.elements,
+                count + operator.count,
+            )
         if not fused:
             launches_s += operator.count * cost.launch_s
             calls += operator.count

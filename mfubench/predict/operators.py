@@ -55,6 +55,7 @@ def operators(setting: Setting) -> Iterator[Operator]:
     True
     """
     batches = setting.gradient_accumulation_steps
+    yield Operator("launches", MEMORY, "step", (1,), 1)
     for operator in _of_a_batch(setting):
         yield replace(operator, count=batches * operator.count)
     for elements, count in tensors(setting):

@@ -15,7 +15,7 @@ from torch import Tensor
 from mfubench.hardware.devices import Device
 from mfubench.measure.train_step import AUTOCAST_DTYPES, make_autocast
 from mfubench.predict.document import OperatorName, OperatorTime
-from mfubench.predict.rates import work_of
+from mfubench.predict.rates import DTYPELESS, work_of
 from mfubench.results.outcomes import Dtype
 from mfubench.timing import now_s
 
@@ -50,6 +50,7 @@ def shapes(name: str) -> list[tuple[int, ...]]:
         "attention": (SEQUENCES, CONTEXTS, HEAD_SIZES),
         "attention_dropout": (SEQUENCES, CONTEXTS, HEAD_SIZES),
         "loss": (LOSS_ROWS, VOCABULARIES),
+        "step": ((1,),),
     }.get(name, (ELEMENTS,))
     most = LARGEST.get(name, math.inf)
     return [shape for shape in itertools.product(*axes) if work_of(name, shape) <= most]
@@ -63,12 +64,12 @@ def probe_operators(
         *("linear", "attention", "attention_dropout", "norm", "gelu", "add", "dropout", "loss"),
         "gather",
     ]
-    names += ["table", "adamw", "clip"] if with_optimizer else []
+    names += ["table", "adamw", "clip", "step"] if with_optimizer else []
     found = []
     for name in names:
         for shape in shapes(name):
             seconds = _operator_s(name, shape, device, dtype, now)
-            kept: Dtype = "float32" if name in ("table", "adamw", "clip") else dtype
+            kept: Dtype = "float32" if name in DTYPELESS else dtype
             found.append(
                 OperatorTime(operator=name, dtype=kept, shape=list(shape), seconds=seconds)
             )
@@ -112,6 +113,8 @@ def _operator_s(
 
 def _copies(name: str, shape: tuple[int, ...], device: Device, dtype: str, copies: int) -> Run:
     """What runs so many of an operator, forward and backward, in one graph."""
+    if name == "step":
+        return _steps(copies, device)
     make = _MAKERS.get(name)
     if make is None:
         return _optimizer(name, shape[0], copies, device)
@@ -226,6 +229,22 @@ _MAKERS: dict[str, Callable[[tuple[int, ...], Device, str], Graph]] = {
     "gather": _gather,
     "table": _table,
 }
+
+
+def _steps(steps: int, device: Device) -> Run:
+    """Training steps of one number: starting a backward pass, clipping, AdamW, and dropping the
+    gradient, with next to nothing to do."""
+    weight = _stream(device, torch.float32, 1)
+    optimizer = torch.optim.AdamW([weight], lr=1e-3, fused=True if device.kind == "cuda" else None)
+
+    def run() -> None:
+        for _ in range(steps):
+            (weight * weight).sum().backward()
+            torch.nn.utils.clip_grad_norm_([weight], 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    return run
 
 
 def _optimizer(name: str, elements: int, copies: int, device: Device) -> Run:

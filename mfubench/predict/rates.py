@@ -16,7 +16,7 @@ FAR, FAR_ELEMENTS = 16.0, 256.0
 """A size this many times beyond the probed ones is outside: nothing was seen of what happens there.
 What works on elements alone has left the caches at the largest probed size, and may go further."""
 ATTENTION = ("attention", "attention_dropout")
-DTYPELESS = ("adamw", "clip", "table")
+DTYPELESS = ("adamw", "clip", "table", "step")
 """Operators that work on float32 whatever the dtype of the matrix products is."""
 
 
