@@ -30,6 +30,7 @@ from mfubench.defaults import Defaults, told
 from mfubench.explain import command as explain
 from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
+from mfubench.predict import command as predict
 from mfubench.ranks import command as ranks
 from mfubench.script import command as script
 from mfubench.show.terminal import choose_color, has_color
@@ -40,7 +41,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = (
-    *(bench, script, flops, explain, trace, breakdown, ranks, advise, compare, gate),
+    *(bench, script, flops, explain, trace, breakdown, ranks, advise, predict, compare, gate),
     *(report, device, show, validate, completion),
 )
 """In the order in which `mfubench --help` lists them."""

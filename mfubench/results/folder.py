@@ -12,7 +12,10 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-DOCUMENTS = ("advice", "comparison", "gate", "self-test", "trace")
+DOCUMENTS = (
+    *("advice", "comparison", "gate", "prediction", "prediction-test", "probe"),
+    *("self-test", "trace"),
+)
 """Kinds of file that stand beside runs and are none."""
 
 NUMBERED = "[0-9][0-9][0-9][0-9]*_*.json"

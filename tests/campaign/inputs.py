@@ -69,6 +69,8 @@ BASES: dict[str, Sequence[str]] = {
     "explain": ("log.txt",),
     "trace": ("trace.json",),
     "breakdown": (),
+    # Of a device that is not here: this machine is not probed.
+    "predict": ("--devices", "NVIDIA L4"),
     "advise": (),
     "gate": (),
     "report": ("good.json",),

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
+from mfubench_model.flops import model_flops_per_step
+from mfubench_model.presets import PRESETS
+
+from mfubench.predict.document import Setting
+from mfubench.predict.elsewhere import machine_elsewhere
+from mfubench.predict.predict import predict
 from mfubench.report.headline import BREAKDOWN, breakdown_of, doubt_of
 from mfubench.results.collection import Case, Collection
 from mfubench.results.outcomes import TRAINING, Outcome, known
@@ -19,6 +26,8 @@ COLUMNS = (
     "#training, predicted",
     "what binds",
 )
+NOT_HERE = "NVIDIA GeForce RTX 4070 Ti"
+"""The device whose row is predicted: nanoGPT's readers have it more often than an A100."""
 
 
 def machines_section(collection: Collection) -> Section | None:
@@ -29,6 +38,8 @@ def machines_section(collection: Collection) -> Section | None:
     if len(groups) < 2:
         return None
     rows = [_row(collection, cases) for cases in groups.values()]
+    predicted = _predicted_row(collection, groups)
+    rows += [predicted] if predicted else []
     blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows, is_cards=True)]
     blocks.append(
         Prose(
@@ -38,6 +49,14 @@ def machines_section(collection: Collection) -> Section | None:
             kind="note",
         )
     )
+    if predicted:
+        blocks.append(
+            Prose(
+                text=f"{NOT_HERE} was not measured: its row is predicted from its maker's peaks "
+                "alone, in bfloat16, compiled. mfubench predict says how, and how wrong that is.",
+                kind="note",
+            )
+        )
     blocks += _pairs(collection, groups)
     return Section(key="machines", title="Side by side", blocks=blocks)
 
@@ -74,6 +93,53 @@ def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
             note=f"{iterations:,} iterations" if iterations else "",
         ),
         Cell(text=_binds(collection, base)),
+    ]
+
+
+def _predicted_row(
+    collection: Collection, groups: dict[tuple[str, str, str], list[Case]]
+) -> list[Cell] | None:
+    """A device that none of these is, as nanoGPT would run the first preset on it; None where it
+    was measured, or where no group is of a preset."""
+    names = {collection.device_name(cases[0]) for cases in groups.values()}
+    preset = next((PRESETS[name] for _, _, name in groups if name in PRESETS), None)
+    if preset is None or NOT_HERE in names:
+        return None
+    config = preset.config
+    setting = Setting(
+        preset=preset.name,
+        device="cuda",
+        dtype="bfloat16",
+        batch_size=preset.batch_size,
+        block_size=config.block_size,
+        compile=True,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_embd=config.n_embd,
+        vocab_size=config.vocab_size,
+        bias=config.bias,
+        dropout=config.dropout,
+    )
+    machine = machine_elsewhere(NOT_HERE, Path())
+    found = predict(setting, machine, iterations=preset.max_iters)
+    if found.step_s is None or found.low_s is None or found.high_s is None:
+        return None
+    achieved = model_flops_per_step(config, preset.batch_size) / found.step_s
+    low, high = (format_duration(found.run_s * x / found.step_s) if found.run_s else UNKNOWN
+                 for x in (found.low_s, found.high_s))  # fmt: skip
+    peak = format_si(machine.peaks.get("bfloat16"), "FLOP/s")
+    return [
+        Cell(text=NOT_HERE, note="predicted, not measured"),
+        Cell(text=preset.name, note=f"bfloat16, batch {preset.batch_size}"),
+        Cell(text=UNKNOWN),
+        Cell(text=format_si(achieved, "FLOP/s"), value=achieved, note="predicted"),
+        Cell(text=format_share(found.mfu), value=found.mfu, note=f"predicted, of {peak}"),
+        Cell(
+            text=format_duration(found.run_s),
+            value=found.run_s,
+            note=f"{preset.max_iters:,} iterations; {low} to {high}",
+        ),
+        Cell(text=str(found.binds)),
     ]
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from mfubench.report.answer import answers
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
+from mfubench.report.sections.machines import NOT_HERE
 from mfubench.results.collect import collect
 from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_sentences
@@ -96,7 +97,7 @@ def test_the_answer_names_the_best_configuration_and_the_gates_verdict(report: R
 
 def test_machines_stand_side_by_side_with_their_ratio(report: Report) -> None:
     rows = {row[0].text: row for row in table(report, "Machines").rows}
-    assert set(rows) == {"AMD EPYC", "Made-up GPU"}
+    assert set(rows) == {"AMD EPYC", "Made-up GPU", NOT_HERE}
     info = case(reference(), "train-step/nanogpt-cpu/cpu-float32-b12-eager")["extra_info"]
     assert [cell.text for cell in table(report, "Machines").rows[0][2:6]] == [
         "188 GFLOP/s",
@@ -424,3 +425,11 @@ def test_a_self_test_beside_a_load_is_shown_only_where_there_is_no_other(tmp_pat
     assert "beside a planted load" in section_text(build_report(collect([tmp_path])), "gate")
     save(tmp_path, "0001_quiet.json", self_test())
     assert "planted load" not in section_text(build_report(collect([tmp_path])), "gate")
+
+
+def test_a_device_that_nobody_has_stands_beside_them_marked_predicted(report: Report) -> None:
+    row = next(r for r in table(report, "Machines").rows if r[0].text == NOT_HERE)
+    assert row[0].note == "predicted, not measured"
+    assert row[4].note == "predicted, of 80.2 TFLOP/s"
+    assert row[5].value is not None
+    assert f"{NOT_HERE} was not measured" in section_text(report, "machines")

@@ -103,10 +103,13 @@ A_LIST = {
     "advice": "tries",
     "comparison": "measured",
     "gate": "measured",
+    "prediction": "predictions",
+    "prediction-test": "measured",
+    "probe": "operators",
     "self-test": "measured",
     "trace": "steps",
 }
-NEEDED = dict.fromkeys(A_LIST, "spent_s") | {"trace": "marked"}
+NEEDED = dict.fromkeys(A_LIST, "spent_s") | {"trace": "marked", "prediction": "frozen_at_s"}
 
 
 def without_a_body(data: dict[str, Any], kind: str) -> None:

@@ -1,0 +1,1 @@
+"""Step times of settings and machines that were not run, predicted from a probe of a minute."""

@@ -1,0 +1,180 @@
+"""A machine is probed: its operators, its ceilings, and the anchor steps of a mode."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+
+from mfubench.hardware import ceilings
+from mfubench.hardware.devices import Device
+from mfubench.measure.precision import matmul_precision
+from mfubench.measure.train_step import use_once
+from mfubench.predict.document import MeasuredStep, Mode, OperatorTime, Probe, Setting
+from mfubench.predict.machine import BUSY_RATIO
+from mfubench.predict.probe import probe_operators, quieter
+from mfubench.predict.rates import Rates
+from mfubench.predict.steps import measure_step, workload_of
+from mfubench.results.outcomes import Dtype
+from mfubench.suite.session import device_key, timed_rounds
+from mfubench.timing import now_s, time_s
+
+Say = Callable[[str], None]
+MOST_TRIES = 3
+MOST_S = 45.0
+"""After so many seconds a busy machine is not probed again: what there is must do."""
+CEILING_S = 1.0
+ANCHOR_S = 1.5
+
+SIZES = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size", "batch_size")
+ANCHORS_CPU = ((2, 2, 64, 32, 65, 2), (4, 4, 128, 64, 65, 12), (3, 6, 384, 256, 2048, 3))
+ANCHORS_GPU = ((4, 4, 128, 64, 65, 12), (6, 6, 384, 256, 2048, 64), (12, 12, 768, 1024, 50304, 8))
+"""Small, middle and large: a step of launches, of both, and of work."""
+
+
+def anchors_of(device: Device, dtype: Dtype, compile: bool) -> list[Setting]:
+    """The three settings that a mode is fitted to."""
+    sizes = ANCHORS_CPU if device.kind == "cpu" else ANCHORS_GPU
+    return [
+        msgspec.convert(
+            {
+                "preset": None,
+                "device": device_key(device),
+                "dtype": dtype,
+                "compile": compile,
+                **dict(zip(SIZES, values, strict=True)),
+            },
+            Setting,
+        )
+        for values in sizes
+    ]
+
+
+def probed(
+    device: Device,
+    modes: Iterable[Mode],
+    *,
+    known: Probe | None = None,
+    say: Say = lambda _: None,
+) -> Probe:
+    """A probe that has all these modes (a dtype, compiled or not): what `known` lacks is measured.
+
+    Raises torch's own error for what the device cannot do.
+    """
+    start_s = now_s()
+    use_once(device)
+    wanted = list(dict.fromkeys(modes))
+    have = Rates(known.operators).dtypes if known else []
+    lacking = [d for d in dict.fromkeys(dtype for dtype, _ in wanted) if d not in have]
+    if known is None:
+        first: list[Dtype] = ["float32"]
+        lacking = list(dict.fromkeys([*first, *lacking]))
+    operators = list(known.operators) if known else []
+    unsteady, tries = (known.unsteady_ratio, known.attempts) if known else (0.0, 1)
+    for dtype in lacking:
+        found, apart, took = _operators(device, dtype, say)
+        operators += found
+        unsteady, tries = max(unsteady, apart), max(tries, took)
+    probe = known or _limits(device, say)
+    probe.gemm_flops_per_s |= {
+        d: _gemm_rate(device, d, say) for d in lacking if d not in probe.gemm_flops_per_s
+    }
+    probe.operators, probe.unsteady_ratio, probe.attempts = operators, unsteady, tries
+    done = {(a.setting.dtype, a.setting.compile) for a in probe.anchors}
+    for dtype, compile in wanted:
+        if (dtype, compile) not in done:
+            how = "compiled" if compile else "eager"
+            say(f"three anchor steps, {dtype}, {how}")
+            probe.anchors = [*probe.anchors, *_anchors(device, dtype, compile)]
+    probe.spent_s = round((known.spent_s if known else 0.0) + now_s() - start_s, 3)
+    probe.measured_at_s = time.time()
+    return probe
+
+
+def _operators(device: Device, dtype: Dtype, say: Say) -> tuple[list[OperatorTime], float, int]:
+    """The operators in the quieter of two passes; a busy machine is probed again."""
+    passes: list[Sequence[OperatorTime]] = []
+    start_s = now_s()
+    for tries in range(1, MOST_TRIES + 1):
+        say(f"operators in {dtype}" + (f", try {tries}" if tries > 1 else ""))
+        with matmul_precision(dtype):
+            for _ in range(2 if tries == 1 else 1):
+                passes.append(probe_operators(device, dtype, with_optimizer=dtype == "float32"))
+        _, apart = quieter(passes[-2:])
+        if apart <= BUSY_RATIO:
+            break
+        if tries == MOST_TRIES or now_s() - start_s > MOST_S:
+            say(f"the machine stayed busy: passes lie {apart * 100:.0f} % apart")
+            break
+        say(f"the machine was busy: two passes lie {apart * 100:.0f} % apart. It is probed again")
+    return quieter(passes)[0], apart, tries
+
+
+def _gemm_rate(device: Device, dtype: Dtype, say: Say) -> float:
+    say(f"the ceiling of matrix products in {dtype}")
+    with matmul_precision(dtype):
+        kernel, _ = ceilings.best_gemm(device, dtype, budget_s=CEILING_S)
+        return ceilings.sustained(timed_rounds(kernel.run, CEILING_S), kernel.work).rate_per_s
+
+
+def _limits(device: Device, say: Say) -> Probe:
+    """A probe without operators: who the device is, and its ceilings."""
+    say("bandwidth, dispatch, data and a checkpoint")
+    rates = [
+        ceilings.sustained(timed_rounds(kernel.run, CEILING_S / 2), kernel.work).rate_per_s
+        for kernel in (ceilings.triad_kernel(device), ceilings.dispatch_kernel(device))
+    ]
+    usable = [d for d in ceilings.TORCH_DTYPES if device.unsupported_reason(d) is None]
+    peaks = {dtype: device.peak(dtype) for dtype in usable}
+    return Probe(
+        device=device_key(device),
+        device_name=device.name,
+        threads=torch.get_num_threads(),
+        torch_version=str(torch.__version__),
+        measured_at_s=time.time(),
+        spent_s=0.0,
+        unsteady_ratio=0.0,
+        attempts=1,
+        operators=[],
+        anchors=[],
+        native_dtypes=msgspec.convert(list(device.native_dtypes()), list[Dtype]),
+        peak_flops_per_s={dtype: peak for dtype, (peak, _) in peaks.items()},
+        peak_source=next((source for peak, source in peaks.values() if peak), None),
+        gemm_flops_per_s={},
+        bandwidth_bytes_per_s=rates[0],
+        dispatch_s=1 / rates[1],
+        total_memory_bytes=device.total_memory_bytes(),
+        loop_s=_loop(device),
+    )
+
+
+def _anchors(device: Device, dtype: Dtype, compile: bool) -> list[MeasuredStep]:
+    """The anchor steps of a mode; eager ones twice, the quieter time of each counts."""
+    several = anchors_of(device, dtype, compile)
+    passes = [
+        [measure_step(setting, device, budget_s=ANCHOR_S) for setting in several]
+        for _ in range(1 if compile else 2)
+    ]
+    return [min(steps, key=lambda step: step.step_s) for steps in zip(*passes, strict=True)]
+
+
+def _loop(device: Device) -> dict[str, float]:
+    """Drawing a sequence, and how fast a checkpoint is written."""
+    workload = workload_of(anchors_of(device, "float32", False)[1])
+    at = device.torch_device
+    data_s = statistics.median(
+        time_s(lambda: workload.sample_batch("train", at)) for _ in range(20)
+    )
+    state = torch.ones(2**22)
+    with tempfile.TemporaryDirectory(prefix="mfubench-") as folder:
+        path = Path(folder) / "ckpt.pt"
+        saved_s = min(time_s(lambda: torch.save(state, path)) for _ in range(2))
+    return {
+        "data": data_s / workload.batch_size,
+        "checkpoint_bytes_per_s": state.nbytes / saved_s,
+    }

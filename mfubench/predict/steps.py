@@ -1,0 +1,135 @@
+"""Training steps of any sizes, run and timed: the anchors, and what a self-test holds out."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import numpy as np
+import torch
+from mfubench_model.corpus import Corpus, TokenArray
+from mfubench_model.presets import PRESETS, Preset
+
+from mfubench.analysis import components
+from mfubench.analysis.rates import refuse_loss
+from mfubench.hardware.devices import Device
+from mfubench.measure.gpt_workload import GPTWorkload
+from mfubench.measure.precision import matmul_precision
+from mfubench.measure.train_step import Phase, TrainStep
+from mfubench.measure.windows import Window, steps_per_window
+from mfubench.predict.document import MeasuredStep, Setting
+from mfubench.timing import now_s
+
+
+class AccumulatingStep(TrainStep):
+    """Several batches per optimizer step, the loss divided by their number, as nanoGPT does."""
+
+    batches = 1
+
+    def iterate(self, phase: Phase) -> None:
+        """One optimizer step."""
+        for left in reversed(range(self.batches)):
+            with phase(components.FORWARD):
+                loss = self.forward(self.next_batch()) / self.batches
+            if left:
+                with phase(components.BACKWARD):
+                    self.backward(loss)
+        self.update(loss, phase)
+
+
+WARM_STEPS = 3
+LEAST_ROUNDS, MOST_ROUNDS = 5, 100
+CONTROL_SIZE, CONTROL_ROUNDS = 384, 5
+BUSY_RATIO = 1.25
+
+
+def workload_of(setting: Setting) -> GPTWorkload:
+    """The model and the batch of a setting, on random tokens: no time of a step depends on them."""
+    base = PRESETS.get(setting.preset or "", PRESETS["nanogpt-cpu"])
+    preset: Preset = replace(
+        base,
+        name=setting.preset or setting.name,
+        config=setting.config,
+        batch_size=setting.batch_size,
+    )
+    count = max(4096, 2 * setting.block_size + 2)
+    tokens = np.random.default_rng(0).integers(
+        min(setting.vocab_size, 2**16), size=count, dtype=np.uint16
+    )
+    several = cast(TokenArray, tokens)  # a file of them is mapped elsewhere
+    corpus = Corpus("random", several, several, setting.vocab_size, "")
+    return GPTWorkload(preset, setting.batch_size, corpus)
+
+
+def measure_step(setting: Setting, device: Device, *, budget_s: float = 2.0) -> MeasuredStep:
+    """The median round of a setting's step, and its peak memory. A GPU's rounds are windows of
+    several steps, as in the suite.
+
+    Raises torch's own errors, and ValueError where the loss is no number.
+    """
+    if setting.compile:
+        torch._dynamo.reset()
+    gc.collect()
+    device.reset_peak_memory()
+    with matmul_precision(setting.dtype):
+        step = AccumulatingStep(
+            workload_of(setting), device, dtype=setting.dtype, compile=setting.compile
+        )
+        step.batches = setting.gradient_accumulation_steps
+        for _ in range(WARM_STEPS):
+            step()
+        if setting.compile:
+            device.restart_peak_memory()
+        once_s = _timed(step)
+        calls = steps_per_window(device, once_s)
+        run = Window(step, calls)
+        rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(budget_s / max(calls * once_s, 1e-9))))
+        rounds_s = [_timed(lambda: _several(run, calls)) / calls for _ in range(rounds)]
+        problem = refuse_loss(float(step.last_loss))
+        if problem is not None:
+            raise ValueError(problem)
+        peak = device.peak_memory_bytes()
+    return MeasuredStep(
+        setting=setting, step_s=statistics.median(rounds_s), peak_memory_bytes=peak or None
+    )
+
+
+def _several(run: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        run()
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start_s = now_s()
+    run()
+    return now_s() - start_s
+
+
+@dataclass(slots=True)
+class Control:
+    """A kernel that does the same each time: what it takes says how busy the machine is."""
+
+    device: Device
+    seen_s: list[float] = field(default_factory=list)
+
+    def was_busy(self) -> bool:
+        """Whether it now takes, or took at the last look, much longer than it usually does."""
+        before_s = self.seen_s[-1] if self.seen_s else self.seconds()
+        return max(before_s, self.seconds()) > BUSY_RATIO * statistics.median(self.seen_s)
+
+    def seconds(self) -> float:
+        """Of a product and a sum, the median of a few; it is remembered."""
+        at = self.device.torch_device
+        a, x = torch.ones(CONTROL_SIZE, CONTROL_SIZE, device=at), torch.ones(2**20, device=at)
+
+        def run() -> None:
+            torch.mm(a, a)
+            torch.add(x, x)
+            self.device.synchronise()
+
+        run()
+        self.seen_s.append(statistics.median(_timed(run) for _ in range(CONTROL_ROUNDS)))
+        return self.seen_s[-1]
