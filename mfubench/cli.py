@@ -41,7 +41,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 COMMANDS = (
-    *(bench, script, flops, explain, trace, breakdown, ranks, advise, predict, compare, gate),
+    *(bench, script, flops, explain, trace, breakdown, ranks, predict, advise, compare, gate),
     *(report, device, show, validate, completion),
 )
 """In the order in which `mfubench --help` lists them."""
