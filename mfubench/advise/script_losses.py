@@ -23,8 +23,8 @@ TAIL_SHARE = 0.25
 def steps_within(left_s: float, step_s: float) -> int | None:
     """How many steps of each run there is time for; None where they are too few to say anything.
 
-    >>> steps_within(60.0, 0.05), steps_within(1.0, 0.05)
-    (200, None)
+    >>> steps_within(100.0, 0.1), steps_within(1.0, 0.05)
+    (166, None)
     """
     steps = min(STEPS, int(left_s / (2 * len(SEEDS) * max(step_s, 1e-6))))
     return steps if steps >= LEAST_STEPS else None

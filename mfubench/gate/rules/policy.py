@@ -77,14 +77,15 @@ class Judged(Change, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Varied:
-    """What is counted, and varies from process to process: judged by its pairs, as times are."""
+    """What is counted, and varies from process to process: judged by its pairs, as times are.
+
+    `logs` are log-ratios, one per pair; `why` is said where they are too few to know, and no change
+    below `least` is one.
+    """
 
     logs: Sequence[float]
-    """Log-ratios, one per pair."""
     why: str
-    """What to say where that is too little to know."""
     least: float = 0.0
-    """The smallest change that is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,12 +244,11 @@ def _verdict(
 
 
 def _in_its_words(one: Judged, why: str) -> Judged:
-    """A metric whose floor is its tolerance: no open one is near, and another loss is no better."""
+    """Another loss is no better one; what is not known says why."""
     if one.verdict == INCONCLUSIVE:
         return replace(one, reason=why)
-    if one.verdict == IMPROVED and one.metric == LOSS:
-        return replace(one, verdict=REGRESSED, reason="smaller than the base's")
-    return replace(one, is_open=False)
+    is_other_loss = one.verdict == IMPROVED and one.metric == LOSS
+    return replace(one, verdict=REGRESSED, reason="less than the base's") if is_other_loss else one
 
 
 def _counted(metric: Metric, pair: tuple[float, float], limits: Limits) -> Judged:
@@ -271,16 +271,8 @@ def _counted(metric: Metric, pair: tuple[float, float], limits: Limits) -> Judge
         verdict = REGRESSED
         reason = f"{candidate:.0f} where the base has {base:.0f}: "
         reason += "recompilation" if candidate > base else "less is compiled than before"
-    return Judged(
-        metric=metric,
-        verdict=verdict,
-        change=finite,
-        low=None,
-        high=None,
-        pairs=1,
-        tolerance=tolerance,
-        reason=reason,
-    )
+    about: dict[str, Any] = {"low": None, "high": None, "pairs": 1, "tolerance": tolerance}
+    return Judged(metric=metric, verdict=verdict, change=finite, reason=reason, **about)
 
 
 def worst(verdicts: Sequence[Verdict], *, slower_fails: bool = True) -> Verdict:
