@@ -77,13 +77,13 @@ def _problems_of_a_run(file: dict[str, Any]) -> list[str]:
     found = []
     for where, info, _ in run.cases():
         try:
-            CaseRecord.from_data(info)
+            outcome = CaseRecord.from_data(info).outcome
         except (msgspec.ValidationError, RecursionError) as error:
             found.append(in_words(error, where))
         else:
             is_measured = where.startswith("benchmarks")
-            if (info["outcome"] == "ok") is not is_measured:
-                found.append(f"{where}/outcome: {info['outcome']!r} stands in the wrong list")
+            if (outcome == "ok") is not is_measured:
+                found.append(f"{where}/outcome: {str(outcome)!r} stands in the wrong list")
     if len(found) > MAX_PROBLEMS:
         del found[MAX_PROBLEMS:]
         found.append(f"and more; only the first {MAX_PROBLEMS} are listed")

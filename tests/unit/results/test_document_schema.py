@@ -245,3 +245,15 @@ def test_files_or_a_schema_are_asked_for(
 ) -> None:
     assert main(["validate", *arguments]) == 2
     assert "give result files, or --schema with one of run, advice" in capsys.readouterr().err
+
+
+def test_a_case_without_an_outcome_is_invalid_among_the_measured() -> None:
+    """Found by a fuzzer: `validate` ended in a traceback."""
+    (path, *_) = (path for path in stored() if path.parent.name not in KINDS)
+    data = as_json(path)
+    info = data["benchmarks"][0]["extra_info"]
+    del info["outcome"]
+    info["outcome_reason"] = "it has none"
+    (problem,) = problems(data, BODIES)
+    assert problem.startswith("benchmarks/0")
+    assert problem.endswith("'error' stands in the wrong list")
