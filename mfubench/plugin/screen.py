@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pytest
 
 from mfubench.show.terminal import width_of
-from mfubench.streams import SafeStream
+from mfubench.streams import SafeStream, escaped
 
 if TYPE_CHECKING:
     from mfubench.gate.rules.stored_runs import StoredVerdict
@@ -61,7 +61,7 @@ class PytestScreen:
                 notes = [*notes, f"no comparison: {error}"]
         color = bool(writer.hasmarkup)
         text = render(records, color=color, notes=notes, width=width, beside=beside)
-        writer.write(text)
+        writer.write(escaped(text, keep_styles=True))
 
     def print_json(self, records: Sequence[CaseRecord], saved: Path | None) -> None:
         """The run for programs, where `--json` asks for it."""
@@ -76,7 +76,8 @@ class PytestScreen:
         from mfubench.gate.show.stored import stored_text
 
         writer = self._section("mfubench gate")
-        writer.write(stored_text(verdicts, run=run, color=writer.hasmarkup) + "\n")
+        text = stored_text(verdicts, run=run, color=writer.hasmarkup)
+        writer.write(escaped(text, keep_styles=True) + "\n")
 
     def _section(self, title: str) -> Any:
         self._reporter.section(title)
@@ -93,6 +94,7 @@ class PytestScreen:
 
     def _write_now(self, text: str, lasting: bool) -> None:
         reporter, writer = self._reporter, self._reporter._tw
+        text = escaped(text, keep_styles=True)  # a path, a device or a reason may hold anything
         if self._has_transient:
             writer.write("\r" + " " * (writer.fullwidth - 1) + "\r")
             self._has_transient = False

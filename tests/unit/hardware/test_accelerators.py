@@ -168,12 +168,13 @@ def xpu(fake: FakeXpu, index: int = 0, build: str = "20250101") -> XpuDevice:
     return XpuDevice(index, torch_xpu=fake, torch_version=version(xpu=build))
 
 
-def test_an_intel_gpu_is_described_and_its_peak_is_unknown() -> None:
+def test_an_intel_gpu_is_described_and_has_its_row_of_peaks() -> None:
     fake = FakeXpu()
     device = xpu(fake)
     assert device.unavailable_reason() is None
     assert device.native_dtypes() == ("float32", "bfloat16")
-    assert device.peak("float32")[0] is None
+    assert device.peak("float32")[0] == 17.2e12
+    assert device.peak("tf32")[0] is None
     assert device.description()["driver"] == "1.6"
     assert device.peak_memory_bytes() == 2 * GIB
     device.synchronise()
