@@ -16,6 +16,8 @@ COMPLETE: Final = "complete"
 OUT_OF_BUDGET: Final = "out of budget"
 INTERRUPTED: Final = "interrupted"
 Ended = Literal["complete", "out of budget", "interrupted"]
+NO_BUDGET: Final = "not tried: no budget left for it"
+"""Why a knob has no effect in an advice."""
 CONTROL_RATIO = 0.10
 """Halves of the baseline's processes that differ by more than this are on a busy machine."""
 

@@ -52,6 +52,13 @@ class Learning(Struct, frozen=True, kw_only=True):
         """Whether no further seed is needed to refuse the candidate."""
         return self.cost > CLEARLY_WORSE_SPREADS * self.allowed
 
+    def refusal(self, of: str) -> str | None:
+        """Why the candidate is not kept, after the same tokens or steps (`of`); None where it
+        learns as much."""
+        if self.is_equal:
+            return None
+        return f"costs loss: {self.cost:+.3f} after the same {of} (allowed: {self.allowed:.3f})"
+
 
 def learning_of(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> Learning:
     """What a configuration learns, from its curves and the baseline's, at least two.

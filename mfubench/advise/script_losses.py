@@ -49,13 +49,6 @@ def compared(
     return learning_of(curves["base"], curves["found"])
 
 
-def costs(learning: Learning) -> str:
-    """Why a combination is not kept."""
-    return (
-        f"costs loss: {learning.cost:+.3f} after the same steps (allowed: {learning.allowed:.3f})"
-    )
-
-
 def curve(seed: int, losses: Sequence[float]) -> Curve:
     """A run's losses in so many points; what it learnt is the mean of its last ones.
 

@@ -14,7 +14,7 @@ from mfubench.advise import advice
 from mfubench.advise.advice import Advice, Try, Verification
 from mfubench.advise.learning import Learning
 from mfubench.advise.script_bench import Bench
-from mfubench.advise.script_losses import SEEDS, compared, costs, steps_within
+from mfubench.advise.script_losses import SEEDS, compared, steps_within
 from mfubench.advise.script_turns import effect_in, groups, means
 from mfubench.analysis.effect import HELPS, Effect, effect_over_processes
 from mfubench.knobs.knob import Knob, Machine
@@ -99,9 +99,7 @@ class ScriptSearch:
 
     def _group(self, group: Sequence[Knob], *, steadied: bool) -> None:
         if self._left_s(SINGLES_SHARE) < self._pair_s:
-            self._is_cut = True
-            for knob in group:
-                self._note(knob, reason="not tried: no budget left for it")
+            self._not_tried(group)
             return
         sides = [self.base]
         sides += [Turned().and_(k, self.machine).of(self.base, k.name) for k in group]
@@ -110,9 +108,7 @@ class ScriptSearch:
         except TooShortError:
             if not self._step_s:
                 raise
-            self._is_cut = True
-            for knob in group:
-                self._note(knob, reason="not tried: no budget left for it")
+            self._not_tried(group)
             return
         if "0" in pair.errors or "0" not in pair.sides:
             raise UnrunnableError(pair.errors.get("0") or next(iter(pair.errors.values())))
@@ -153,16 +149,14 @@ class ScriptSearch:
             self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
             return
         if self._left_s() < 3 * self._pair_s:
-            self._is_cut = True
-            self._note(knob, names, reason="not tried: no budget left for it")
+            self._not_tried([knob], names)
             return
         more = self._found.and_(knob, self.machine)
         sides = [self._found.of(self.base, "found"), more.of(self.base, knob.name)]
         try:
             pair = self._pair(sides, steadied=not more.chooses_allocator)
         except TooShortError:
-            self._is_cut = True
-            self._note(knob, names, reason="not tried: no budget left for it")
+            self._not_tried([knob], names)
             return
         if not {"0", "1"} <= set(pair.sides):
             self._note(knob, names, reason=next(iter(pair.errors.values()), "not measured"))
@@ -189,8 +183,7 @@ class ScriptSearch:
             if why is None:
                 return None
             least = min(risky, key=lambda knob: self._gains[knob.name].ratio)
-            dropped = least if len(risky) > 1 else risky[0]
-            self._drop(dropped, why)
+            self._drop(least, why)
             if not self._found.knobs:
                 return why
         return None
@@ -213,7 +206,7 @@ class ScriptSearch:
                 if isinstance(found, str):
                     return found
                 self._learning = found
-                return None if found.is_equal else costs(found)
+                return found.refusal("steps")
         self._is_cut = True
         return "not kept: no budget left to compare what it learns"
 
@@ -263,6 +256,11 @@ class ScriptSearch:
         one = Try(knob=knob.name, on_top_of=on_top_of, effect=effect, reason=reason, kept=kept)
         self.tries.append(one)
         self.say(one.in_words)
+
+    def _not_tried(self, knobs: Sequence[Knob], on_top_of: tuple[str, ...] = ()) -> None:
+        self._is_cut = True
+        for knob in knobs:
+            self._note(knob, on_top_of, reason=advice.NO_BUDGET)
 
     def _advice(
         self,

@@ -205,7 +205,7 @@ class Search:
         if left_s >= self._budget.expected_s(*needed):
             return None
         self._is_cut = True
-        return "not tried: no budget left for it"
+        return advice.NO_BUDGET
 
     def _loss_of(self, config: LoopConfig) -> str | None:
         """Why a configuration costs too much loss to be kept; None where it learns the same."""
@@ -218,13 +218,10 @@ class Search:
             learning = self._learning_bench.compare(config)
         except SideError as error:
             return f"not kept: it could not be trained ({error.reason})"
-        if not learning.is_equal:
-            return (
-                f"costs loss: {learning.cost:+.3f} after the same tokens "
-                f"(allowed: {learning.allowed:.3f})"
-            )
-        self._learning = learning
-        return None
+        refusal = learning.refusal("tokens")
+        if refusal is None:
+            self._learning = learning
+        return refusal
 
     # --- the check ----------------------------------------------------------------------------
 

@@ -227,23 +227,16 @@ def settings_of(
     compile_modes: Sequence[bool],
 ) -> list[Setting]:
     """Every combination, in the order of the options."""
-    config = preset.config
     dtypes = arguments.dtypes or machine.native_dtypes
     sizes = arguments.batch_sizes or (preset.batch_size,)
     return [
-        Setting(
+        Setting.of(
+            preset.config,
             preset=preset.name or None,
             device=machine.device,
             dtype=dtype,
             batch_size=size,
-            block_size=config.block_size,
             compile=compiled,
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-            vocab_size=config.vocab_size,
-            bias=config.bias,
-            dropout=config.dropout,
             gradient_accumulation_steps=arguments.gradient_accumulation_steps,
         )
         for compiled in compile_modes

@@ -6,7 +6,7 @@ what is not known is None (null in JSON).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mfubench_model.config import GPTConfig
 from msgspec import Meta, Struct
@@ -34,6 +34,8 @@ OperatorName = Literal[
 Mode = tuple[Dtype, bool]
 """A dtype, and whether the step is compiled."""
 Size = Annotated[int, Meta(ge=1)]
+_OF_THE_MODEL = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd", "bias", "dropout")
+"""Fields that a setting and a model's configuration have in common."""
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -54,18 +56,21 @@ class Setting(Struct, frozen=True, kw_only=True):
     gradient_accumulation_steps: Count = 1
     """Batches per optimizer step."""
 
+    @classmethod
+    def of(cls, config: GPTConfig, **how: Any) -> Setting:
+        """A model's sizes with how it is trained; raises TypeError where a field is missing.
+
+        >>> Setting.of(GPTConfig(n_layer=2), preset=None, device="cpu", dtype="float32",
+        ...            batch_size=12, compile=False).n_layer
+        2
+        """
+        sizes = {name: getattr(config, name) for name in _OF_THE_MODEL}
+        return cls(**how, **sizes)
+
     @property
     def config(self) -> GPTConfig:
         """The model; raises ConfigError for sizes that make none."""
-        return GPTConfig(
-            block_size=self.block_size,
-            vocab_size=self.vocab_size,
-            n_layer=self.n_layer,
-            n_head=self.n_head,
-            n_embd=self.n_embd,
-            bias=self.bias,
-            dropout=self.dropout,
-        )
+        return GPTConfig(**{name: getattr(self, name) for name in _OF_THE_MODEL})
 
     @property
     def tokens(self) -> int:

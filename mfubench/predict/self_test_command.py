@@ -137,22 +137,17 @@ def _measuring(probe: Probe):  # type: ignore[no-untyped-def]
                 control_s = control.seconds()
                 again = measure_step(setting, device, budget_s=STEP_BUDGET_S)
                 found = min(found, again, key=lambda step: step.step_s)
+            step_s, peak_bytes, problem = found.step_s, found.peak_memory_bytes, None
         except (RuntimeError, MemoryError, ValueError) as error:
-            _, reason = classify(error, compiled=setting.compile)
-            return HeldOut(
-                setting=setting,
-                step_s=None,
-                peak_memory_bytes=None,
-                control_s=control_s,
-                at_s=at_s,
-                problem=reason,
-            )
+            step_s, peak_bytes = None, None
+            _, problem = classify(error, compiled=setting.compile)
         return HeldOut(
             setting=setting,
-            step_s=found.step_s,
-            peak_memory_bytes=found.peak_memory_bytes,
+            step_s=step_s,
+            peak_memory_bytes=peak_bytes,
             control_s=control_s,
             at_s=at_s,
+            problem=problem,
         )
 
     return measure

@@ -118,7 +118,7 @@ class CaseRunner(CaseStages):
         the outcomes that they carry.
         """
         with self.recorded(record) as result:
-            self._refuse_disabled()
+            self.refuse_disabled()
             self.time_rounds(record, run, 1)
             record.outcome = Outcome.OK
         return result
@@ -134,7 +134,7 @@ class CaseRunner(CaseStages):
         record = self.new_record(case)
         with self.recorded(record) as result, matmul_precision(dtype or "float32"):
             target = self.present_device(record)
-            self._refuse_dtype(target, dtype)
+            self.refuse_dtype(target, dtype)
             self.session.first_use(target)
             if dtype is not None:
                 self._refuse_precision(record, target, dtype)

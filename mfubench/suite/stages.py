@@ -88,7 +88,8 @@ class CaseStages:
             raise CaseEnded(Outcome.UNAVAILABLE, reason)
         return device
 
-    def _refuse_dtype(self, device: Device, dtype: str | None) -> None:
+    def refuse_dtype(self, device: Device, dtype: str | None) -> None:
+        """Raise CaseEnded for a dtype that the device cannot use."""
         reason = device.unsupported_reason(dtype) if dtype is not None else None
         if reason is not None:
             raise CaseEnded(Outcome.UNSUPPORTED, reason)
@@ -113,7 +114,7 @@ class CaseStages:
         """Build the step, unless the device, the dtype or the memory says no."""
         assert record.dtype is not None
         device = self.present_device(record)
-        self._refuse_dtype(device, record.dtype)
+        self.refuse_dtype(device, record.dtype)
         record.predicted_memory_bytes = workload.cost(record.dtype, device.kind).memory_bytes
         self._refuse_memory(record, device)
         if record.compile:
@@ -209,12 +210,13 @@ class CaseStages:
         """
         self.session.progress.phase(f"timing {rounds} rounds of {record.case_id}")
         self.timer.time(run, rounds=rounds, calls=calls, before=before)
-        self._refuse_disabled()
+        self.refuse_disabled()
         rounds_s = self.timer.rounds_s
         record.rounds = len(rounds_s)
         return rounds_s
 
-    def _refuse_disabled(self) -> None:
+    def refuse_disabled(self) -> None:
+        """Raise CaseEnded where timing is switched off."""
         if self.timer.disabled:
             raise CaseEnded(Outcome.UNAVAILABLE, TIMING_IS_OFF)
 

@@ -78,8 +78,8 @@ def measure_ranks(runner: CaseRunner, config: RanksConfig, ranks: int) -> CaseRe
     describe(record, config, ranks)
     with runner.recorded(record) as result:
         device = runner.present_device(record)
-        runner._refuse_disabled()
-        runner._refuse_dtype(device, config.dtype)
+        runner.refuse_disabled()
+        runner.refuse_dtype(device, config.dtype)
         if reason := refusal(config, ranks):
             raise CaseEnded(Outcome.UNSUPPORTED, reason)
         if reason := too_many(config, ranks):

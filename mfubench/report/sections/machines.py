@@ -105,26 +105,19 @@ def _predicted_row(
     preset = next((PRESETS[name] for _, _, name in groups if name in PRESETS), None)
     if preset is None or NOT_HERE in names:
         return None
-    config = preset.config
-    setting = Setting(
+    setting = Setting.of(
+        preset.config,
         preset=preset.name,
         device="cuda",
         dtype="bfloat16",
         batch_size=preset.batch_size,
-        block_size=config.block_size,
         compile=True,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        vocab_size=config.vocab_size,
-        bias=config.bias,
-        dropout=config.dropout,
     )
     machine = machine_elsewhere(NOT_HERE, Path())
     found = predict(setting, machine, iterations=preset.max_iters)
     if found.step_s is None or found.low_s is None or found.high_s is None:
         return None
-    achieved = model_flops_per_step(config, preset.batch_size) / found.step_s
+    achieved = model_flops_per_step(preset.config, preset.batch_size) / found.step_s
     low, high = (format_duration(found.run_s * x / found.step_s) if found.run_s else UNKNOWN
                  for x in (found.low_s, found.high_s))  # fmt: skip
     peak = format_si(machine.peaks.get("bfloat16"), "FLOP/s")
