@@ -9,6 +9,8 @@ import pytest
 
 pytest_plugins = ["mfubench.plugin", "pytester"]
 
+collect_ignore = ["benchmarks/planted_in_script.py"]
+"""A script that is run, and never imported, which would run it too."""
 MOST_PROCESSES = 4
 """Each imports torch for itself."""
 TEST_TIMEOUT_S = 300.0

@@ -174,3 +174,12 @@ def test_step(measure_case, device):
     assert ceiling["ceiling_rate_per_s"] < step["achieved_flops_per_s"]
     assert ceiling["ceiling_kept_rate_per_s"] == step["ceiling_flops_per_s"]
     assert step["achieved_flops_per_s"] <= 1.05 * step["ceiling_flops_per_s"]
+
+
+def test_the_repositorys_own_benchmarks_are_collected() -> None:
+    """Doctests import every file there; a script among them once broke the README's command."""
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "pytest", "benchmarks/", "--collect-only", "-q"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "benchmarks/test_train_step.py::" in done.stdout
