@@ -18,6 +18,7 @@ import mfubench.report.write
 import mfubench.results.schema
 import mfubench.show.page
 import mfubench.suite.runner  # noqa: F401
+from mfubench.analysis import rates
 from mfubench.hardware.ceiling_cache import CeilingCache, StoredCeiling
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.fingerprint import fingerprint
@@ -25,7 +26,12 @@ from mfubench.suite.sweep import PLANS
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time each case of `--sweep smoke` for an instant: the tests look at what comes of it."""
+    """Time each case of `--sweep smoke` for an instant: the tests look at what comes of it.
+
+    The guard that compares the time of one step with that of four is off: how these times relate
+    depends on what else the machine does, and tests must not. It has tests of its own.
+    """
+    monkeypatch.setattr(rates, "LEAST_GROWTH", 0.0)
     short = {"rounds_budget_s": 0.1, "warmup_budget_s": 0.1, "ceiling_budget_s": 0.1}
     monkeypatch.setitem(PLANS, "smoke", replace(PLANS["smoke"], **short))
 

@@ -35,6 +35,9 @@ from mfubench.timing import time_s
 Step = TypeVar("Step", bound=TrainStep)
 
 GROWTH_TRIES = 3
+GROWTH_S = 0.2
+"""One step and several take turns for this long, and at least `GROWTH_TRIES` times: of a step of a
+millisecond three tries can all fall into a moment in which another program has the core."""
 TIMING_IS_OFF = "timing is switched off (--benchmark-disable)"
 LOSS_STEP = 10
 """The training loss is recorded after this many steps from the seed, so that runs compare."""
@@ -170,8 +173,9 @@ class CaseStages:
         if record.compile:
             step.device.restart_peak_memory()  # the compiler's memory is not the step's
         if warm.steady_s < 0.5:  # a longer step has shown that it takes time
-            single_s, several_s = [], []
-            for _ in range(GROWTH_TRIES):
+            single_s: list[float] = []
+            several_s: list[float] = []
+            while len(single_s) < GROWTH_TRIES or sum(single_s) + sum(several_s) < GROWTH_S:
                 single_s.append(time_s(step))
                 several_s.append(time_s(lambda: _run(step, rates.GROWTH_STEPS)))
             self.refuse(rates.refuse_growth(single_s, several_s))
