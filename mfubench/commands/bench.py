@@ -14,6 +14,7 @@ from typing import Any
 from mfubench import __version__
 from mfubench.arguments import UserError
 from mfubench.options import OPTIONS, QUESTIONS, known, listed
+from mfubench.streams import escaped
 
 PACKAGE = "mfubench_benchmarks"
 SETTINGS = Path(__file__).with_name("bench.ini")
@@ -44,9 +45,12 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure; the exit status is pytest's own (docs/commands.md)."""
     results = arguments.results_dir.expanduser()
-    print(
+    told = (
         f"mfubench {__version__}: measuring this machine (sweep {arguments.sweep}); results go to "
-        f"{Path(results)}{'/' if not results.is_absolute() else ''}. Loading torch ...",
+        f"{Path(results)}{'/' if not results.is_absolute() else ''}. Loading torch ..."
+    )
+    print(
+        escaped(told),  # the streams are pytest's, which are not safe ones
         file=sys.stderr if arguments.json else sys.stdout,
         flush=True,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfubench.arguments import UserError, add_results_dir, duration_s
+from mfubench.streams import shortened
 
 if TYPE_CHECKING:
     from mfubench.compare.document import Comparison
@@ -33,8 +34,8 @@ def add_parser(commands: Any) -> None:
     )
     parser.error = lambda message: parser.exit(
         COULD_NOT_RUN,
-        f"mfubench compare: {message}; a script with arguments is one word, in quotes: mfubench "
-        'compare "train.py --compile=False" "train.py --compile=True"\n',
+        f"mfubench compare: {shortened(message)}; a script with arguments is one word, in quotes: "
+        'mfubench compare "train.py --compile=False" "train.py --compile=True"\n',
     )
     known = parser.parse_known_args
 

@@ -18,7 +18,7 @@ import psutil
 from mfubench.results.journal import PREFIX
 from mfubench.results.write import json_text
 
-FIRST_S, LONGEST_S = 10.0, 600.0
+FIRST_S, LONGEST_S = 3.0, 600.0
 """A run is kept after this time, then whenever it has lasted half as long again, and at least so
 often."""
 
@@ -27,7 +27,7 @@ def next_after_s(lasted_s: float) -> float:
     """Seconds until a run that has lasted so long is kept again.
 
     >>> next_after_s(0), next_after_s(60), next_after_s(86400)
-    (10.0, 30.0, 600.0)
+    (3.0, 30.0, 600.0)
     """
     return min(max(FIRST_S, lasted_s / 2), LONGEST_S)
 

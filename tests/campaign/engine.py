@@ -220,7 +220,8 @@ def _said(trial: Trial, home: Path) -> list[Said]:
             data = path.read_bytes()[: 2**22] if path.exists() else b""
             texts.append(data.decode(trial.encoding, "surrogateescape"))
         status = home / f"status{number}"
-        value = int(status.read_text()) if status.exists() else -1
+        word = status.read_text() if status.exists() else ""
+        value = int(word) if word else -1  # killed, before or while it was written
         found.append(Said(status=value, out=texts[0], err=texts[1]))
     return found
 
@@ -242,7 +243,7 @@ def _broken(trial: Trial, said: list[Said], timed_out: bool) -> list[str]:
 
 def _is_of_others(trial: Trial) -> bool:
     """Whether a traceback may be a script's, or pytest's that has lost the folder it stands in."""
-    return "script" in trial.area or "everything removed" in trial.name
+    return any(words in trial.area + trial.name for words in ("script", "everything removed"))
 
 
 def _is_a_traceback(text: str, *, is_a_script: bool) -> bool:

@@ -158,16 +158,40 @@ GATE = [
 ADVISE = ["advise", "--budget", "30", "--knobs", "adamw fused", "--threads", "1"]
 BREAKDOWN = ["breakdown", "nanogpt-cpu", "--threads", "1"]
 RUN = ["run", "--no-ceilings", "s.py"]
+COMPARE = ["compare", "s.py", "s.py 1", "--budget", "15s"]
 SCRIPT = """
+import time
 import torch
 m = torch.nn.Linear(64, 64); o = torch.optim.SGD(m.parameters(), 0.1)
-for i in range(20000):
+end_s = time.monotonic() + 6
+while time.monotonic() < end_s:
     o.zero_grad(); m(torch.ones(8, 64)).sum().backward(); o.step()
 """
 
 
 def script(folder: Path) -> None:
+    """A script that trains for six seconds."""
     (folder / "s.py").write_text(SCRIPT)
+
+
+def run_kept(folder: Path, said: list[Said]) -> list[str]:
+    """Once a step was found, an end that Python sees leaves a saved run, or the run itself as
+    text."""
+    ended = said[0].status >= 0
+    found = "was found" in said[0].err
+    kept = bool(_saved(folder)) or "{" in said[0].err
+    return ["lost: steps were found, nothing is saved"] if ended and found and not kept else []
+
+
+def compare_kept(folder: Path, said: list[Said]) -> list[str]:
+    """Pairs that were told as whole are in the journal, or their verdict is saved."""
+    whole = max((int(n) for n in re.findall(r"pair (\d+), ", said[0].err)), default=0)
+    kept = [
+        *folder.glob("results/*/comparison/.pairs-*.jsonl"),
+        *folder.glob("results/*/comparison/0*.json"),
+        *_saved(folder),
+    ]
+    return [f"lost: {whole} pairs were whole, nothing is kept"] if whole and not kept else []
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -274,8 +298,23 @@ def refusing_disk(code: int = errno.ENOSPC) -> Before:
     return begin
 
 
+def neighbours() -> Before:
+    """Another program works on every core, for as long as the trial lasts at most."""
+
+    def begin() -> None:
+        ours = os.getpid()
+        for _ in range(os.cpu_count() or 1):
+            if os.fork() == 0:
+                end_s = time.monotonic() + 60
+                while time.monotonic() < end_s and os.getppid() == ours:
+                    sum(range(100_000))
+                os._exit(0)
+
+    return begin
+
+
 def faults(rng: random.Random, count: int) -> Iterator[Trial]:
-    """`count` faults over sweeps, gates, searches, breakdowns, scripts."""
+    """`count` faults over sweeps, gates, searches, breakdowns, runs and comparisons of scripts."""
     makers = list(_makers(rng))
     for number in range(count):
         maker = makers[number % len(makers)]
@@ -298,6 +337,8 @@ def _makers(rng: random.Random) -> Iterator[Callable[[int], Trial]]:
         yield _gate(f"{name}", lambda send=send: after(rng.uniform(0.2, 14.0), send))  # type: ignore[misc]
         yield _other(ADVISE, name, lambda send=send: after(rng.uniform(0.2, 12.0), send))  # type: ignore[misc]
         yield _other(BREAKDOWN, name, lambda send=send: after(rng.uniform(0.2, 8.0), send))  # type: ignore[misc]
+        yield _scripts(RUN, name, lambda send=send: after(rng.uniform(0.2, 7.0), send))  # type: ignore[misc]
+        yield _scripts(COMPARE, name, lambda send=send: after(rng.uniform(0.2, 20.0), send))  # type: ignore[misc]
     for name, before in (
         ("closed pipe", closed_pipe),
         ("both closed pipes", lambda: closed_pipe(error_too=True)),
@@ -327,7 +368,12 @@ def _makers(rng: random.Random) -> Iterator[Callable[[int], Trial]]:
         yield _gate(name, before)
         yield _other(ADVISE, name, before)
         yield _other(BREAKDOWN, name, before)
+        yield _scripts(RUN, name, before)
+        yield _scripts(COMPARE, name, before)
     yield _two_gates(rng)
+    yield _sweep("a neighbour on every core", neighbours)
+    yield _gate("a neighbour on every core", neighbours)
+    yield _scripts(COMPARE, "a neighbour on every core", neighbours)
 
 
 CLOSED = ("closed pipe", "both closed pipes", "full output", "no output")
@@ -367,6 +413,21 @@ def _other(words: Sequence[str], name: str, before: Callable[[], Before]) -> Cal
         expect=ANY_END,
         timeout_s=SLOW_S,
         before=before(),
+    )
+
+
+def _scripts(
+    words: Sequence[str], name: str, before: Callable[[], Before]
+) -> Callable[[int], Trial]:
+    return lambda number: Trial(
+        name=f"{words[0]}: {name} {number}",
+        area="faults",
+        commands=[words],
+        expect=ANY_END | {"killed"} if words is RUN else ANY_END,  # a script has its own signals
+        prepare=script,
+        before=before(),
+        check=run_kept if words is RUN else compare_kept,
+        timeout_s=SLOW_S,
     )
 
 

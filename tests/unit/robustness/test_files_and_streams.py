@@ -127,9 +127,10 @@ def test_a_name_that_cannot_be_is_one_short_sentence(
     assert len(err) < 400
 
 
-def test_a_long_value_is_quoted_in_short(capsys: Capture) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["flops", "--preset", "x" * 5000])
+@pytest.mark.parametrize(("command", "status"), [("flops", "2"), ("compare", "3")])
+def test_a_long_value_is_quoted_in_short(command: str, status: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit, match=status):
+        main([command, "--color", "x" * 5000])
     err = capsys.readouterr().err
     assert "(5,003 characters)" in err
     assert len(err) < 400
@@ -160,6 +161,16 @@ def test_no_name_drives_the_terminal(tmp_path: Path, capsys: Capture) -> None:
             main([command, str(path)])
             said = capsys.readouterr()
             assert streams.UNSEEN.search(said.out + said.err) is None
+
+
+def test_the_first_line_of_bench_drives_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(pytest, "main", lambda *_, **__: 0)
+    assert main(["bench", "--results-dir=a\x1b[2J\udcff"]) == 0
+    said = capsys.readouterr().out
+    assert r"a\x1b[2J\udcff/" in said
+    assert streams.UNSEEN.search(said) is None
 
 
 def test_colours_of_ours_pass_and_no_other_sequence() -> None:
