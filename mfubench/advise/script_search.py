@@ -148,7 +148,7 @@ class ScriptSearch:
             with_it = next(k for k in self._found.knobs if self._touches(k, shared))
             self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
             return
-        if self._left_s() < 3 * self._pair_s:
+        if self._left_s() < (1 + LEAST_VERIFIED) * self._pair_s:  # the check comes after it
             self._not_tried([knob], names)
             return
         more = self._found.and_(knob, self.machine)

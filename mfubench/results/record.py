@@ -214,8 +214,8 @@ class CaseRecord(RanksAnswer, kw_only=True):
     def check(self) -> None:
         """What no single field can say. Raises msgspec.ValidationError.
 
-        A case that is `ok` has a step time, and rates where it trains; one that is not has a reason
-        and no rate.
+        A case that is `ok` has a step time, rates where it trains, and what its shares are shares
+        of; one that is not has a reason and no rate.
         """
         if self.outcome is Outcome.OK:
             for name in self._wanted():
@@ -245,6 +245,9 @@ class CaseRecord(RanksAnswer, kw_only=True):
             wanted += TRAINED
         if self.breakdown is not None:
             wanted += ACCOUNTED
+        wanted += tuple(
+            whole for share, whole in SHARES.items() if getattr(self, share) is not None
+        )
         return wanted + ANSWERED.get(self.question, ())
 
     def as_extra_info(self) -> dict[str, Any]:
@@ -278,6 +281,8 @@ TRAINED = (
     "compile",
 )
 ACCOUNTED = ("breakdown_step_s", "breakdown_groups", "breakdown_unexplained")
+SHARES = {"mfu": "peak_flops_per_s", "ceiling_utilisation": "ceiling_flops_per_s"}
+"""What a share is a share of."""
 ANSWERED: Mapping[str, tuple[str, ...]] = {
     "ceiling": ("ceiling_kind", "ceiling_unit", "ceiling_rate_per_s"),
     "harness": ("harness_ratio", "harness_ratio_low", "harness_ratio_high", "harness_pairs"),

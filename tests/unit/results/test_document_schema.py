@@ -271,3 +271,17 @@ def test_a_case_without_an_outcome_counts_as_one_that_failed() -> None:
         data["mfubench"]["other_outcomes"] = [case | outcome]
         found.append(problems(data, BODIES))
     assert found[0] == found[1] == []
+
+
+@pytest.mark.parametrize(
+    ("share", "whole"),
+    [("mfu", "peak_flops_per_s"), ("ceiling_utilisation", "ceiling_flops_per_s")],
+)
+def test_a_share_without_its_whole_is_a_problem(share: str, whole: str) -> None:
+    (path,) = (ROOT / "results").glob("*357d*/Linux*/0001_*.json")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    info = next(one["extra_info"] for one in data["benchmarks"] if one["extra_info"][share])
+    assert problems(data) == []
+    del info[whole]
+    (said,) = problems(data)
+    assert f"extra_info/{whole}: expected a value" in said
