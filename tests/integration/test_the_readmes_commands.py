@@ -1,7 +1,6 @@
 """The README's commands, typed as they stand, print what stands below them, numbers aside.
 
-What a stored run or document says is compared with it, numbers and all. `compare` needs a
-repository with a history: its block is compared with the stored comparison alone.
+What a stored run or document says is compared with it, numbers and all.
 """
 
 from __future__ import annotations
@@ -50,6 +49,8 @@ threads = 1
 [tool.mfubench.advise]
 budget = "1s"
 knobs = "adamw fused"
+[tool.mfubench.compare]
+budget = "10s"
 """
 
 
@@ -59,6 +60,11 @@ def masked(line: str) -> str:
     return " ".join(
         re.sub(r"# ?(%|ms|s|min|[kMGT]?(FLOP|tokens)(/s)?)(?![a-z])", "#", text).split()
     )
+
+
+COMPARE = "mfubench compare --env OMP_NUM_THREADS=1 --env OMP_NUM_THREADS=2 train.py"
+MAY_BE_UNCLEAR = 2
+"""The exit status of a comparison that was too short to tell: the test's is."""
 
 
 def only(pattern: str) -> Path:
@@ -83,7 +89,7 @@ def stored_comparison() -> str:
     [
         ("mfubench bench", stored_bench),
         ("mfubench advise", stored_advice),
-        ("mfubench compare --rev HEAD~1 --rev HEAD base.py", stored_comparison),
+        (COMPARE, stored_comparison),
     ],
 )
 def test_a_block_is_what_the_stored_document_says(
@@ -116,10 +122,11 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mfubench run train.py", 5),
         ("mfubench explain train.log --device this", 5),
         ("mfubench advise", 2),
+        (COMPARE, 3),
     ],
 )
 def test_a_command_typed_as_it_stands_prints_its_block(users: Path, typed: str, least: int) -> None:
-    """`least` lines of it: what `bench` and `advise` conclude is the machine's."""
+    """`least` lines of it: what `bench`, `advise` and `compare` conclude is the machine's."""
     words = typed.split()[1:]
     done = subprocess.run(
         [sys.executable, "-P", "-c", QUICK, *words],
@@ -130,7 +137,8 @@ def test_a_command_typed_as_it_stands_prints_its_block(users: Path, typed: str, 
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    allowed = (0, MAY_BE_UNCLEAR) if typed == COMPARE else (0,)
+    assert done.returncode in allowed, done.stdout + done.stderr
     said = [masked(line) for line in (done.stdout + done.stderr).splitlines()]
     shown = [masked(line) for line in BLOCKS[typed]]
     found = [line for line in shown if any(one.startswith(line) for one in said)]
