@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         with machine_lock(arguments.wait):
             return _compare(arguments)
     except (UserError, RevisionError, BusyError, CouldNotRunError, TooShortError) as error:
-        print(f"mfubench compare: {error}", file=sys.stderr)
+        print(f"mfubench compare: {shortened(str(error))}", file=sys.stderr)
     except BrokenPipeError:  # nobody reads on; the comparison is saved
         raise
     except OSError as error:

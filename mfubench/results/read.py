@@ -95,7 +95,9 @@ def decoded(path: Path, text: bytes, into: type[T]) -> T:
     try:
         found = msgspec.json.decode(text, type=into)
     except msgspec.ValidationError as error:
-        raise ResultError(f"{path} is not a valid result: {in_words(error)}") from None
+        # A number that is out of range for msgspec is unknown for the reader below, as in any file.
+        if not _LONG_NUMBER.search(text):
+            raise ResultError(f"{path} is not a valid result: {in_words(error)}") from None
     except (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError):
         pass
     else:

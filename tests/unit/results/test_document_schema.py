@@ -14,6 +14,7 @@ import pytest
 
 from mfubench.cli import main
 from mfubench.report.bodies import BODIES
+from mfubench.results.collect import collect
 from mfubench.results.folder import DOCUMENTS
 from mfubench.results.read import ResultError, document_in, read_document, read_json
 from mfubench.results.schema import document_schema, problems, run_schema
@@ -285,3 +286,14 @@ def test_a_share_without_its_whole_is_a_problem(share: str, whole: str) -> None:
     del info[whole]
     (said,) = problems(data)
     assert f"extra_info/{whole}: expected a value" in said
+
+
+def test_a_number_beyond_all_reason_is_read_as_it_is_judged(tmp_path: Path) -> None:
+    """`validate` and every reader agree on it."""
+    (stored,) = (ROOT / "results").glob("*357d*/Linux*/0001_*.json")
+    data = json.loads(stored.read_text(encoding="utf-8"))
+    data["benchmarks"][0]["stats"]["q1"] = data["mfubench"]["settings"]["affinity"] = 10**39
+    path = tmp_path / "0001_x.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert problems(read_json(path)) == []
+    assert len(collect([path], BODIES).runs) == 1
