@@ -15,7 +15,7 @@ from mfubench.compare.document import (
     Comparison,
 )
 from mfubench.show.console import as_text, plain_table
-from mfubench.show.markdown import text as escaped
+from mfubench.show.markdown import without_mentions as escaped
 from mfubench.show.units import UNKNOWN, format_bytes, format_duration
 
 WIDTH = 80

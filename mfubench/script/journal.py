@@ -43,8 +43,11 @@ class RunJournal:
         """Keep this result in place of the one before. A full disk costs the journal only."""
         partial = self.path.with_suffix(".partial")
         with contextlib.suppress(OSError):
-            partial.write_text(json_text(data), encoding="utf-8")
-            partial.replace(self.path)
+            try:
+                partial.write_text(json_text(data), encoding="utf-8")
+                partial.replace(self.path)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """The run is saved."""

@@ -35,7 +35,7 @@ _LEFT_OUT = "\n*Left out, because a comment has a limit: {}. The page has everyt
 
 def as_markdown(report: Report) -> str:
     """At most `MOST_BYTES` bytes; the sections that come last are left out first."""
-    parts = [f"## {_name(report.title)}\n\n{_name(report.subtitle)}\n"]
+    parts = [f"## {without_mentions(report.title)}\n\n{without_mentions(report.subtitle)}\n"]
     left_out: list[str] = []
     room = MOST_BYTES - len(parts[0].encode()) - 1000
     for section in report.sections:
@@ -51,6 +51,7 @@ def as_markdown(report: Report) -> str:
     return "\n".join(parts)
 
 
+_MENTION = re.compile(r"&#64;|&#35;|\bGH-\d")
 _SPECIAL = re.compile(r"[^\w\s.,;:%()/×·–−+±µ→≥≤…?'=-]|_|://|(?<!\w)www\.", re.ASCII)
 
 
@@ -64,10 +65,15 @@ def text(value: str) -> str:
     return _SPECIAL.sub(lambda m: "".join(f"&#{ord(c)};" for c in m.group()), one_line)
 
 
-def _name(value: str) -> str:
-    """A text in which a forge looks for no mention and no issue: in code marks."""
+def without_mentions(value: str) -> str:
+    """A text in which a forge finds no mention and no issue: in code marks, as it looks at what
+    was rendered.
+
+    >>> without_mentions("a case"), without_mentions("for @me")
+    ('a case', '<code>for &#64;me</code>')
+    """
     written = text(value)
-    return f"<code>{written}</code>" if "&#64;" in written or "&#35;" in written else written
+    return f"<code>{written}</code>" if _MENTION.search(written) else written
 
 
 def _section(section: Section) -> str:
@@ -79,14 +85,14 @@ def _section(section: Section) -> str:
 
 def _block(block: Block, section: Section) -> str:  # noqa: PLR0911 - one per kind
     if isinstance(block, Prose):
-        written = _name(block.text)
+        written = without_mentions(block.text)
         return f"<sub>{written}</sub>\n" if block.kind == "note" else f"{written}\n"
     if isinstance(block, Heading):
-        return f"**{_name(block.text)}**\n"
+        return f"**{without_mentions(block.text)}**\n"
     if isinstance(block, Verdicts):
         marks = ["" if line.look == "plain" else f"{line.mark} " for line in block.lines]
         marked = zip(marks, block.lines, strict=True)
-        return "".join(f"- {mark}{_name(line.text)}\n" for mark, line in marked)
+        return "".join(f"- {mark}{without_mentions(line.text)}\n" for mark, line in marked)
     if isinstance(block, Fold):
         return _fold(block, section)
     if isinstance(block, Card):
@@ -103,12 +109,12 @@ def _block(block: Block, section: Section) -> str:  # noqa: PLR0911 - one per ki
 
 def _fold(fold: Fold, section: Section) -> str:
     body = _blocks(fold.blocks, section)
-    return f"<details><summary>{_name(fold.summary)}</summary>\n\n{body}\n</details>\n"
+    return f"<details><summary>{without_mentions(fold.summary)}</summary>\n\n{body}\n</details>\n"
 
 
 def _card(card: Card, section: Section) -> str:
     """The tiles as a table; the gauge says nothing that they do not."""
-    parts = [f"**{_name(card.name)}** <sub>{_name(card.note)}</sub>\n"]
+    parts = [f"**{without_mentions(card.name)}** <sub>{without_mentions(card.note)}</sub>\n"]
     if card.tiles:
         cells = [Cell(text=tile.value, note=tile.note) for tile in card.tiles]
         heads = [text(tile.name) for tile in card.tiles]
@@ -126,9 +132,9 @@ def _code(line: str) -> str:
 
 
 def _table(table: Table, *, named: bool) -> str:
-    heads = [_name(name) for name, _ in table.heads]
+    heads = [without_mentions(name) for name, _ in table.heads]
     rules = ["---:" if is_number else "---" for _, is_number in table.heads]
-    lines = [f"**{_name(table.name)}**\n"] if named else []
+    lines = [f"**{without_mentions(table.name)}**\n"] if named else []
     lines += [_row(heads), _row(rules)]
     lines += [_row([_cell(cell) for cell in row]) for row in table.rows[:MOST_ROWS]]
     if len(table.rows) > MOST_ROWS:
@@ -141,5 +147,5 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    note = f"<br><sub>{_name(cell.note)}</sub>" if cell.note else ""
-    return _name(cell.text) + note
+    note = f"<br><sub>{without_mentions(cell.note)}</sub>" if cell.note else ""
+    return without_mentions(cell.text) + note

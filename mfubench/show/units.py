@@ -53,7 +53,7 @@ def format_share(value: float | None, *, digits: int = 3) -> str:
     >>> format_share(0.2137), format_share(0.00034243), format_share(None), format_share(-3e-15)
     ('21.4 %', '0.0342 %', '–', '0 %')
     """
-    if value is None or not math.isfinite(value):
+    if value is None or not math.isfinite(value * 100):  # a file may hold 1e308
         return UNKNOWN
     if abs(value) < ROUNDING:
         return "0 %"

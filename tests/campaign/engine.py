@@ -242,8 +242,9 @@ def _broken(trial: Trial, said: list[Said], timed_out: bool) -> list[str]:
 
 
 def _is_of_others(trial: Trial) -> bool:
-    """Whether a traceback may be a script's, or pytest's that has lost the folder it stands in."""
-    return any(words in trial.area + trial.name for words in ("script", "everything removed"))
+    """Whether a traceback may be a script's own, or pytest's that has lost its folder."""
+    others = ("script", "everything removed", "run: ")
+    return any(words in f"{trial.area} {trial.name}" for words in others)
 
 
 def _is_a_traceback(text: str, *, is_a_script: bool) -> bool:

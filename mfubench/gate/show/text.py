@@ -18,7 +18,7 @@ from mfubench.gate.rules.policy import (
     exit_status,
 )
 from mfubench.show.console import as_text, case_cell, plain_table, wrapped
-from mfubench.show.markdown import text as escaped
+from mfubench.show.markdown import without_mentions as escaped
 from mfubench.show.units import UNKNOWN, format_duration
 from mfubench.streams import escaped as escaped_signs
 
