@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -52,7 +53,6 @@ def _measured(
     import torch
 
     from mfubench.hardware.devices import available_devices, parse_device
-    from mfubench.pairs.machine_lock import BusyError, machine_lock
     from mfubench.predict.machine import PROBE
     from mfubench.predict.measure import probed
     from mfubench.suite.session import device_key
@@ -72,13 +72,23 @@ def _measured(
     def say(text: str) -> None:
         print(f"  probing: {text}", file=sys.stderr, flush=True)
 
-    try:
-        with machine_lock(arguments.wait):
-            probe = probed(device, wanted, known=stored, say=say)
-    except BusyError as error:
-        raise UserError(str(error)) from None
+    with machine_held(arguments.wait):
+        probe = probed(device, wanted, known=stored, say=say)
     print(f"  {document.save(PROBE, probe, arguments.results_dir)}", file=sys.stderr)
     return probe
+
+
+@contextmanager
+def machine_held(wait_s: float) -> Iterator[None]:
+    """Nobody else measures on this machine meanwhile; raises UserError when somebody still does
+    after `wait_s` seconds."""
+    from mfubench.pairs.machine_lock import BusyError, machine_lock
+
+    try:
+        with machine_lock(wait_s):
+            yield
+    except BusyError as error:
+        raise UserError(str(error)) from None
 
 
 def threads_of(asked: int | None) -> int:
