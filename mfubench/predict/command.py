@@ -24,9 +24,9 @@ from mfubench.arguments import (
 )
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size
-from mfubench.predict.devices import HERE, is_here, machine_named, named_devices
+from mfubench.predict.devices import is_here, machine_named, named_devices
 from mfubench.predict.document import Prediction, Setting
-from mfubench.predict.machine import BUSY_RATIO, Machine
+from mfubench.predict.machine import BUSY_RATIO, HERE, Machine
 
 MAX_AGE_S = 30 * 86400.0
 MODEL = {name: what for name, what in SIZES.items() if name != "batch_size"}

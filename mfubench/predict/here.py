@@ -29,9 +29,7 @@ def probe_here(
     wanted: dict[str, object] = {"threads": threads_of(arguments.threads)}
     if (version := torch_version()) is not None:
         wanted["torch_version"] = version
-    if device is not None:
-        wanted["device"] = device
-    stored = None if arguments.probe else stored_probe(folder, **wanted)
+    stored = None if arguments.probe else stored_probe(folder, kind=device, **wanted)
     if stored is not None:
         probe, path = stored
         have = {(a.setting.dtype, a.setting.compile) for a in probe.anchors}

@@ -18,6 +18,8 @@ from mfubench.words import nearest
 
 PROBE = "probe"
 """The kind of document."""
+HERE = "here"
+"""The name of this machine among the names of devices."""
 BUSY_RATIO = 0.15
 """Two passes of a probe on a quiet machine lie closer than this."""
 BOUND_BY_PRODUCTS = ("linear", *ATTENTION, "gelu")
@@ -105,13 +107,18 @@ def ceilings_of(probe: Probe) -> Ceilings:
     )
 
 
-def stored_probe(folder: Path, **wanted: object) -> tuple[Probe, Path] | None:
-    """The newest probe in a machine's folder whose fields are as wanted; one that another version
-    wrote, or that is broken, is passed over."""
+def stored_probe(
+    folder: Path, *, kind: str | None = None, **wanted: object
+) -> tuple[Probe, Path] | None:
+    """The newest probe in a machine's folder whose fields are as wanted, of a kind of device (cpu,
+    cuda, cuda:1) or of any; one that another version wrote, or that is broken, is passed over."""
     for path in saved_documents(folder, PROBE):
         try:
             probe = read_document(path).read(Probe)
         except ResultError:
+            continue
+        # A probe says the GPU's name too: cuda (NVIDIA H200).
+        if kind is not None and probe.device.partition(" ")[0] != kind:
             continue
         if all(getattr(probe, name) == value for name, value in wanted.items()):
             return probe, path
