@@ -20,6 +20,7 @@ from mfubench.predict.machine import (
     scaled,
     stored_ceilings,
     stored_probe,
+    threads_of,
 )
 from mfubench.predict.table import from_ceilings, from_peaks
 from mfubench.results.case_id import DEVICE_KINDS
@@ -46,10 +47,12 @@ def known_device(name: str, results_dir: Path) -> KnownDevice:
     if name == HERE or name.partition(":")[0] in DEVICE_KINDS:
         known = known_here(results_dir, None if name == HERE else name)
         if known is None:
-            what = "this machine" if name == HERE else f"this machine's {name}"
+            what, option = "this machine", ""
+            if name != HERE:
+                what, option = f"this machine's {name}", f" --devices {name}"
             raise UnknownMachineError(
-                f"no probe of {what} is stored in {results_dir}; type mfubench predict, which "
-                "makes one in a minute"
+                f"no probe of {what} with {threads_of(None)} CPU threads is stored in "
+                f"{results_dir}; type mfubench predict{option}, which makes one in a minute"
             )
         return known
     machine = machine_elsewhere(name, results_dir)
@@ -60,11 +63,12 @@ def known_device(name: str, results_dir: Path) -> KnownDevice:
 def known_here(results_dir: Path, kind: str | None = None) -> KnownDevice | None:
     """This machine by its newest stored probe, of one kind of device or of any; None without.
 
-    The folder of results may be the machine's own.
+    It is one with the threads that a process here would use. The folder of results may be the
+    machine's own.
     """
     own = fingerprint().id
     folder = results_dir if results_dir.name == own else results_dir / own
-    stored = stored_probe(folder, kind=kind)
+    stored = stored_probe(folder, kind=kind, threads=threads_of(None))
     if stored is None:
         return None
     probe, path = stored

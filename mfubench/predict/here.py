@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from mfubench.arguments import UserError
 from mfubench.predict.document import Mode, Probe
+from mfubench.predict.machine import threads_of
 from mfubench.results.outcomes import Dtype
 
 Modes = Callable[[str, Sequence[Dtype]], list[Mode]]
@@ -87,17 +87,6 @@ def machine_held(wait_s: float) -> Iterator[None]:
             yield
     except BusyError as error:
         raise UserError(str(error)) from None
-
-
-def threads_of(asked: int | None) -> int:
-    """Intra-operator threads as the suite would choose them, found without torch."""
-    from mfubench.hardware.cpu import usable_cores
-
-    if asked is not None:
-        return asked
-    usable = max(1, int(usable_cores().count))
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(told), usable) if told.isdecimal() and int(told) > 0 else usable
 
 
 def torch_version() -> str | None:

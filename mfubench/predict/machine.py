@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.peaks import fold_name, lookup, rows
 from mfubench.predict.document import Grade, Mode, OperatorTime, Probe
 from mfubench.predict.model import Fit, fit
@@ -71,6 +73,17 @@ class Machine:
         return near or Fit(), grade
 
 
+def was_busy(machine: Machine) -> str | None:
+    """That a machine was busy while it was probed, in one sentence; None where it was quiet."""
+    if machine.unsteady_ratio <= BUSY_RATIO:
+        return None
+    return (
+        f"{machine.name} was busy while it was probed: two passes lie "
+        f"{machine.unsteady_ratio * 100:.0f} % apart. When it is quiet, type mfubench predict "
+        "--probe."
+    )
+
+
 def machine_of(probe: Probe, source: str) -> Machine:
     """The machine that a probe describes."""
     rates = Rates(probe.operators)
@@ -123,6 +136,15 @@ def stored_probe(
         if all(getattr(probe, name) == value for name, value in wanted.items()):
             return probe, path
     return None
+
+
+def threads_of(asked: int | None) -> int:
+    """Intra-operator threads as the suite would choose them, found without torch."""
+    if asked is not None:
+        return asked
+    usable = max(1, int(usable_cores().count))
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(told), usable) if told.isdecimal() and int(told) > 0 else usable
 
 
 def scaled(

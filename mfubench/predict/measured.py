@@ -9,7 +9,8 @@ from typing import Any
 
 from mfubench.predict.document import Prediction, Setting
 from mfubench.predict.fastest import ranked
-from mfubench.predict.here import machine_held, threads_of
+from mfubench.predict.here import machine_held
+from mfubench.predict.machine import threads_of
 from mfubench.predict.text import name_of
 from mfubench.show.units import format_duration
 

@@ -10,7 +10,7 @@ from mfubench_model.presets import PRESETS, Preset
 
 from mfubench.predict.document import GRADES, Prediction, Setting
 from mfubench.predict.elsewhere import KnownDevice, known_device
-from mfubench.predict.machine import Machine
+from mfubench.predict.machine import Machine, was_busy
 from mfubench.predict.predict import predict
 from mfubench.results.outcomes import Dtype, known
 from mfubench.show.blocks import Cell
@@ -42,11 +42,13 @@ def predicted_note(devices: Sequence[KnownDevice]) -> str:
     """What the marks of such rows mean."""
     grades = dict.fromkeys(_predicted(device, PRESETS["nanogpt-cpu"]).grade for device in devices)
     words = "; ".join(GRADES[grade] for grade in grades)
-    return (
+    doubts = dict.fromkeys(filter(None, (was_busy(device.machine) for device in devices)))
+    text = (
         "Rows marked predicted were not measured. nanoGPT's own settings are predicted: on a CPU "
         "eager and in float32, on a GPU compiled and in bfloat16 where it has that. Grades: "
         f"{words}. Ranges are 80 % intervals. mfubench predict says how, and how wrong that is."
     )
+    return " ".join([text, *doubts])
 
 
 def _row(device: KnownDevice, preset: Preset) -> list[Cell]:

@@ -10,7 +10,7 @@ import pytest
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.predict.elsewhere import known_device, known_here
-from mfubench.predict.machine import PROBE, UnknownMachineError
+from mfubench.predict.machine import PROBE, UnknownMachineError, threads_of
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results import document
@@ -26,7 +26,7 @@ CARD = "NVIDIA GeForce RTX 4070 Ti"
 def results(tmp_path: Path) -> Path:
     """One machine's run, and a probe of this machine."""
     save(tmp_path, "0001_x.json", reference())
-    document.save(PROBE, MadeUp().probe(ANCHORS), tmp_path)
+    document.save(PROBE, MadeUp().probe(ANCHORS, threads=threads_of(None)), tmp_path)
     return tmp_path
 
 
@@ -100,7 +100,7 @@ def test_it_is_typed_once_per_device_and_is_on_the_page(
     [
         ("rtx 4070ti", f"did you mean '{CARD}'"),
         (" ", "the name of the device is empty"),
-        ("cuda:1", "no probe of this machine's cuda:1 is stored"),
+        ("cuda:1", "type mfubench predict --devices cuda:1, which makes one"),
     ],
 )
 def test_a_device_that_nobody_knows_is_one_sentence_and_no_page(
@@ -114,7 +114,8 @@ def test_a_device_that_nobody_knows_is_one_sentence_and_no_page(
 
 
 def test_a_probe_of_a_gpu_is_found_by_its_kind(tmp_path: Path) -> None:
-    document.save(PROBE, MadeUp().probe(ANCHORS, device="cuda:1 (Made-up GPU)"), tmp_path)
+    there = {"device": "cuda:1 (Made-up GPU)", "threads": threads_of(None)}
+    document.save(PROBE, MadeUp().probe(ANCHORS, **there), tmp_path)
     found = known_here(tmp_path, "cuda:1")
     assert found is not None
     assert found.machine.device == "cuda:1 (Made-up GPU)"
