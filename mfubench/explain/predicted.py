@@ -10,12 +10,13 @@ from typing import cast
 from mfubench.explain.run import LoggedRun
 from mfubench.explain.sizes import RunSizes
 from mfubench.hardware.peaks import lookup
-from mfubench.predict.document import Grade, Setting
+from mfubench.predict.document import GRADES, Grade, Setting
 from mfubench.predict.elsewhere import KnownDevice, known_here
 from mfubench.predict.machine import was_busy
 from mfubench.predict.predict import HALF_WIDTHS, predict
 from mfubench.predict.table import from_peaks
 from mfubench.results.outcomes import Dtype
+from mfubench.show.units import format_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,20 @@ class PredictedStep:
     problem: str | None = None
     doubt: str | None = None
     """Why not to trust it: the machine was busy while it was probed."""
+
+    def in_words(self, median_s: float | None) -> str:
+        """Predicted, beside the median plain iteration of the log."""
+        if self.step_s is None or self.low_s is None or self.high_s is None or self.grade is None:
+            return f"no step on {self.device_name}: {self.problem}"
+        low, high = format_duration(self.low_s), format_duration(self.high_s)
+        text = f"a step takes {format_duration(self.step_s)} on {self.device_name} "
+        text += f"({self.setting}); 80 % interval {low} to {high}"
+        if self.took_ratio is not None and median_s is not None:
+            where = "inside" if self.low_s <= median_s <= self.high_s else "outside"
+            text += f"; in this log it took {format_duration(median_s)}, {self.took_ratio:.2f} "
+            text += f"times as long, {where} of the interval"
+        text += f". Grade {GRADES[self.grade]}"
+        return f"{text}. {self.doubt}" if self.doubt else text
 
 
 def known_of(name: str | None, logged_device: str, results_dir: Path) -> KnownDevice | None:

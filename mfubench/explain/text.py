@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from mfubench_model.conventions import A100_BF16_PEAK_FLOPS_PER_S
 
@@ -18,9 +17,6 @@ from mfubench.explain.sizes import RunSizes
 from mfubench.explain.times import Drift
 from mfubench.show.terminal import width_of
 from mfubench.show.units import format_duration, format_share, format_si
-
-if TYPE_CHECKING:
-    from mfubench.explain.predicted import PredictedStep
 
 NEXT = "Next: mfubench run train.py (measures the same training live, with nothing changed in it)."
 _A100_PEAK = "312 TFLOP/s"
@@ -123,7 +119,7 @@ def _fields(account: RunAccount, device: NamedDevice) -> Iterator[tuple[str, str
     yield "work", _work(account)
     yield "step time", _step_time(account)
     if account.predicted is not None:
-        yield "predicted", _predicted(account.predicted, times.median_s)
+        yield "predicted", account.predicted.in_words(times.median_s)
     if times.first_s is not None:
         yield "first step", _first_step(account)
     if times.evaluations:
@@ -201,25 +197,6 @@ def _step_time(account: RunAccount) -> str:
         f"{format_duration(times.q1_s)} and {format_duration(times.q3_s)}, 95 % below "
         f"{format_duration(times.p95_s)}; of {_counted(times.plain_iterations, 'plain iteration')}"
     )
-
-
-def _predicted(one: PredictedStep, median_s: float | None) -> str:
-    from mfubench.predict.document import GRADES
-
-    if one.step_s is None or one.low_s is None or one.high_s is None or one.grade is None:
-        return f"no step on {one.device_name}: {one.problem}"
-    text = (
-        f"a step takes {format_duration(one.step_s)} on {one.device_name} ({one.setting}); 80 % "
-        f"interval {format_duration(one.low_s)} to {format_duration(one.high_s)}"
-    )
-    if one.took_ratio is not None and median_s is not None:
-        where = "inside" if one.low_s <= median_s <= one.high_s else "outside"
-        text += (
-            f"; in this log it took {format_duration(median_s)}, {one.took_ratio:.2f} times as "
-            f"long, {where} of the interval"
-        )
-    text += f". Grade {GRADES[one.grade]}"
-    return f"{text}. {one.doubt}" if one.doubt else text
 
 
 def _first_step(account: RunAccount) -> str:

@@ -60,15 +60,17 @@ def known_device(name: str, results_dir: Path) -> KnownDevice:
     return KnownDevice(machine=machine, half_widths=widths)
 
 
-def known_here(results_dir: Path, kind: str | None = None) -> KnownDevice | None:
+def known_here(
+    results_dir: Path, kind: str | None = None, threads: int | None = None
+) -> KnownDevice | None:
     """This machine by its newest stored probe, of one kind of device or of any; None without.
 
-    It is one with the threads that a process here would use. The folder of results may be the
-    machine's own.
+    It is one with these threads, else with those that a process here would use. The folder of
+    results may be the machine's own.
     """
     own = fingerprint().id
     folder = results_dir if results_dir.name == own else results_dir / own
-    stored = stored_probe(folder, kind=kind, threads=threads_of(None))
+    stored = stored_probe(folder, kind=kind, threads=threads_of(threads))
     if stored is None:
         return None
     probe, path = stored
