@@ -24,10 +24,9 @@ def predicted_steps_s(
     devices = {kind: known_here(machine_dir, kind, threads) for kind in kinds}
     found: dict[str, float] = {}
     for name, case in cases.items():
-        known = devices[case["device"]]
-        if known is None:
+        known, preset = devices[case["device"]], PRESETS.get(case["preset"])
+        if known is None or preset is None:
             continue
-        preset = PRESETS[case["preset"]]
         how = {part: case[part] for part in ("dtype", "batch_size", "compile")}
         setting = Setting.of(preset.config, preset=preset.name, device=known.machine.device, **how)
         step_s = predict(setting, known.machine, iterations=1).step_s

@@ -24,6 +24,7 @@ def test_each_training_case_that_can_be_predicted_has_its_step(tmp_path: Path) -
         "small": {**CASE, "batch_size": 12},
         "large": {**CASE, "batch_size": 48},
         "not probed": {**CASE, "batch_size": 12, "dtype": "bfloat16"},
+        "no preset of ours": {**CASE, "batch_size": 12, "preset": "mine"},
         "no probe": {**CASE, "batch_size": 12, "device": "cuda"},
     }
     machine_dir = tmp_path / fingerprint().id
