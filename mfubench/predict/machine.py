@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.peaks import fold_name, lookup, rows
 from mfubench.predict.document import Grade, Mode, OperatorTime, Probe
 from mfubench.predict.model import Fit, fit
@@ -142,6 +141,8 @@ def threads_of(asked: int | None) -> int:
     """Intra-operator threads as the suite would choose them, found without torch."""
     if asked is not None:
         return asked
+    from mfubench.hardware.cpu import usable_cores  # psutil is slow to import
+
     usable = max(1, int(usable_cores().count))
     told = os.environ.get("OMP_NUM_THREADS", "")
     return min(int(told), usable) if told.isdecimal() and int(told) > 0 else usable
