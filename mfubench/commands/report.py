@@ -42,6 +42,14 @@ def add_parser(commands: Any) -> None:
         "--open", action="store_true", help="write the page and show it in the browser"
     )
     parser.add_argument("--png", type=user_path, metavar="DIR", help="the pictures, one file each")
+    parser.add_argument(
+        "--predict",
+        action="append",
+        default=[],
+        metavar="DEVICE",
+        help="a predicted row beside the machines: a device by its driver's name, a "
+        "machine's folder of results, or here; may be given several times",
+    )
     parser.set_defaults(run=run)
 
 
@@ -56,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         csv=arguments.csv,
         parquet=arguments.parquet,
         png=arguments.png,
+        predict=arguments.predict,
     )
     try:
         written = write_report(arguments.results, wanted)

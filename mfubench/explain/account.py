@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mfubench_model.conventions import CONVENTIONS
 from mfubench_model.flops import model_flops_per_step
@@ -12,6 +13,10 @@ from mfubench.explain.mfu import FlopsRange, flops_from_mfu
 from mfubench.explain.run import UNSET_MFU_PERCENT, LoggedRun
 from mfubench.explain.sizes import GivenSizes, RunSizes, resolve_sizes
 from mfubench.explain.times import StepTimes, step_times
+
+if TYPE_CHECKING:
+    from mfubench.explain.predicted import PredictedStep
+    from mfubench.predict.elsewhere import KnownDevice
 
 MOST_MFU = 1.0
 """An MFU above this is a wrong size, device or time, never a result."""
@@ -54,6 +59,8 @@ class RunAccount:
     peak_flops_per_s: float | None
     mfu: Range | None
     mfu_problem: str | None
+    predicted: PredictedStep | None = None
+    """What a step should take on the named device, where something is stored of it."""
 
 
 def explain_run(
@@ -62,6 +69,7 @@ def explain_run(
     given: GivenSizes = GivenSizes(),  # noqa: B008 - frozen
     device: NamedDevice = NamedDevice(),  # noqa: B008 - frozen
     dtype: str | None = None,
+    known: KnownDevice | None = None,
 ) -> RunAccount:
     """The account of one run.
 
@@ -91,14 +99,19 @@ def explain_run(
     mfu = achieved.divided_by(peak) if achieved is not None and peak is not None else None
     problem = device.problem
     if device.flops_per_s_by_dtype and peak is None:
-        known = ", ".join(device.flops_per_s_by_dtype)
-        problem = f"no {dtype} peak is known for {device.name!r}, only: {known}"
+        formats = ", ".join(device.flops_per_s_by_dtype)
+        problem = f"no {dtype} peak is known for {device.name!r}, only: {formats}"
     if mfu is not None and mfu.low > MOST_MFU:
         problem = (
             f"{mfu.low * 100:.0f} % of the peak of {device.name!r} in {dtype} cannot be: the "
             "device, the format or a size is wrong, or the times were taken before it was done"
         )
         mfu = None
+    predicted = None
+    if known is not None:
+        from mfubench.explain.predicted import predicted_step
+
+        predicted = predicted_step(run, sizes, known, dtype=dtype, median_s=times.median_s)
     return RunAccount(
         run=run,
         times=times,
@@ -115,6 +128,7 @@ def explain_run(
         peak_flops_per_s=peak,
         mfu=mfu,
         mfu_problem=problem,
+        predicted=predicted,
     )
 
 

@@ -14,6 +14,7 @@ from mfubench.arguments import (
     SIZES,
     UserError,
     add_json,
+    add_results_dir,
     add_sizes,
     sizes_given,
     this_device,
@@ -54,6 +55,7 @@ def add_parser(commands: Any) -> None:
     add_sizes(parser, SIZES | ACCUMULATION)
     parser.add_argument("--ranks", type=int, metavar="N", help="processes that shared an iteration")
     add_json(parser)
+    add_results_dir(parser, "where a probe of this machine is looked for")
     parser.set_defaults(run=run)
 
 
@@ -101,8 +103,18 @@ def run(arguments: argparse.Namespace) -> int:
             log = read_log(user_path(arguments.log))
     except (LogError, argparse.ArgumentTypeError) as error:
         raise UserError(str(error)) from None
-    device = device_of(log.runs[-1])
-    runs = [explain_run(r, given=given, device=device, dtype=arguments.dtype) for r in log.runs]
+    last = log.runs[-1]
+    device = device_of(last)
+    known = None
+    if arguments.device:
+        from mfubench.explain.predicted import known_of
+
+        kind = last.settings.get("device", "cuda")
+        known = known_of(arguments.device, kind, arguments.results_dir)
+    runs = [
+        explain_run(run, given=given, device=device, dtype=arguments.dtype, known=known)
+        for run in log.runs
+    ]
     print((explain_as_json if arguments.json else explain_as_text)(log, runs, device))
     return 0
 

@@ -59,7 +59,7 @@ def _run(account: RunAccount, device: NamedDevice) -> dict[str, Any]:
         "printed_mfu_percent": account.printed_mfu_percent,
         "flops_from_printed_mfu": _plain(account.printed),
         **_fields(account, "achieved_flops_per_s", "counted_from", "dtype", "dtype_from"),
-        **_fields(account, "peak_flops_per_s", "mfu", "mfu_problem", "times"),
+        **_fields(account, "peak_flops_per_s", "mfu", "mfu_problem", "times", "predicted"),
         **_fields(run, "checkpoints", "other_rank_lines", "unusable_times"),
         **_fields(run, "not_finite_losses", "first_not_finite_iter"),
         "notes": [*sizes.notes, *caveats(account)],

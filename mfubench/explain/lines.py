@@ -78,8 +78,9 @@ _RANK: Final = re.compile(
 _LONGEST_PREFIX_BYTES: Final = 80
 
 KEYS: Final = frozenset(
-    """n_layer n_head n_embd block_size vocab_size bias batch_size gradient_accumulation_steps
-    device dtype compile log_interval eval_interval eval_iters max_iters init_from""".split()  # noqa: SIM905 - a list to read
+    """n_layer n_head n_embd block_size vocab_size bias dropout batch_size
+    gradient_accumulation_steps device dtype compile log_interval eval_interval eval_iters
+    max_iters init_from""".split()  # noqa: SIM905 - a list to read
 )
 """The settings that the account needs."""
 

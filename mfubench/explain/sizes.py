@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -57,6 +58,8 @@ class RunSizes:
     """None where a size is missing or impossible."""
     sequences_per_iter: int | None = None
     """Of one rank: batch size times its accumulation steps."""
+    batch_size: int | None = None
+    """Sequences that go through the model at once, None where nobody says."""
     ranks: int
     sources: Mapping[str, str]
     """Where each known size is from: the log, an option, the preset, train.py's default."""
@@ -149,14 +152,22 @@ def _checked(
     needed += ["batch_size"] if run.tokens_per_iter is None else []
     missing = tuple(name for name in needed if name not in values)
 
-    known = RunSizes(ranks=ranks, sources=sources, notes=notes, like_preset=_like_preset(run))
+    known = RunSizes(
+        batch_size=values.get("batch_size"),
+        ranks=ranks,
+        sources=sources,
+        notes=notes,
+        like_preset=_like_preset(run),
+    )
     if missing:
         return replace(known, missing=missing)
     bias = run.pretrained is not None or _bias(run, given)
     # Heads do not change the count (H * Q = C), so a log without them will do.
     shape = {name: values[name] for name in MODEL_SIZES if name != "n_head"}
     try:
-        config = GPTConfig(**shape, n_head=values.get("n_head", 1), bias=bias)
+        config = GPTConfig(
+            **shape, n_head=values.get("n_head", 1), bias=bias, dropout=_dropout(run, given)
+        )
     except ConfigError as error:
         return replace(known, problems=(str(error).rstrip("."),))
     total = _sequences(run, values)
@@ -187,6 +198,14 @@ def _bias(run: LoggedRun, given: GivenSizes) -> bool:
     if given.bias is not None or given.preset is None:
         return bool(given.bias)
     return PRESETS[given.preset].config.bias
+
+
+def _dropout(run: LoggedRun, given: GivenSizes) -> float:
+    """The log's, else the preset's, else train.py's default."""
+    logged = run.settings.get("dropout", "")
+    if re.fullmatch(r"0?\.\d{1,6}|0", logged):
+        return float(logged)
+    return PRESETS[given.preset].config.dropout if given.preset is not None else 0.0
 
 
 def _sequences(run: LoggedRun, values: Mapping[str, int]) -> int | None:

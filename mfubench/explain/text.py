@@ -118,6 +118,8 @@ def _fields(account: RunAccount, device: NamedDevice) -> Iterator[tuple[str, str
     yield "sizes", _sizes(account.sizes)
     yield "work", _work(account)
     yield "step time", _step_time(account)
+    if account.predicted is not None:
+        yield "predicted", account.predicted.in_words(times.median_s)
     if times.first_s is not None:
         yield "first step", _first_step(account)
     if times.evaluations:

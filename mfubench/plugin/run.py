@@ -152,20 +152,27 @@ class SuiteRun:
         """Read every corpus that will be needed, plan the progress, say what is about to happen."""
         from mfubench_model.corpus import CorpusError
 
+        from mfubench.predict.sweep import predicted_steps_s
+
         cases: dict[str, bool] = {}
         presets: dict[str, None] = {}
+        training: dict[str, dict[str, Any]] = {}
         for item in session.items:
             if "measure_case" in getattr(item, "fixturenames", ()):
                 params = item.callspec.params if hasattr(item, "callspec") else {}
                 cases[item.nodeid] = bool(params.get("compile"))
                 if "preset" in params:
                     presets[params["preset"]] = None
+                is_step = item.path.stem == QUESTIONS["train-step"]
+                if is_step and all(name in params for name in TRAIN_PARAMETERS):
+                    training[item.nodeid] = params
         try:
             for preset in presets:
                 self.session.corpus(preset)
         except CorpusError as error:
             raise refusal(str(error)) from None
-        self.session.progress.plan(cases, self.options.plan)
+        steps_s = predicted_steps_s(training, self.machine_dir, self.session.threads)
+        self.session.progress.plan(cases, self.options.plan, steps_s)
         if cases:
             left = format_duration(self.session.progress.time_left_s())
             many, threads = len(cases), self.session.threads

@@ -24,9 +24,9 @@ from mfubench.arguments import (
 )
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size
-from mfubench.predict.devices import HERE, is_here, machine_named, named_devices
+from mfubench.predict.devices import is_here, machine_named, named_devices
 from mfubench.predict.document import Prediction, Setting
-from mfubench.predict.machine import BUSY_RATIO, Machine
+from mfubench.predict.machine import HERE, Machine, was_busy
 
 MAX_AGE_S = 30 * 86400.0
 MODEL = {name: what for name, what in SIZES.items() if name != "batch_size"}
@@ -142,12 +142,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.run_them and not is_here(name):
             raise UserError(f"--run runs settings on this machine, which {name!r} is not")
         machine, half_widths = machine_named(name, arguments, modes)
-        if machine.unsteady_ratio > BUSY_RATIO:
-            notes.append(
-                f"{machine.name} was busy while it was probed: two passes lie "
-                f"{machine.unsteady_ratio * 100:.0f} % apart. When it is quiet, type mfubench "
-                "predict --probe."
-            )
+        if doubt := was_busy(machine):
+            notes.append(doubt)
         # A search goes through both modes by itself.
         kinds = modes[:1] if arguments.fastest else modes
         for setting in settings_of(preset, machine, arguments, kinds):

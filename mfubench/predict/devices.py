@@ -9,10 +9,8 @@ from pathlib import Path
 from mfubench.arguments import UserError
 from mfubench.options import parse_device
 from mfubench.predict.document import Grade, Mode
-from mfubench.predict.machine import Machine
+from mfubench.predict.machine import HERE, Machine
 from mfubench.results.outcomes import Dtype
-
-HERE = "here"
 
 
 def named_devices(text: str) -> list[str]:

@@ -6,6 +6,7 @@ what is not known is None (null in JSON).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from mfubench_model.config import GPTConfig
@@ -16,6 +17,12 @@ from mfubench.results.outcomes import Bytes, Count, Dtype, Positive, Share, Text
 Grade = Literal["anchored", "ceilings", "table"]
 """What is known of the machine: a probe and steps of it, its measured ceilings, or its maker's
 peaks."""
+GRADES: Mapping[Grade, str] = {
+    "anchored": "anchored: this device was probed, and three steps of the mode were run on it",
+    "ceilings": "ceilings: only the limits of the device, or another mode of it, were measured",
+    "table": "table: nothing was measured on such a device; its maker's peaks are all",
+}
+"""Each grade in words."""
 OperatorName = Literal[
     "linear",
     "attention",

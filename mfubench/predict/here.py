@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 from mfubench.arguments import UserError
 from mfubench.predict.document import Mode, Probe
+from mfubench.predict.machine import threads_of
 from mfubench.results.outcomes import Dtype
 
 Modes = Callable[[str, Sequence[Dtype]], list[Mode]]
@@ -28,9 +29,7 @@ def probe_here(
     wanted: dict[str, object] = {"threads": threads_of(arguments.threads)}
     if (version := torch_version()) is not None:
         wanted["torch_version"] = version
-    if device is not None:
-        wanted["device"] = device
-    stored = None if arguments.probe else stored_probe(folder, **wanted)
+    stored = None if arguments.probe else stored_probe(folder, kind=device, **wanted)
     if stored is not None:
         probe, path = stored
         have = {(a.setting.dtype, a.setting.compile) for a in probe.anchors}
@@ -52,7 +51,6 @@ def _measured(
     import torch
 
     from mfubench.hardware.devices import available_devices, parse_device
-    from mfubench.pairs.machine_lock import BusyError, machine_lock
     from mfubench.predict.machine import PROBE
     from mfubench.predict.measure import probed
     from mfubench.suite.session import device_key
@@ -72,24 +70,23 @@ def _measured(
     def say(text: str) -> None:
         print(f"  probing: {text}", file=sys.stderr, flush=True)
 
-    try:
-        with machine_lock(arguments.wait):
-            probe = probed(device, wanted, known=stored, say=say)
-    except BusyError as error:
-        raise UserError(str(error)) from None
+    with machine_held(arguments.wait):
+        probe = probed(device, wanted, known=stored, say=say)
     print(f"  {document.save(PROBE, probe, arguments.results_dir)}", file=sys.stderr)
     return probe
 
 
-def threads_of(asked: int | None) -> int:
-    """Intra-operator threads as the suite would choose them, found without torch."""
-    from mfubench.hardware.cpu import usable_cores
+@contextmanager
+def machine_held(wait_s: float) -> Iterator[None]:
+    """Nobody else measures on this machine meanwhile; raises UserError when somebody still does
+    after `wait_s` seconds."""
+    from mfubench.pairs.machine_lock import BusyError, machine_lock
 
-    if asked is not None:
-        return asked
-    usable = max(1, int(usable_cores().count))
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(told), usable) if told.isdecimal() and int(told) > 0 else usable
+    try:
+        with machine_lock(wait_s):
+            yield
+    except BusyError as error:
+        raise UserError(str(error)) from None
 
 
 def torch_version() -> str | None:

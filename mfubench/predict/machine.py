@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from mfubench.words import nearest
 
 PROBE = "probe"
 """The kind of document."""
+HERE = "here"
+"""The name of this machine among the names of devices."""
 BUSY_RATIO = 0.15
 """Two passes of a probe on a quiet machine lie closer than this."""
 BOUND_BY_PRODUCTS = ("linear", *ATTENTION, "gelu")
@@ -69,6 +72,17 @@ class Machine:
         return near or Fit(), grade
 
 
+def was_busy(machine: Machine) -> str | None:
+    """That a machine was busy while it was probed, in one sentence; None where it was quiet."""
+    if machine.unsteady_ratio <= BUSY_RATIO:
+        return None
+    return (
+        f"{machine.name} was busy while it was probed: two passes lie "
+        f"{machine.unsteady_ratio * 100:.0f} % apart. When it is quiet, type mfubench predict "
+        "--probe."
+    )
+
+
 def machine_of(probe: Probe, source: str) -> Machine:
     """The machine that a probe describes."""
     rates = Rates(probe.operators)
@@ -105,17 +119,33 @@ def ceilings_of(probe: Probe) -> Ceilings:
     )
 
 
-def stored_probe(folder: Path, **wanted: object) -> tuple[Probe, Path] | None:
-    """The newest probe in a machine's folder whose fields are as wanted; one that another version
-    wrote, or that is broken, is passed over."""
+def stored_probe(
+    folder: Path, *, kind: str | None = None, **wanted: object
+) -> tuple[Probe, Path] | None:
+    """The newest probe in a machine's folder whose fields are as wanted, of a kind of device (cpu,
+    cuda, cuda:1) or of any; one that another version wrote, or that is broken, is passed over."""
     for path in saved_documents(folder, PROBE):
         try:
             probe = read_document(path).read(Probe)
         except ResultError:
             continue
+        # A probe says the GPU's name too: cuda (NVIDIA H200).
+        if kind is not None and probe.device.partition(" ")[0] != kind:
+            continue
         if all(getattr(probe, name) == value for name, value in wanted.items()):
             return probe, path
     return None
+
+
+def threads_of(asked: int | None) -> int:
+    """Intra-operator threads as the suite would choose them, found without torch."""
+    if asked is not None:
+        return asked
+    from mfubench.hardware.cpu import usable_cores  # psutil is slow to import
+
+    usable = max(1, int(usable_cores().count))
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(told), usable) if told.isdecimal() and int(told) > 0 else usable
 
 
 def scaled(

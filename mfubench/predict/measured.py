@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mfubench.arguments import UserError
 from mfubench.predict.document import Prediction, Setting
 from mfubench.predict.fastest import ranked
-from mfubench.predict.here import threads_of
+from mfubench.predict.here import machine_held
+from mfubench.predict.machine import threads_of
 from mfubench.predict.text import name_of
 from mfubench.show.units import format_duration
 
@@ -26,7 +26,6 @@ def run_here(
 
     from mfubench.hardware.devices import is_out_of_memory, parse_device
     from mfubench.measure.train_step import use_once
-    from mfubench.pairs.machine_lock import BusyError, machine_lock
     from mfubench.predict.steps import measure_step
 
     best = ranked(prediction for _, prediction in asked)[:1]
@@ -37,36 +36,33 @@ def run_here(
     ]
     torch.set_num_threads(threads_of(arguments.threads))
     rows: list[dict[str, Any]] = []
-    try:
-        with machine_lock(arguments.wait):
-            for number, setting, prediction in wanted:
-                print(f"  running {name_of(prediction)}", file=sys.stderr, flush=True)
-                device = parse_device(setting.device.partition(" ")[0])
-                use_once(device)
-                try:
-                    found = measure_step(setting, device)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    rows.append({"index": number, "step_s": None, "problem": "out of memory"})
-                    continue
-                assert prediction.step_s is not None
-                assert prediction.low_s is not None
-                assert prediction.high_s is not None
-                rows.append(
-                    {
-                        "index": number,
-                        "name": name_of(prediction),
-                        "step_s": found.step_s,
-                        "predicted_s": prediction.step_s,
-                        "error_ratio": prediction.step_s / found.step_s - 1,
-                        "in_interval": prediction.low_s <= found.step_s <= prediction.high_s,
-                        "peak_memory_bytes": found.peak_memory_bytes,
-                        "predicted_memory_bytes": prediction.peak_memory_bytes,
-                    }
-                )
-    except BusyError as error:
-        raise UserError(str(error)) from None
+    with machine_held(arguments.wait):
+        for number, setting, prediction in wanted:
+            print(f"  running {name_of(prediction)}", file=sys.stderr, flush=True)
+            device = parse_device(setting.device.partition(" ")[0])
+            use_once(device)
+            try:
+                found = measure_step(setting, device)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                rows.append({"index": number, "step_s": None, "problem": "out of memory"})
+                continue
+            assert prediction.step_s is not None
+            assert prediction.low_s is not None
+            assert prediction.high_s is not None
+            rows.append(
+                {
+                    "index": number,
+                    "name": name_of(prediction),
+                    "step_s": found.step_s,
+                    "predicted_s": prediction.step_s,
+                    "error_ratio": prediction.step_s / found.step_s - 1,
+                    "in_interval": prediction.low_s <= found.step_s <= prediction.high_s,
+                    "peak_memory_bytes": found.peak_memory_bytes,
+                    "predicted_memory_bytes": prediction.peak_memory_bytes,
+                }
+            )
     return rows
 
 

@@ -29,8 +29,7 @@ EXIT_INTERRUPTED = 130
 
 def run_self_test(arguments: argparse.Namespace) -> int:
     """Exit status 0 when all was run or the budget is spent: its figures are a result."""
-    from mfubench.pairs.machine_lock import BusyError, machine_lock
-    from mfubench.predict.here import probe_here
+    from mfubench.predict.here import machine_held, probe_here
     from mfubench.predict.intervals import half_widths_of
     from mfubench.predict.text import errors_text
     from mfubench.results import document
@@ -66,18 +65,15 @@ def run_self_test(arguments: argparse.Namespace) -> int:
         done.append(held)
         journal.add(msgspec.to_builtins(held))
 
-    try:
-        with machine_lock(arguments.wait):
-            ended = run_held_out(
-                frozen,
-                list(done),
-                _measuring(frozen.probe),
-                keep,
-                budget_s=arguments.budget,
-                say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
-            )
-    except BusyError as error:
-        raise UserError(str(error)) from None
+    with machine_held(arguments.wait):
+        ended = run_held_out(
+            frozen,
+            list(done),
+            _measuring(frozen.probe),
+            keep,
+            budget_s=arguments.budget,
+            say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+        )
     body: PredictionTest = document_of(
         frozen,
         path.name,

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mfubench.predict.document import Errors, Prediction, PredictionTest
+from mfubench.predict.document import GRADES, Errors, Prediction, PredictionTest
 from mfubench.results.write import json_text
 from mfubench.show.console import Column, as_text, fitted, left_out, wrapped
 from mfubench.show.terminal import width_of
@@ -25,11 +25,6 @@ COLUMNS = (
     Column(name="grade", rank=1),
     Column(name="binds", rank=5),
 )
-GRADES = {
-    "anchored": "anchored: this device was probed, and three steps of the mode were run on it",
-    "ceilings": "ceilings: only the limits of the device, or another mode of it, were measured",
-    "table": "table: nothing was measured on such a device; its maker's peaks are all",
-}
 
 
 def predictions_text(predictions: Sequence[Prediction], *, width: int, color: bool = False) -> str:

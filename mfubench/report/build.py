@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from mfubench.advise.learning_section import learning_section
 from mfubench.claims.show.section import claims_section
 from mfubench.compare.section import compare_section
 from mfubench.gate.show.section import gate_section
 from mfubench.knobs.section import compile_section, knobs_section
+from mfubench.predict.elsewhere import KnownDevice
 from mfubench.ranks.show.section import ranks_section
 from mfubench.report.headline import headline
 from mfubench.report.sections.answer import answer_section
@@ -23,9 +25,10 @@ from mfubench.show.blocks import Prose, Report, Section
 from mfubench.trace.section import trace_section
 
 Builder = Callable[[Collection], Section | None]
+SIDE_BY_SIDE = "Side by side"
 SECTIONS: tuple[tuple[str, Builder], ...] = (
     ("In short", answer_section),
-    ("Side by side", machines_section),
+    (SIDE_BY_SIDE, machines_section),
     ("Where the time goes", breakdown_section),
     ("Roofline", roofline_section),
     ("Traces", trace_section),
@@ -55,10 +58,13 @@ MALFORMED = (
 """What a file raises whose fields are not what its version says, beyond what the schema checks."""
 
 
-def build_report(collection: Collection) -> Report:
-    """The report of everything that was collected."""
+def build_report(collection: Collection, asked: Sequence[KnownDevice] = ()) -> Report:
+    """The report of everything that was collected, and what is predicted of devices beside it."""
+    builders = dict(SECTIONS) | {SIDE_BY_SIDE: partial(machines_section, asked=asked)}
     sections = [
-        section for title, build in SECTIONS if (section := _safely(title, build, collection))
+        section
+        for title, build in builders.items()
+        if (section := _safely(title, build, collection))
     ]
     return Report(title=_title(collection), subtitle=_subtitle(collection), sections=sections)
 

@@ -13,6 +13,7 @@ from mfubench.results.collect import collect
 from mfubench.results.collection import Collection
 
 if TYPE_CHECKING:
+    from mfubench.predict.elsewhere import KnownDevice
     from mfubench.show.blocks import Report
 
 
@@ -29,6 +30,8 @@ class Wanted:
     csv: Path | None = None
     parquet: Path | None = None
     png: Path | None = None
+    predict: Sequence[str] = ()
+    """Devices that were not measured, by their names or folders of results."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,9 +82,10 @@ def write_report(sources: Sequence[str | Path], wanted: Wanted) -> Written:
     """Everything that was asked for. Raises ReportError with a sentence for the user."""
     from mfubench.report.build import build_report
 
+    asked = _devices(sources, wanted.predict)
     collection = gather(sources)
     written = Written(skipped=list(collection.skipped))
-    report = build_report(collection)
+    report = build_report(collection, asked)
     if wanted.html is not None:
         from mfubench.show.page import as_html
 
@@ -95,6 +99,19 @@ def write_report(sources: Sequence[str | Path], wanted: Wanted) -> Written:
     if wanted.png is not None:
         written.paths += _write_pictures(report, wanted.png)
     return written
+
+
+def _devices(sources: Sequence[str | Path], names: Sequence[str]) -> list[KnownDevice]:
+    """What is known of the devices to predict; raises ReportError for one of which nothing is."""
+    from mfubench.predict.elsewhere import known_device
+    from mfubench.predict.machine import UnknownMachineError
+
+    folders = (Path(source) for source in sources if Path(source).is_dir())
+    results_dir = next(folders, Path("results"))
+    try:
+        return [known_device(name, results_dir) for name in dict.fromkeys(names)]
+    except UnknownMachineError as error:
+        raise ReportError(f"--predict: {error}") from None
 
 
 def _write_frames(sources: Sequence[str | Path], wanted: Wanted) -> list[Path]:

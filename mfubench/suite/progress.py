@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
+from mfubench.measure.warmup import WINDOW, rounds_for
 from mfubench.show.units import format_duration
 from mfubench.suite.sweep import SweepPlan
 
@@ -12,6 +14,19 @@ EXPECTED_SETUP_S = 1.0
 EXPECTED_COMPILE_S = 25.0
 """First guesses on a small machine, beside the sweep's own budgets; each case that ends corrects
 them."""
+
+
+def _rounds_s(sweep: SweepPlan, step_s: float | None) -> float:
+    """Seconds of warm-up and timed rounds: the budgets, unless a step is predicted.
+
+    >>> from mfubench.suite.sweep import PLANS
+    >>> _rounds_s(PLANS["smoke"], None), _rounds_s(PLANS["smoke"], 60.0)
+    (1.6, 420.0)
+    """
+    if step_s is None:
+        return sweep.rounds_budget_s + sweep.warmup_budget_s / 2
+    warm_s = min(2 * WINDOW * step_s, step_s + sweep.warmup_budget_s)
+    return max(2 * step_s, warm_s) + step_s * rounds_for(step_s, sweep.rounds_budget_s)
 
 
 class Screen(Protocol):
@@ -39,11 +54,20 @@ class Progress:
         self._expected_spent_s = 0.0
         self._spent_s = 0.0
 
-    def plan(self, cases: dict[str, bool], sweep: SweepPlan) -> None:
-        """Say which cases will run: test id to whether it compiles."""
-        eager_s = sweep.rounds_budget_s + sweep.warmup_budget_s / 2 + EXPECTED_SETUP_S
+    def plan(
+        self,
+        cases: Mapping[str, bool],
+        sweep: SweepPlan,
+        steps_s: Mapping[str, float] | None = None,
+    ) -> None:
+        """Say which cases will run: test id to whether it compiles; and what a step of some of them
+        is predicted to take."""
+        steps_s = steps_s or {}
         self._expected_s = {
-            name: eager_s + EXPECTED_COMPILE_S * compiled for name, compiled in cases.items()
+            name: _rounds_s(sweep, steps_s.get(name))
+            + EXPECTED_SETUP_S
+            + EXPECTED_COMPILE_S * compiled
+            for name, compiled in cases.items()
         }
         self._total = len(cases)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,8 +14,12 @@ import pytest
 import mfubench
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
+from mfubench.predict.machine import PROBE
+from mfubench.results import document
 from mfubench.results.schema import problems
+from tests.unit.predict.made_up_machine import ANCHORS, MadeUp
 
+ROOT = Path(__file__).resolve().parents[2]
 Project = Callable[..., Path]
 Bench = Callable[..., pytest.RunResult]
 Saved = Callable[[], dict[str, Any]]
@@ -178,8 +183,25 @@ def test_step(measure_case, device):
 
 def test_the_repositorys_own_benchmarks_are_collected() -> None:
     """Doctests import every file there; a script among them once broke the README's command."""
-    root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "pytest", "benchmarks/", "--collect-only", "-q"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "benchmarks/test_train_step.py::" in done.stdout
+
+
+def test_the_estimate_of_a_run_asks_the_stored_probe(tmp_path: Path) -> None:
+    slow = MadeUp(speed=1e-4).probe(ANCHORS, threads=1)
+    document.save(PROBE, slow, tmp_path / "probed")
+    told_s = []
+    for results in ("probed", "none"):
+        command = [sys.executable, "-m", "pytest", "benchmarks/test_train_step.py"]
+        command += ["--collect-only", "--sweep", "smoke", "--devices", "cpu", "--threads", "1"]
+        command += ["--dtypes", "float32", "--preset", "nanogpt-cpu"]
+        command += ["--results-dir", str(tmp_path / results)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        told_s.append(re.search(r"1 case on .*; about (.*)", done.stdout))
+    probed, guessed = (found and found[1] for found in told_s)
+    assert guessed == "2.6 s"
+    # A step of such a machine is made up to take 977 s, and seven are run at the least.
+    assert probed is not None
+    assert " h" in probed

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Sequence
 
-from mfubench_model.flops import model_flops_per_step
 from mfubench_model.presets import PRESETS
 
-from mfubench.predict.document import Setting
-from mfubench.predict.elsewhere import machine_elsewhere
-from mfubench.predict.predict import predict
+from mfubench.predict.elsewhere import KnownDevice
 from mfubench.report.headline import BREAKDOWN, breakdown_of, doubt_of
+from mfubench.report.sections.predicted import has_number, not_here, predicted_note, predicted_rows
 from mfubench.results.collection import Case, Collection
 from mfubench.results.outcomes import TRAINING, Outcome, known
 from mfubench.show.blocks import Block, Cell, Prose, Section, Table
@@ -26,37 +24,39 @@ COLUMNS = (
     "#training, predicted",
     "what binds",
 )
-NOT_HERE = "NVIDIA GeForce RTX 4070 Ti"
-"""The device whose row is predicted: nanoGPT's readers have it more often than an A100."""
 
 
-def machines_section(collection: Collection) -> Section | None:
-    """One row per machine, device and preset; a single one has its card already."""
+def machines_section(collection: Collection, asked: Sequence[KnownDevice] = ()) -> Section | None:
+    """One row per machine, device and preset, and those of devices that are predicted; a single one
+    has its card already.
+
+    Beside two, a device that nobody has is predicted where none is asked for.
+    """
     groups: dict[tuple[str, str, str], list[Case]] = defaultdict(list)
     for case in collection.ok(*TRAINING):
         groups[case.run.machine, case.record.device, str(case.record.preset)].append(case)
-    if len(groups) < 2:
+    if len(groups) < 2 and not asked:
         return None
     rows = [_row(collection, cases) for cases in groups.values()]
-    predicted = _predicted_row(collection, groups)
-    rows += [predicted] if predicted else []
+    presets = [PRESETS[p] for p in dict.fromkeys(p for _, _, p in groups) if p in PRESETS]
+    if asked:
+        predicted = predicted_rows(asked, presets or [PRESETS["nanogpt-cpu"]])
+    else:
+        asked = not_here({collection.device_name(cases[0]) for cases in groups.values()})
+        predicted = [row for row in predicted_rows(asked, presets[:1]) if has_number(row)]
+    rows += predicted
     blocks: list[Block] = [Table(name="Machines", columns=COLUMNS, rows=rows, is_cards=True)]
-    blocks.append(
-        Prose(
-            text="Each row is the case that comes nearest to nanoGPT's own settings. The limit is "
-            "the best matrix product measured on that device. Training time is predicted from the "
-            "measured loop. What binds is from the breakdown.",
-            kind="note",
-        )
-    )
-    if predicted:
+    if groups:
         blocks.append(
             Prose(
-                text=f"{NOT_HERE} was not measured: its row is predicted from its maker's peaks "
-                "alone, in bfloat16, compiled. mfubench predict says how, and how wrong that is.",
+                text="Each row is the case that comes nearest to nanoGPT's own settings. The limit "
+                "is the best matrix product measured on that device. Training time is predicted "
+                "from the measured loop. What binds is from the breakdown.",
                 kind="note",
             )
         )
+    if predicted:
+        blocks.append(Prose(text=predicted_note(asked), kind="note"))
     blocks += _pairs(collection, groups)
     return Section(key="machines", title="Side by side", blocks=blocks)
 
@@ -93,46 +93,6 @@ def _row(collection: Collection, cases: list[Case]) -> list[Cell]:
             note=f"{iterations:,} iterations" if iterations else "",
         ),
         Cell(text=_binds(collection, base)),
-    ]
-
-
-def _predicted_row(
-    collection: Collection, groups: dict[tuple[str, str, str], list[Case]]
-) -> list[Cell] | None:
-    """A device that none of these is, as nanoGPT would run the first preset on it; None where it
-    was measured, or where no group is of a preset."""
-    names = {collection.device_name(cases[0]) for cases in groups.values()}
-    preset = next((PRESETS[name] for _, _, name in groups if name in PRESETS), None)
-    if preset is None or NOT_HERE in names:
-        return None
-    setting = Setting.of(
-        preset.config,
-        preset=preset.name,
-        device="cuda",
-        dtype="bfloat16",
-        batch_size=preset.batch_size,
-        compile=True,
-    )
-    machine = machine_elsewhere(NOT_HERE, Path())
-    found = predict(setting, machine, iterations=preset.max_iters)
-    if found.step_s is None or found.low_s is None or found.high_s is None:
-        return None
-    achieved = model_flops_per_step(preset.config, preset.batch_size) / found.step_s
-    low, high = (format_duration(found.run_s * x / found.step_s) if found.run_s else UNKNOWN
-                 for x in (found.low_s, found.high_s))  # fmt: skip
-    peak = format_si(machine.peaks.get("bfloat16"), "FLOP/s")
-    return [
-        Cell(text=NOT_HERE, note="predicted, not measured"),
-        Cell(text=preset.name, note=f"bfloat16, batch {preset.batch_size}"),
-        Cell(text=UNKNOWN),
-        Cell(text=format_si(achieved, "FLOP/s"), value=achieved, note="predicted"),
-        Cell(text=format_share(found.mfu), value=found.mfu, note=f"predicted, of {peak}"),
-        Cell(
-            text=format_duration(found.run_s),
-            value=found.run_s,
-            note=f"{preset.max_iters:,} iterations; {low} to {high}",
-        ),
-        Cell(text=str(found.binds)),
     ]
 
 

@@ -13,8 +13,8 @@ import pytest
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.predict.document import FrozenPredictions, PredictionTest, Probe
-from mfubench.predict.here import threads_of, torch_version
-from mfubench.predict.machine import PROBE
+from mfubench.predict.here import torch_version
+from mfubench.predict.machine import PROBE, threads_of
 from mfubench.report.bodies import BODIES
 from mfubench.results import document
 from tests.unit.predict.made_up_machine import ANCHORS, MadeUp

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mfubench.report.answer import answers
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
-from mfubench.report.sections.machines import NOT_HERE
+from mfubench.report.sections.predicted import NOT_HERE
 from mfubench.results.collect import collect
 from mfubench.results.record import CaseRecord
 from mfubench.show.account import breakdown_sentences
@@ -365,7 +365,8 @@ def test_a_page_about_one_run_imports_nothing_heavy(tmp_path: Path, heavy: str) 
     save(tmp_path, "0001_x.json", reference())
     code = (
         "import sys; from mfubench.cli import main; "
-        f"main(['report', {str(tmp_path)!r}, '-o', {str(tmp_path / 'r.html')!r}]); "
+        f"main(['report', {str(tmp_path)!r}, '-o', {str(tmp_path / 'r.html')!r}, "
+        f"'--predict', {NOT_HERE!r}]); "
         f"assert {heavy!r} not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
@@ -429,7 +430,7 @@ def test_a_self_test_beside_a_load_is_shown_only_where_there_is_no_other(tmp_pat
 
 def test_a_device_that_nobody_has_stands_beside_them_marked_predicted(report: Report) -> None:
     row = next(r for r in table(report, "Machines").rows if r[0].text == NOT_HERE)
-    assert row[0].note == "predicted, not measured"
+    assert row[0].note == "predicted, grade table"
     assert row[4].note == "predicted, of 80.2 TFLOP/s"
     assert row[5].value is not None
-    assert f"{NOT_HERE} was not measured" in section_text(report, "machines")
+    assert "Rows marked predicted were not measured" in section_text(report, "machines")

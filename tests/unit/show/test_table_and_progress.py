@@ -124,6 +124,18 @@ def test_time_left_follows_how_long_cases_really_take(monkeypatch: pytest.Monkey
     assert "left" not in screen.lines[-1]
 
 
+def test_a_predicted_step_takes_the_place_of_the_budgets() -> None:
+    progress = Progress(FakeScreen())
+    progress.plan({"a": False, "slow": False}, PLANS["smoke"])
+    guessed_s = progress.time_left_s()
+    progress.plan({"a": False, "slow": False}, PLANS["smoke"], {"slow": 60.0})
+    # Two steps of warm-up and five rounds, however short the budget.
+    assert progress.time_left_s() == pytest.approx(guessed_s / 2 + 7 * 60 + 1)
+    progress.plan({"a": False, "slow": False}, PLANS["smoke"], {"slow": 1e-4})
+    # Rounds are 200 at the most, so that a fast step does not use up its budget.
+    assert progress.time_left_s() == pytest.approx(guessed_s / 2 + 208 * 1e-4 + 1)
+
+
 def test_off_a_terminal_there_are_lines_only() -> None:
     screen = FakeScreen()
     screen.is_terminal = False
