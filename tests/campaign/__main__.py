@@ -11,11 +11,13 @@ import argparse
 import collections
 import gc
 import json
+import multiprocessing
 import os
 import random
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -58,14 +60,15 @@ def _run_all(trials: list[engine.Trial], jobs: int) -> list[dict[str, object]]:
         engine.adopt_orphans()
         return [_told(trial) for trial in trials]
     workers = []
-    for number in range(jobs):
+    next_one = multiprocessing.Value("i", 0)  # trials differ in length: who is free takes one
+    for _ in range(jobs):
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(reader)
             engine.adopt_orphans()
             with os.fdopen(writer, "w", encoding="utf-8") as file:
-                for index in range(number, len(trials), jobs):
+                while (index := _taken(next_one)) < len(trials):
                     file.write(json.dumps([index, _told(trials[index])]) + "\n")
             os._exit(0)
         os.close(writer)
@@ -81,6 +84,12 @@ def _run_all(trials: list[engine.Trial], jobs: int) -> list[dict[str, object]]:
         found.get(index, {"area": trial.area, "trial": trial.name, **lost})
         for index, trial in enumerate(trials)
     ]
+
+
+def _taken(next_one: Synchronized[int]) -> int:
+    with next_one.get_lock():
+        next_one.value += 1
+        return next_one.value - 1
 
 
 def _told(trial: engine.Trial) -> dict[str, object]:
