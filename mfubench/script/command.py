@@ -103,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
     target = _target(arguments)
     refuse_missing(target)
     _refuse_unwritable(results_dir)
+    if arguments.json is not None:
+        arguments.json = arguments.json.absolute()
     trace: Path | None = arguments.save_trace
     if trace is not None:
         trace = trace.absolute()
@@ -187,7 +189,7 @@ def _measure_ceilings_first(results_dir: Path) -> None:
 
 def _say(text: str) -> None:
     """A quiet line on standard error, by the first rank only."""
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" and not getattr(sys.stderr, "closed", False):
         with safe_streams(only_stderr=True):
             print(f"mfubench run: {text}", file=sys.stderr, flush=True)
 
@@ -225,6 +227,8 @@ class _Report:
 
     def print_and_save(self, run: TrainingRun, found: Found, **how: Any) -> None:
         """Save first, then print."""
+        if getattr(sys.stderr, "closed", False):  # by the script
+            sys.stderr = None
         if "torch" not in sys.modules:
             _say(f"nothing was measured: {self._target.label} does not use torch")
             return

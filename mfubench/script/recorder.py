@@ -238,6 +238,11 @@ class Recorder:
                 self.phases.known("data wait", since_s)
             self._batches += 1
 
+    @property
+    def backwards_since_step(self) -> int:
+        """Backward passes since the last row."""
+        return self._n_backward
+
     # --- afterwards ------------------------------------------------------------------------------
 
     def so_far(self) -> Rows:

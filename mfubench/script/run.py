@@ -16,7 +16,7 @@ from mfubench.script.memory import process_bytes
 from mfubench.script.own_profiler import WHY, OwnProfiler
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import NEVER, Recorder
-from mfubench.script.signals import Signals, after_import
+from mfubench.script.signals import Signals, after_import, in_forked_children
 from mfubench.script.steps import Rows, boundary_optimizer, find_steps, warmup_length
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ class TrainingRun:
         """Watch, from torch's import on where it is not imported yet."""
         self._undo.append(after_import("torch._inductor.compile_fx", self._count_graphs))
         self._signals.attach_when_imported(self._torch_is_here)
-        if hasattr(os, "register_at_fork"):
-            this = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: (run := this()) and run._forked())
+        in_forked_children(weakref.WeakMethod(self._forked))
 
     def _torch_is_here(self) -> None:
         self.memory_before_bytes = process_bytes("VmRSS")
@@ -249,6 +247,7 @@ class TrainingRun:
         if self._found is None:
             self._take_away()
             self.recorder.rows.backwards_without_step = self.recorder.backwards
+            self.recorder.rows.backwards_after_last = self.recorder.backwards_since_step
             self.recorder.finished()
             self._found = self._look(self.recorder.rows)
         return self._found
