@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 ENDING_S = 10.0
 """After an interrupt further ones are passed over for so long: `timeout` and CI runners send two or
@@ -46,3 +47,51 @@ def terminated_as_interrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Held:
+    """Signals that would end the process wait while what was measured of another program, which is
+    over, is saved. That takes a moment, and the process ends then by itself.
+
+    >>> import os, signal
+    >>> held = Held()
+    >>> held.begin()
+    >>> os.kill(os.getpid(), signal.SIGINT)
+    >>> held.came
+    True
+    >>> held.end()
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        """Whether one of them has come since `begin`."""
+        self._raises = False
+        self._before: dict[int, Any] = {}
+
+    def begin(self) -> None:
+        """From now on. Does nothing outside the main thread, nor for a signal that is ignored."""
+        if self._before or threading.current_thread() is not threading.main_thread():
+            return
+        for name in _NAMES:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._note)
+
+    def end(self) -> None:
+        """Each signal does again what it did before."""
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    @contextlib.contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Within, they raise KeyboardInterrupt: around what lasts, and may be left out."""
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        if self._raises:
+            raise KeyboardInterrupt

@@ -20,6 +20,7 @@ from mfubench.results.bars import (
 )
 from mfubench.results.outcomes import known
 from mfubench.script import phases
+from mfubench.script.own_profiler import WHY
 from mfubench.trace import bars as trace_bars
 from mfubench.trace import idle
 from mfubench.trace.read import TraceError
@@ -27,7 +28,7 @@ from mfubench.trace.text import bar_label
 
 if TYPE_CHECKING:
     from mfubench.results.record import CaseRecord
-    from mfubench.script.run import Found
+    from mfubench.script.found import Found
     from mfubench.script.tally import Tally
     from mfubench.trace.document import Step
 
@@ -65,6 +66,9 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
             return
         ceiling = record.ceiling_flops_per_s
         account = account_of(step, outside, step_s=step_s, ceiling_flops_per_s=ceiling)
+    if account is None and "the breakdown" in found.left_out:
+        record.breakdown_problem = f"no breakdown: {WHY}"
+        return
     if account is None:
         record.breakdown_problem = (
             "no breakdown: the script ended before the steps that it is taken from; it needs about "

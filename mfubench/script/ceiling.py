@@ -4,8 +4,11 @@ script's random numbers, threads and memory stay as they are."""
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import subprocess
 import sys
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
@@ -65,16 +68,29 @@ def measure_apart(
         if value is not None:
             command += [option, str(value)]
     try:
-        subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
-            check=False,
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(TIMEOUT_S)
+    finally:
+        child.kill()
+        child.wait()
+        assert child.stdin is not None
+        child.stdin.close()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed takes nothing with it; but its end of our input is closed then."""
+
+    def wait_for_end() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -130,4 +146,5 @@ def _measure(cache: CeilingCache, device: Device, dtype: str) -> None:
 
 
 if __name__ == "__main__":
+    _end_with_parent()
     sys.exit(main())

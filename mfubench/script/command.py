@@ -16,14 +16,17 @@ from mfubench.arguments import (
     refuse_trace_file,
 )
 from mfubench.files import write_output
+from mfubench.interrupts import Held
 from mfubench.script.launch import Target, before_hard_exit, leave, refuse_missing
 from mfubench.script.launch import run as run_target
 from mfubench.streams import SafeStream, safe_streams
 
 if TYPE_CHECKING:
+    from mfubench.results.record import CaseRecord
     from mfubench.script.finish import Wanted
+    from mfubench.script.found import Found
     from mfubench.script.journal import RunJournal
-    from mfubench.script.run import Found, TrainingRun
+    from mfubench.script.run import TrainingRun
 
 
 def add_parser(commands: Any) -> None:
@@ -100,12 +103,12 @@ def run(arguments: argparse.Namespace) -> int:
     target = _target(arguments)
     refuse_missing(target)
     _refuse_unwritable(results_dir)
+    if arguments.json is not None:
+        arguments.json = arguments.json.absolute()
     trace: Path | None = arguments.save_trace
     if trace is not None:
         trace = trace.absolute()
         refuse_trace_file(trace)
-        # Else the profiler writes a line to standard error at each start and stop.
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     if not arguments.no_ceilings:
         _measure_ceilings_first(results_dir)
 
@@ -131,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         report.print_and_save(run, run.look(), ended=why)
 
     restore = before_hard_exit(at_hard_exit)
-    ending = run_target(target)
+    ending = run_target(target, over=report.held.begin)
     restore()
     if run.is_ours:
         try:
@@ -143,10 +146,9 @@ def run(arguments: argparse.Namespace) -> int:
                 may_measure=ending.is_clean and os.environ.get("RANK", "0") == "0",
                 variables=vars(sys.modules["__main__"]),
             )
-        except KeyboardInterrupt:
-            _say("interrupted again: the report was left out")
         except Exception as error:  # the script's end is its own, whatever becomes of our part
             _say(f"the measurement could not be finished: {type(error).__name__}: {error}")
+    report.held.end()
     return leave(ending)
 
 
@@ -187,7 +189,7 @@ def _measure_ceilings_first(results_dir: Path) -> None:
 
 def _say(text: str) -> None:
     """A quiet line on standard error, by the first rank only."""
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" and not getattr(sys.stderr, "closed", False):
         with safe_streams(only_stderr=True):
             print(f"mfubench run: {text}", file=sys.stderr, flush=True)
 
@@ -200,6 +202,8 @@ class _Report:
     ) -> None:
         self._arguments, self._target = arguments, target
         self._results_dir, self._journal = results_dir, journal
+        self.held = Held()
+        """An interrupt that comes when the script is over waits until all is saved."""
 
     def _wanted(self) -> Wanted:
         from mfubench.script.finish import Wanted
@@ -210,6 +214,7 @@ class _Report:
             tokens_per_step=self._arguments.tokens_per_step,
             results_dir=self._results_dir,
             with_ceiling=not self._arguments.no_ceilings,
+            held=self.held,
         )
 
     def keep(self, run: TrainingRun, found: Found) -> None:
@@ -222,6 +227,8 @@ class _Report:
 
     def print_and_save(self, run: TrainingRun, found: Found, **how: Any) -> None:
         """Save first, then print."""
+        if getattr(sys.stderr, "closed", False):  # by the script
+            sys.stderr = None
         if "torch" not in sys.modules:
             _say(f"nothing was measured: {self._target.label} does not use torch")
             return
@@ -237,17 +244,27 @@ class _Report:
                 write_output(path, json_text(record.as_extra_info()))
             except OSError as error:
                 notes.append(f"{path} could not be written: {error.strerror or error}")
-        if os.environ.get("RANK", "0") == "0":
-            from mfubench.script.text import run_text
-            from mfubench.show.terminal import has_color, width_of
+        if os.environ.get("RANK", "0") != "0":
+            return
+        try:
+            with self.held.let_through():
+                if self.held.came:
+                    raise KeyboardInterrupt
+                self._print(record, notes)
+                self._print_trace(run)
+        except KeyboardInterrupt:
+            _say(f"interrupted again: the table is left out; {'; '.join(notes)}")
 
-            color, width = has_color(sys.stderr), width_of(sys.stderr)
-            with safe_streams(table_on_stderr=True, only_stderr=True):
-                if isinstance(sys.stderr, SafeStream):
-                    sys.stderr.keep_styles = color
-                text = run_text(record, color=color, notes=notes, width=width)
-                print("\n" + text, file=sys.stderr, flush=True)
-            self._print_trace(run)
+    def _print(self, record: CaseRecord, notes: list[str]) -> None:
+        from mfubench.script.text import run_text
+        from mfubench.show.terminal import has_color, width_of
+
+        color, width = has_color(sys.stderr), width_of(sys.stderr)
+        with safe_streams(table_on_stderr=True, only_stderr=True):
+            if isinstance(sys.stderr, SafeStream):
+                sys.stderr.keep_styles = color
+            text = run_text(record, color=color, notes=notes, width=width)
+            print("\n" + text, file=sys.stderr, flush=True)
 
     def _print_trace(self, run: TrainingRun) -> None:
         if run.trace is None:

@@ -45,6 +45,10 @@ class DeviceProfile:
         self._trace.step_ended(row, self._device)
         return self._trace.is_done
 
+    def give_way(self) -> None:
+        """The script starts a profiler of its own."""
+        self._trace.give_way()
+
     def interrupt(self) -> None:
         """The script is over."""
         self._trace.stop()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mfubench.interrupts import Held
 from mfubench.results.outcomes import Outcome
 from mfubench.results.record import CaseRecord
 from mfubench.results.single import result_data, save_result
 from mfubench.script import ceiling, together
 from mfubench.script.account import fill_breakdown
+from mfubench.script.found import Found
 from mfubench.script.naming import case_name
+from mfubench.script.own_profiler import WHY
 from mfubench.script.parts import part
 from mfubench.script.record import build_record, fill_nanogpt, fill_shares, typical_count
-from mfubench.script.run import Found, TrainingRun
+from mfubench.script.run import TrainingRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,8 @@ class Wanted:
     results_dir: Path | None = None
     """Where it is saved and its ceiling kept; None for neither."""
     with_ceiling: bool = True
+    held: Held = field(default_factory=Held)
+    """An interrupt in it ends whatever lasts, and leaves that out."""
 
 
 def finish(
@@ -69,7 +75,7 @@ def _together(
     """One file for all ranks, which rank 0 writes. A rank whose record may not have come into it
     writes its own, so that nothing is lost."""
     assert wanted.results_dir is not None
-    meeting = together.Meeting()
+    meeting = together.Meeting(wanted.held)
     handed_in = meeting.hand_in(record, found)
     if meeting.rank > 0:
         # After an error others may be waiting for this process to end: it does not wait for them.
@@ -112,11 +118,14 @@ def made(
         tokens_per_step=wanted.tokens_per_step,
         ended=ended,
     )
+    if found.left_out:
+        said = f"{' and '.join(found.left_out)}: {WHY}"
+        record.parts_lost = [*(record.parts_lost or ()), said]
     device = _device(record.device)
     stored = None
     if wanted.with_ceiling and wanted.results_dir is not None and device is not None:
         with part(record, "the ceiling"):
-            stored = _ceiling(record, device, wanted.results_dir, may_measure=may_measure)
+            stored = _ceiling(record, device, wanted, may_measure=may_measure)
     with part(record, "rates and shares"):
         fill_shares(record, typical_count(found), device, stored)
     if record.outcome is Outcome.OK:
@@ -148,13 +157,17 @@ def _device(name: str) -> Any:
         return None
 
 
-def _ceiling(record: CaseRecord, device: Any, results_dir: Path, *, may_measure: bool) -> Any:
-    if record.dtype is None or record.threads is None or record.step_s is None:
+def _ceiling(record: CaseRecord, device: Any, wanted: Wanted, *, may_measure: bool) -> Any:
+    results_dir = wanted.results_dir
+    if results_dir is None or None in (record.dtype, record.threads, record.step_s):
         return None
-    found = ceiling.stored(results_dir, device, record.dtype, record.threads)
+    dtype, threads = str(record.dtype), int(record.threads or 0)
+    found = ceiling.stored(results_dir, device, dtype, threads)
     if found is None and may_measure:
-        ceiling.measure_apart(
-            results_dir, device=record.device, dtype=record.dtype, threads=record.threads
-        )
-        found = ceiling.stored(results_dir, device, record.dtype, record.threads)
+        with contextlib.suppress(KeyboardInterrupt), wanted.held.let_through():
+            if not wanted.held.came:
+                ceiling.measure_apart(
+                    results_dir, device=record.device, dtype=dtype, threads=threads
+                )
+        found = ceiling.stored(results_dir, device, dtype, threads)
     return found

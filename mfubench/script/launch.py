@@ -89,9 +89,10 @@ def refuse_missing(target: Target) -> None:
         raise UserError(f"{target.name} is no Python script: it holds binary data")
 
 
-def run(target: Target) -> Ending:
+def run(target: Target, over: Callable[[], None] = lambda: None) -> Ending:
     """Run it as `__main__`, with its own `sys.argv` and `sys.path[0]`; whatever it raises is kept
-    in the answer, and its traceback, without our frames, has been printed as Python prints it."""
+    in the answer, and its traceback, without our frames, has been printed as Python prints it.
+    `over` is called once nothing of the script runs any more, or only Python's own traceback."""
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     ending = Ending()
@@ -106,11 +107,32 @@ def run(target: Target) -> Ending:
             raise SystemExit(1) from None
         exec(code, main.__dict__)
     except BaseException as error:
+        is_own_hook = sys.excepthook is not sys.__excepthook__  # of the script's: a debugger, say
+        if not is_own_hook:
+            over()
         ending.error = error
         error.__traceback__ = _without_ours(error.__traceback__)
         if not isinstance(error, SystemExit):
-            sys.excepthook(type(error), error, error.__traceback__)
+            _print_error(error)
+        if is_own_hook:
+            over()
+    else:
+        over()
     return ending
+
+
+def _print_error(error: BaseException) -> None:
+    """A hook that fails is said as Python says it, and ends nothing."""
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit:
+        return
+    except BaseException as of_hook:
+        of_hook.__traceback__ = _without_ours(of_hook.__traceback__)
+        sys.stderr.write("Error in sys.excepthook:\n")
+        sys.__excepthook__(type(of_hook), of_hook, of_hook.__traceback__)
+        sys.stderr.write("\nOriginal exception was:\n")
+        sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def _prepared(target: Target, main: types.ModuleType) -> CodeType:
@@ -236,8 +258,9 @@ def _die_of_interrupt() -> None:
     """Python dies of SIGINT after an interrupt, so that a shell sees one."""
     _run_exit_functions()
     if hasattr(os, "kill") and os.name == "posix":
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):  # one may be closed, or its disk full
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     raise SystemExit(130)

@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mfubench.script import own_profiler
+
 TRACED_STEPS = 5
+TRIES = 3
 
 
 class LiveTrace:
@@ -22,6 +27,8 @@ class LiveTrace:
         self.rows: list[int] = []
         """The rows after which a step was not one of the script alone."""
         self._profiler: Any = None
+        self._first = 0
+        self._gave_way = 0
 
     def step_ended(self, row: int, device: Any) -> None:
         """Start, go on to the next step, or write the file."""
@@ -29,9 +36,10 @@ class LiveTrace:
             if not self.is_running:
                 self._start(device)
             else:
-                self._profiler.step()
+                with own_profiler.ours():
+                    self._profiler.step()
             self.rows.append(row)
-            if len(self.rows) > 1 + TRACED_STEPS:
+            if len(self.rows) - self._first > 1 + TRACED_STEPS:
                 self.stop()
         except Exception as error:  # the profiler, and the script's own
             first = str(error).strip().partition("\n")[0]
@@ -48,12 +56,23 @@ class LiveTrace:
 
         on = parse_device("cpu" if device is None else str(device))
         self._profiler = tracer(on, TRACED_STEPS, self._write)
-        self._profiler.__enter__()
+        self._first = len(self.rows)
+        with own_profiler.ours(), _quiet():
+            self._profiler.__enter__()
         self.is_running = True
 
     def _write(self, profiler: Any) -> None:
         profiler.export_chrome_trace(str(self.path))
         self.problem = None
+
+    def give_way(self) -> None:
+        """The script starts a profiler of its own. Once that is over ours begins anew, unless this
+        was so a few times already."""
+        if self.is_running:
+            self.stop()
+            self.problem = own_profiler.WHY
+            self._gave_way += 1
+            self.is_done = self._gave_way >= TRIES
 
     def stop(self) -> None:
         """Whatever was recorded so far is left out, unless all of it was."""
@@ -62,8 +81,22 @@ class LiveTrace:
             self.is_running = False
             if self.problem is not None:
                 self._profiler.on_trace_ready = None  # it was not a whole step
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError), own_profiler.ours():
                 self._profiler.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Else the profiler writes a line to standard error at each start and stop. It reads this once,
+    when the first profiler of the process starts."""
+    if "KINETO_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["KINETO_LOG_LEVEL"] = "99"
+    try:
+        yield
+    finally:
+        os.environ.pop("KINETO_LOG_LEVEL", None)
 
 
 def account_text(path: Path, results_dir: Path, *, color: bool) -> str:

@@ -93,9 +93,14 @@ class PhaseClock:
             self.stop()
             self.steps_s.pop()
 
+    def give_way(self) -> None:
+        """The script starts a profiler: what watches would be in its events."""
+        self.interrupt()
+
     def start(self) -> None:
         """At the end of a step."""
         self.is_running = True
+        self._stack.clear()  # an interrupt that the script caught left a module that way
         self.steps_s.append({})
         if graphs.compiled_here():
             self._undo += [

@@ -22,7 +22,8 @@ from mfubench.script.tally import as_data
 if TYPE_CHECKING:
     from mfubench.hardware.ceiling_cache import StoredCeiling
     from mfubench.hardware.devices import Device
-    from mfubench.script.run import Found, TrainingRun
+    from mfubench.script.found import Found
+    from mfubench.script.run import TrainingRun
     from mfubench.script.tally import Tally
 
 QUESTION = "script"

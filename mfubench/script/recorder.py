@@ -167,8 +167,9 @@ class Recorder:
             self.on_loss(roots[0] if unscaled is None else unscaled)
         if self.loss_step < LOSS_STEP and self.steps >= self.loss_step and len(roots) == 1:
             root = roots[0]
-            if hasattr(root, "detach") and root.numel() == 1:
-                self.loss, self.loss_step = root.detach(), self.steps + 1
+            if hasattr(root, "data") and root.numel() == 1:
+                # Not `detach`, an operator: the script's own profiler would see it.
+                self.loss, self.loss_step = root.data, self.steps + 1
 
     def backward_ended(self, since_s: float, *, accumulates: bool) -> None:
         """After the outermost backward pass."""
@@ -236,6 +237,11 @@ class Recorder:
             if self.phases is not None:
                 self.phases.known("data wait", since_s)
             self._batches += 1
+
+    @property
+    def backwards_since_step(self) -> int:
+        """Backward passes since the last row."""
+        return self._n_backward
 
     # --- afterwards ------------------------------------------------------------------------------
 

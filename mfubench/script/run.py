@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mfubench.script.found import Count, Found
 from mfubench.script.journal import next_after_s
 from mfubench.script.live_trace import LiveTrace
 from mfubench.script.memory import process_bytes
+from mfubench.script.own_profiler import WHY, OwnProfiler
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import NEVER, Recorder
-from mfubench.script.signals import Signals, after_import
-from mfubench.script.steps import Rows, Steps, boundary_optimizer, find_steps, warmup_length
+from mfubench.script.signals import Signals, after_import, in_forked_children
+from mfubench.script.steps import Rows, boundary_optimizer, find_steps, warmup_length
 
 if TYPE_CHECKING:
     from mfubench.script.count import StepCounter
     from mfubench.script.device_profile import DeviceProfile
     from mfubench.script.phases import PhaseClock
-    from mfubench.script.tally import Tally
 
 COUNT_FROM = (1, 4, 9, 19, 39)
 """Steps after which FLOPs are counted, until two counts agree: the first early enough for a script
@@ -33,33 +34,6 @@ class EnoughSteps(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """The FLOPs of one step, and between which rows it lies."""
-
-    first_row: int
-    last_row: int
-    tally: Tally
-
-
-@dataclass(slots=True)
-class Found:
-    """What is left when the run is over."""
-
-    steps: Steps
-    is_over: bool = True
-    """False for a look into a run that goes on."""
-    rounds_s: list[float] = field(default_factory=list)
-    """The measured steps: without warm-up, and without those in which FLOPs were counted."""
-    warmup_s: list[float] = field(default_factory=list)
-    counts: list[Count] = field(default_factory=list)
-    wants_breakdown: bool = False
-    clock: PhaseClock | DeviceProfile | None = None
-    """What timed the parts of some steps, where a breakdown was asked for."""
-    beside_clock_s: list[float] = field(default_factory=list)
-    """The plain steps between those."""
 
 
 class TrainingRun:
@@ -93,16 +67,20 @@ class TrainingRun:
         self._check_end_at = NEVER if steps is None else steps
         self._found: Found | None = None
         self._keep = keep
-        self._kept_at: list[int] = []
-        """The rows after which the run was kept: that is part of no step."""
+        self._not_alone_at: list[int] = []
+        """The rows after which something of ours ran that is part of no step."""
+        self._own_profiler = OwnProfiler(self._give_way)
+        self._has_waited = False
 
     def start(self) -> None:
         """Watch, from torch's import on where it is not imported yet."""
         self._undo.append(after_import("torch._inductor.compile_fx", self._count_graphs))
         self._signals.attach_when_imported(self._torch_is_here)
+        in_forked_children(weakref.WeakMethod(self._forked))
 
     def _torch_is_here(self) -> None:
         self.memory_before_bytes = process_bytes("VmRSS")
+        self._undo.append(self._own_profiler.watch())
         self.recorder.on_alarm = self._alarm
         self._set_alarm()
         if self._keep is not None:
@@ -149,7 +127,7 @@ class TrainingRun:
 
     def _keep_now(self) -> None:
         assert self._keep is not None
-        self._kept_at.append(len(self.recorder.rows) - 1)
+        self._not_alone_at.append(len(self.recorder.rows) - 1)
         self._keep(self, self.look())
         lasted_s = clock_s() - self.recorder.started_s
         self.recorder.alarm_at_s = clock_s() + next_after_s(lasted_s)
@@ -160,17 +138,19 @@ class TrainingRun:
             if which == self._counting_which:
                 self._end_count()
             return
-        if self._wants_breakdown and not self._to_count:
+        if self._own_profiler.is_here:
+            self._has_waited = True
+        elif self._wants_breakdown and not self._to_count:
             if which == self._counting_which:
                 self._clock_alarm()
             return
-        if self._wants_trace and not self._to_count:
+        elif self._wants_trace and not self._to_count:
             assert self.trace is not None
             if which == self._counting_which:
                 self.trace.step_ended(len(recorder.rows) - 1, recorder.device)
                 self._set_alarm()
             return
-        if self._to_count and recorder.steps >= self._to_count[0]:
+        elif self._to_count and recorder.steps >= self._to_count[0]:
             chosen = boundary_optimizer(recorder.rows.column("which"))
             if which == chosen:
                 self._begin_count(which)
@@ -229,24 +209,62 @@ class TrainingRun:
             raise EnoughSteps
         self._check_end_at = self.recorder.steps + missing
 
+    def _give_way(self) -> None:
+        """The script is about to start a profiler: nothing of ours may be in its events."""
+        self._has_waited = True
+        try:
+            if self._counter is not None and self._counter.stop():
+                self._counter = None
+                self._not_alone_at.append(self._counting_from)
+            if self._clock is not None and self._clock.is_running:
+                self._clock.give_way()
+            elif self.trace is not None:
+                self.trace.give_way()
+            self._set_alarm()
+        except Exception as error:
+            self.recorder.failed(error)
+
+    def _forked(self) -> None:
+        """In a child that the script forked nobody watches: its steps are not those of the run."""
+        if self._found is None:
+            self.recorder.alarm = self.recorder.alarm_at_s = NEVER
+            self._take_away(stop_trace=False)
+
     # --- afterwards ------------------------------------------------------------------------------
+
+    @property
+    def left_out(self) -> list[str]:
+        """What there was no step for in which the script had no profiler of its own."""
+        if not self._has_waited:
+            return []
+        if self.trace is not None and self.trace.problem is not None:
+            self.trace.problem = WHY
+        missing = {"FLOPs": not self._counts, "the breakdown": self._wants_breakdown}
+        return [name for name, is_missing in missing.items() if is_missing]
 
     def stop(self) -> Found:
         """Watch no more; what was found. May be called twice."""
         if self._found is None:
-            if self._counter is not None:
-                self._counter.stop()
+            self._take_away()
+            self.recorder.rows.backwards_without_step = self.recorder.backwards
+            self.recorder.rows.backwards_after_last = self.recorder.backwards_since_step
+            self.recorder.finished()
+            self._found = self._look(self.recorder.rows)
+        return self._found
+
+    def _take_away(self, *, stop_trace: bool = True) -> None:
+        if self._counter is not None:
+            self._counter.stop()
+        if stop_trace:  # a forked child has the parent's profiler, which is none there
             if self._clock is not None:
                 self._clock.interrupt()
             if self.trace is not None:
                 self.trace.stop()
-            self._signals.detach()
-            for undo in self._undo:
-                undo()
-            self.recorder.rows.backwards_without_step = self.recorder.backwards
-            self.recorder.finished()
-            self._found = self._look(self.recorder.rows)
-        return self._found
+        elif self._clock is not None:
+            self.recorder.phases = None
+        self._signals.detach()
+        while self._undo:
+            self._undo.pop()()
 
     def look(self) -> Found:
         """What is found so far, in a run that goes on: no device is waited for."""
@@ -256,7 +274,7 @@ class TrainingRun:
 
     def _look(self, noted: Rows) -> Found:
         steps = find_steps(noted)
-        found = Found(steps=steps)
+        found = Found(steps=steps, left_out=self.left_out)
         # Forward passes of evaluation that nobody announced were counted as training.
         rows = {(s.first_row, s.last_row) for s in steps.steps if not s.has_quiet_evaluation}
         found.counts = [c for c in self._counts if (c.first_row, c.last_row) in rows]
@@ -268,7 +286,7 @@ class TrainingRun:
             for s in steps.steps
             if (s.first_row, s.last_row) not in counted
             and s.first_row not in timed_from
-            and not any(s.first_row <= row < s.last_row for row in (*self._kept_at, *traced))
+            and not any(s.first_row <= row < s.last_row for row in (*self._not_alone_at, *traced))
         ]
         found.clock, found.wants_breakdown = self._clock, self._asked_for_breakdown
         if timed_from:

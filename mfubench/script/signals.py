@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.abc
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
@@ -260,6 +261,18 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
         loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
+
+
+def in_forked_children(method: Callable[[], Callable[[], None] | None]) -> None:
+    """Have a method called in every child that the script forks; `method` is a weak one, for Python
+    forgets no such wish."""
+
+    def in_child() -> None:
+        if (call := method()) is not None:
+            call()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=in_child)
 
 
 def after_import(name: str, callback: Callable[[], None]) -> Callable[[], None]:

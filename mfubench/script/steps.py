@@ -45,6 +45,8 @@ class Rows:
     inside_backward: bool = False
     has_closure: bool = False
     backwards_without_step: int = 0
+    backwards_after_last: int = 0
+    """Backward passes since the last row, when the run is over."""
 
     def __len__(self) -> int:
         return len(self.data) // len(COLUMNS)
@@ -143,7 +145,19 @@ def find_steps(rows: Rows) -> Steps:
         _step(columns, rows.device_s, [p for row in range(a + 1, b + 1) for p in pauses[row]], a, b)
         for a, b in pairwise(ends)
     ]
-    return Steps(steps=steps, boundary=_how(rows, which, chosen, len(ends)), found=True)
+    how = _how(rows, which, chosen, len(ends)) + _unseen(rows, steps)
+    return Steps(steps=steps, boundary=how, found=True)
+
+
+def _unseen(rows: Rows, steps: list[Step]) -> str:
+    """An optimizer's step that the script replaced in mid-run announces nothing any more."""
+    per_step = max(1, *(step.n_backward for step in steps))
+    if rows.backwards_after_last <= 2 * per_step:
+        return ""
+    return (
+        f"; {rows.backwards_after_last} backward passes after the last of them were followed by no "
+        "step that could be seen"
+    )
 
 
 def pauses_by_row(pauses: list[Pause], rows: int) -> defaultdict[int, list[Pause]]:

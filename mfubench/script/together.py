@@ -17,12 +17,13 @@ import msgspec
 
 from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.fingerprint import fingerprint
+from mfubench.interrupts import Held
 from mfubench.ranks.rules.merge import RankRun, merged
 from mfubench.ranks.rules.turns import host_key
 from mfubench.results.record import CaseRecord
 
 if TYPE_CHECKING:
-    from mfubench.script.run import Found
+    from mfubench.script.found import Found
 
 WAIT_S = 20.0
 """How long a rank waits for the others to end, too."""
@@ -40,7 +41,9 @@ def is_one_of_many() -> bool:
 class Meeting:
     """This rank's side of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Held) -> None:
+        """Who is interrupted waits for nobody."""
+        self._held = held
         self.rank, self.ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self._store = _store()
 
@@ -90,7 +93,7 @@ class Meeting:
     def _waited_for(self, names: list[str]) -> bool:
         deadline_s = time.monotonic() + WAIT_S
         while not self._has(names):
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s or self._held.came:
                 return False
             time.sleep(LOOK_S)
         return True

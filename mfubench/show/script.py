@@ -24,7 +24,8 @@ def script_answer(record: CaseRecord) -> str:
     achieved = record.achieved_flops_per_s
     if achieved is None:
         why = (
-            "its FLOPs were not counted, because the run was too short for a step to count"
+            "its FLOPs were not counted"
+            + ("" if record.parts_lost else ", because the run was too short for a step to count")
             if record.flops_counted_steps is None
             else "no matrix product, convolution or attention was seen in it"
         )

@@ -53,7 +53,13 @@ def _marked(recording: Recording) -> list[Window]:
     found = [(STEP_MARK.fullmatch(mark.name), mark) for mark in recording.marks]
     numbered = [(f"step {m[1]}", mark) for m, mark in found if m is not None and m[1]]
     ours = [(f"step {i}", mark) for i, (_, mark) in enumerate(found)]
-    return [Window(name, m.start, m.end) for name, m in numbered or ours if m.end > m.start]
+    windows = [Window(name, m.start, m.end) for name, m in numbered or ours if m.end > m.start]
+    # A second profiler in the process marks steps of its own: those of the first one stay.
+    kept: list[Window] = []
+    for window in sorted(windows, key=lambda window: window.start):
+        if not kept or window.start >= (kept[-1].start + kept[-1].end) / 2:
+            kept.append(window)
+    return kept
 
 
 def _holds_any(starts: list[int], window: Window) -> bool:

@@ -163,3 +163,79 @@ def test_an_interrupt_is_no_part_that_failed() -> None:
     with pytest.raises(KeyboardInterrupt), part(record, "the breakdown"):
         raise KeyboardInterrupt
     assert record.parts_lost is None
+
+
+# What is interrupted again is interrupted in the midst of saving.
+RUN_INTERRUPTED = """
+import os, signal, sys
+from mfubench.script import finish
+save = finish.save_result
+def interrupted(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return save(*arguments)
+finish.save_result = interrupted
+from mfubench.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+ENDS = """
+import os, signal, sys, torch
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters())
+for i in range(50):
+    if i == 40 and "interrupted" in sys.argv:
+        os.kill(os.getpid(), signal.SIGINT)
+    if i == 3 and "closes" in sys.argv:
+        sys.stderr.close()
+    model(torch.randn(3, 4)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+print("done")
+sys.exit(6)
+"""
+
+
+def ended(folder: Path, run: str, word: str) -> subprocess.CompletedProcess[str]:
+    (folder / "train.py").write_text(ENDS)
+    options = ["run", "--breakdown", "--no-ceilings", "--results-dir", str(folder / "results")]
+    return subprocess.run(
+        [sys.executable, "-c", run, *options, "train.py", word],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("word", "status"), [("interrupted", -signal.SIGINT), ("ends", 6)])
+def test_who_interrupts_while_it_is_saved_loses_the_table_only(
+    tmp_path: Path, word: str, status: int
+) -> None:
+    done = ended(tmp_path, RUN_INTERRUPTED, word)
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ("" if word == "interrupted" else "done\n")
+    assert done.stderr.count("interrupted again: the table is left out; saved in") == 1
+    assert "Steps were found" not in done.stderr
+    (path,) = (tmp_path / "results").rglob("0001_*.json")
+    ((record, _),) = read_result(path).records
+    assert record.steps_seen == (39 if word == "interrupted" else 49)
+    assert not list((tmp_path / "results").rglob("unsaved-*"))
+
+
+def test_a_script_that_closed_its_errors_is_saved(tmp_path: Path) -> None:
+    done = ended(tmp_path, RUN, "closes")
+    assert (done.returncode, done.stdout) == (6, "done\n")
+    (path,) = (tmp_path / "results").rglob("0001_*.json")
+    ((record, _),) = read_result(path).records
+    assert record.steps_seen == 49
+    assert record.model_flops_per_step == 2 * (2 * 3 * 4 * 2)
+
+
+def test_what_measures_ceilings_ends_with_its_parent(tmp_path: Path) -> None:
+    done = subprocess.run(  # a parent that is gone has closed the input
+        [sys.executable, "-P", "-m", "mfubench.script.ceiling", str(tmp_path)],
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert not list(tmp_path.iterdir())

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from mfubench.script import pauses, phases, recorder, run, signals, stretches
+from mfubench.script.found import Found
 from mfubench.script.phases import PhaseClock
-from mfubench.script.run import Found, TrainingRun
+from mfubench.script.run import TrainingRun
 
 
 class Clock:

@@ -132,3 +132,20 @@ def test_enough_steps_end_the_script() -> None:
     assert ended.value.code == 0
     assert len(found.rounds_s) >= 6
     assert len(found.steps.steps) < 30
+
+
+def test_a_step_that_is_replaced_in_mid_run_is_missed_and_said() -> None:
+    with mfubench.measure_training() as run:
+        model = torch.nn.Linear(4, 2)
+        optimizer = torch.optim.SGD(model.parameters())
+        for number in range(20):
+            model(torch.randn(3, 4)).sum().backward()
+            if number == 12:
+                optimizer.step = lambda closure=None: None  # type: ignore[method-assign]
+            optimizer.step()
+    assert run.record is not None
+    assert run.record.steps_seen == 11
+    assert run.record.boundary == (
+        "SGD.step; 8 backward passes after the last of them were followed by no step that could be "
+        "seen"
+    )
