@@ -126,20 +126,29 @@ def why_unclear(one: Judged, precision: float, pairs: int) -> str:
     )
 
 
-def control_moved(logs: Sequence[float], precision: float) -> str | None:
+def control_moved(logs: Sequence[float], precision: float, judged: Judged) -> str | None:
     """Why the machine favoured one side, from a kernel in the parent that is the same for all; None
-    where it did not, or not by half the precision.
+    where it did not, or not by half the precision, or by too little to explain the difference: one
+    that is left when as much as the kernel changed at most is taken out of its interval.
 
-    >>> control_moved([0.0, 0.001, -0.001, 0.002], 0.01) is None
+    >>> same = judge([0.001, -0.001, 0.002, -0.002], 0.01, looks=[(4, 0.2)])
+    >>> control_moved([0.0, 0.001, -0.001, 0.002], 0.01, same) is None
     True
-    >>> control_moved([0.2, 0.21, 0.19, 0.2], 0.01)
+    >>> control_moved([0.2, 0.21, 0.19, 0.2], 0.01, same)
     'an unchanged kernel after its turns took +22.1 % time: the machine favoured one side'
+    >>> twice = judge([0.7, 0.69, 0.7, 0.71], 0.01, looks=[(4, 0.2)])
+    >>> control_moved([0.2, 0.21, 0.19, 0.2], 0.01, twice) is None
+    True
     """
     if len(logs) < 2:
         return None
     low, high = sequential.interval(logs, CONTROL_LEVEL)
     centre = sequential.centre(logs)
     if low <= 0 <= high or abs(centre) < precision / 2:
+        return None
+    if judged.verdict == SLOWER and judged.low > max(high, 0):
+        return None
+    if judged.verdict == FASTER and judged.high < min(low, 0):
         return None
     change = f"{math.expm1(centre) * 100:+.1f} %"
     return f"an unchanged kernel after its turns took {change} time: the machine favoured one side"

@@ -49,7 +49,7 @@ def _verdict(
 ) -> tuple[Verdict, str | None]:
     both = [p.sides for p in pairs if str(number) in p.sides and "0" in p.sides]
     control = [log_ratio(sides[str(number)].control_s, sides["0"].control_s) for sides in both]
-    if moved := control_moved(control, precision):
+    if moved := control_moved(control, precision, one):
         return UNCLEAR, moved
     if one.verdict == UNCLEAR:
         return UNCLEAR, why_unclear(one, precision, len(both))

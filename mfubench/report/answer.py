@@ -37,7 +37,10 @@ def next_step(records: Sequence[CaseRecord]) -> str | None:
     if training and not any(i.breakdown for i in ok):
         case = min(training, key=lambda record: record.distance).setting
         return f"Next: mfubench breakdown {case} (where the rest of the time goes)."
-    if any(i.question == "script" for i in ok):
+    scripts = [i for i in ok if i.question == "script"]
+    if any(i.breakdown for i in scripts):
+        return 'Next: mfubench advise "SCRIPT" (what makes it faster here).'
+    if scripts:
         return "Next: mfubench run --breakdown SCRIPT (where the rest of the time goes)."
     if training or any(i.question == "knob" for i in ok):
         return "Next: mfubench advise (what makes training faster here; 5 minutes)."

@@ -28,15 +28,18 @@ def divided(
     """The parts of a stretch between two phases, from the operators in it, in their order.
 
     Between backward and optimizer it is clipping. Elsewhere operators make a batch, or something is
-    read ("sync"). Where the last of them makes a batch, all is data up to it, from the start on or
-    from the first operator after a value was read. Where the last of them reads a value, all is
-    logging. The rest is Python.
+    read ("sync"). All up to the last value that is read is logging, with the operators that made
+    it and what is done with it; from the next operator on, or from the start where nothing is read,
+    all is data up to the last one. The rest is Python.
 
     >>> divided([("data", 2.0, 3.0)], 0.0, 4.0, "forward", "backward")
     [('data', 3.0), ('dispatch', 1.0)]
     >>> divided([("sync", 1.0, 1.5)], 0.0, 4.0, "optimizer", "forward")
     [('logging', 4.0)]
     >>> divided([("sync", 1.0, 1.5), ("data", 2.0, 3.0)], 0.0, 3.0, "optimizer", "forward")
+    [('logging', 2.0), ('data', 1.0)]
+    >>> seen = [("data", 0.1, 0.2), ("sync", 0.2, 1.5), ("data", 2.0, 3.0)]
+    >>> divided(seen, 0.0, 3.0, "optimizer", "forward")
     [('logging', 2.0), ('data', 1.0)]
     """
     if after == BACKWARD and before == OPTIMIZER:
@@ -61,9 +64,9 @@ def _own(seen: Sequence[Seen], start_s: float, end_s: float) -> list[tuple[str, 
         return [(PYTHON, end_s - start_s)]
     if seen[-1][0] == "sync":
         return [(LOGGING, end_s - start_s)]
-    begin_s, last_s = start_s, seen[-1][2]
-    if seen[0][0] == "sync":
-        begin_s = next(since_s for kind, since_s, _ in seen if kind == DATA)
+    reads = [number for number, entry in enumerate(seen) if entry[0] == "sync"]
+    begin_s = seen[reads[-1] + 1][1] if reads else start_s
+    last_s = seen[-1][2]
     return [(LOGGING, begin_s - start_s), (DATA, last_s - begin_s), (PYTHON, end_s - last_s)]
 
 
