@@ -69,6 +69,7 @@ from dataclasses import replace
 from mfubench.advise import command
 from mfubench.analysis import rates
 from mfubench.cli import main
+from mfubench.compare import comparison
 from mfubench.measure import profiling
 from mfubench.suite import breakdown, sweep
 
@@ -80,6 +81,7 @@ profiling.BLOCKS = profiling.PLAIN_STEPS = 1
 breakdown.SAME_SPEED = 1e9
 breakdown.LONG_STEP_S = 0.0  # is not checked by ablation
 rates.LEAST_GROWTH = 0.0  # a guard that compares times
+comparison.LOOKS = (1,)  # one pair
 command.LEAST_BUDGET_S = 0.0
 command._stored_account = lambda *_: {}  # the baseline is not profiled
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ BLOCKS = {
 }
 SIZES = {
     "batch_size, gradient_accumulation_steps, max_iters, eval_interval = 4, 2, 14, 6": (
-        "batch_size, gradient_accumulation_steps, max_iters, eval_interval = 12, 1, 12, 6"
+        "batch_size, gradient_accumulation_steps, max_iters, eval_interval = 12, 1, 60, 30"
     ),
     "block_size: int = 8": "block_size: int = 64",
     "vocab_size: int = 32": "vocab_size: int = 65",
@@ -50,7 +50,7 @@ threads = 1
 budget = "1s"
 knobs = "adamw fused"
 [tool.mfubench.compare]
-budget = "10s"
+budget = "10m"
 """
 
 
@@ -64,7 +64,7 @@ def masked(line: str) -> str:
 
 COMPARE = "mfubench compare --env OMP_NUM_THREADS=1 --env OMP_NUM_THREADS=2 train.py"
 MAY_BE_UNCLEAR = 2
-"""The exit status of a comparison that was too short to tell: the test's is."""
+"""The exit status of a comparison that was too short to tell: the test's has one pair."""
 
 
 def only(pattern: str) -> Path:
@@ -122,7 +122,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mfubench run train.py", 5),
         ("mfubench explain train.log --device this", 5),
         ("mfubench advise", 2),
-        (COMPARE, 3),
+        (COMPARE, 2),
     ],
 )
 def test_a_command_typed_as_it_stands_prints_its_block(users: Path, typed: str, least: int) -> None:
