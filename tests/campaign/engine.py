@@ -116,7 +116,7 @@ def run(trial: Trial) -> dict[str, object]:
         "broken": broken,
         "s": round(time.perf_counter() - start_s, 2),
     }
-    unclear = [u for one in said if "script" not in trial.area and (u := _unclear(one))]
+    unclear = [u for one in said if not _is_of_others(trial) and (u := _unclear(one))]
     if unclear:
         row["unclear"] = unclear[0]
     return row
