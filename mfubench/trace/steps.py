@@ -54,12 +54,38 @@ def _marked(recording: Recording) -> list[Window]:
     numbered = [(f"step {m[1]}", mark) for m, mark in found if m is not None and m[1]]
     ours = [(f"step {i}", mark) for i, (_, mark) in enumerate(found)]
     windows = [Window(name, m.start, m.end) for name, m in numbered or ours if m.end > m.start]
-    # A second profiler in the process marks steps of its own: those of the first one stay.
-    kept: list[Window] = []
-    for window in sorted(windows, key=lambda window: window.start):
-        if not kept or window.start >= (kept[-1].start + kept[-1].end) / 2:
-            kept.append(window)
-    return kept
+    return _of_one_profiler(sorted(windows, key=lambda window: window.start))
+
+
+def _of_one_profiler(windows: list[Window]) -> list[Window]:
+    """A second profiler in the process marks the same steps, by numbers of its own. Of marks that
+    count on at the same time the longest row stays, of two as long the first.
+
+    >>> marks = [("step 1", 0, 10), ("step 60", 6, 20), ("step 2", 10, 60), ("step 61", 20, 70)]
+    >>> [window.name for window in _of_one_profiler([Window(*mark) for mark in marks])]
+    ['step 1', 'step 2']
+    """
+    rows: list[list[Window]] = []
+    for window in windows:
+        row = next((row for row in rows if _number(row[-1]) + 1 == _number(window)), None)
+        if row is None:
+            rows.append([window])
+        else:
+            row.append(window)
+    kept: list[list[Window]] = []
+    for row in sorted(rows, key=len, reverse=True):
+        if all(_is_before(row, one) or _is_before(one, row) for one in kept):
+            kept.append(row)
+    return sorted((window for row in kept for window in row), key=lambda window: window.start)
+
+
+def _number(window: Window) -> int:
+    return int(window.name.rpartition(" ")[2])
+
+
+def _is_before(row: list[Window], other: list[Window]) -> bool:
+    """Whether a row of marks ends before another begins; neighbours may overlap a little."""
+    return other[0].start >= (row[-1].start + row[-1].end) / 2
 
 
 def _holds_any(starts: list[int], window: Window) -> bool:
