@@ -7,7 +7,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -25,9 +25,6 @@ def terminated_as_interrupted() -> Iterator[None]:
     A signal that is ignored, as SIGHUP below `nohup`, or SIGINT in a shell's background, stays
     ignored.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     first_s: list[float] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -37,16 +34,25 @@ def terminated_as_interrupted() -> Iterator[None]:
         first_s[:] = [now_s]
         raise KeyboardInterrupt
 
-    before = {}
-    for name in _NAMES:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
-            before[number] = signal.signal(number, interrupt)
+    before = _handled_by(interrupt)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Give these signals a handler, but those that are ignored; the handlers before, by signal.
+    None outside the main thread, where Python takes no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = (getattr(signal, name, None) for name in _NAMES)
+    return {
+        number: signal.signal(number, handler)
+        for number in numbers
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
 
 
 class Held:
@@ -70,12 +76,8 @@ class Held:
 
     def begin(self) -> None:
         """From now on. Does nothing outside the main thread, nor for a signal that is ignored."""
-        if self._before or threading.current_thread() is not threading.main_thread():
-            return
-        for name in _NAMES:
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
-                self._before[number] = signal.signal(number, self._note)
+        if not self._before:
+            self._before = _handled_by(self._note)
 
     def end(self) -> None:
         """Each signal does again what it did before."""

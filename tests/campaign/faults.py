@@ -378,6 +378,8 @@ def _makers(rng: random.Random) -> Iterator[Callable[[int], Trial]]:
     yield _scripts(COMPARE, "a neighbour on every core", neighbours)
 
 
+TWO_SIGNALS = ("SIGTERM twice", "SIGINT, SIGTERM")
+"""The second may come when all is saved and Python ends."""
 CLOSED = ("closed pipe", "both closed pipes", "full output", "no output")
 
 
@@ -386,8 +388,7 @@ def _sweep(name: str, before: Callable[[], Before]) -> Callable[[int], Trial]:
         name=f"sweep: {name} {number}",
         area="faults",
         commands=[[]],
-        # The second of two signals may come when all is saved and Python ends.
-        expect=ANY_END | {"killed"} if "twice" in name or "SIGTERM" in name[1:] else ANY_END,
+        expect=ANY_END | {"killed"} if name in TWO_SIGNALS else ANY_END,
         prepare=project,
         before=before(),
         main=sweep,

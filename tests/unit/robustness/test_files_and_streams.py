@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -246,5 +247,7 @@ def test_a_gate_refuses_before_it_measures(
     words: list[str], said: str, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
+    # The machine's lock lies there: another test's gate must not be in the way of this one.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     line = ["gate", "--results-dir", str(tmp_path), *words]
     assert_refused(capsys, line, said, status=3)
