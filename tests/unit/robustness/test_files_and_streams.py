@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from mfubench import interrupts, streams
 from mfubench.cli import main
 from mfubench.files import open_input, output_problem, read_input, write_output
+from mfubench.pairs import machine_lock
 from tests.one_sentence import assert_refused
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -247,7 +247,7 @@ def test_a_gate_refuses_before_it_measures(
     words: list[str], said: str, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    # The machine's lock lies there: another test's gate must not be in the way of this one.
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # Another test's gate must not be in the way of this one.
+    monkeypatch.setattr(machine_lock, "lock_path", lambda: tmp_path / "lock")
     line = ["gate", "--results-dir", str(tmp_path), *words]
     assert_refused(capsys, line, said, status=3)
