@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from statistics import median
 from typing import Any
 
 from mfubench.analysis import signed_rank
 from mfubench.ranks.measure.agent import launch
-from mfubench.ranks.rules.account import account_of, cycle_of
+from mfubench.ranks.rules.account import account_of, cycle_of, middle_of
 from mfubench.ranks.rules.config import Plant, RanksConfig
 from mfubench.ranks.rules.slow import lateness, slowest
-from mfubench.ranks.rules.turns import TRAINING, RankReport
+from mfubench.ranks.rules.turns import BESIDE, TRAINING, RankReport
 
 RANKS = 2
 BATCH = 4
@@ -79,13 +80,18 @@ def delay() -> dict[str, Any]:
 def sleep(planted: bool) -> dict[str, Any]:
     """A rank that sleeps before each step, or none: who is named, and the skew."""
     reports = ask(Plant(rank=1, sleep_s=SLEEP_S) if planted else None)
-    account, late = account_of(reports), slowest(lateness(reports))
+    account, lates = account_of(reports), lateness(reports)
+    late = slowest(lates)
     wanted = None
     if planted:  # of two ranks one waits for the whole of it: half of it on average
         wanted = 1 - SLEEP_S / 2 / account.step_s
     return {
         "what": "sleep" if planted else "quiet",
         "named": None if late is None else late.name,
+        "rank_1_late_by": signed_rank.centre(lates[1]),
+        "rank_1_slower_by_itself": (middle_of(reports[1], BESIDE) or math.nan)
+        / (middle_of(reports[0], BESIDE) or math.nan)
+        - 1,
         "skew": account.skew.value,
         "skew_of_the_sleep_alone": wanted,
         "step_s": account.step_s,

@@ -21,8 +21,9 @@ from mfubench.timing import now_s
 
 Run = Callable[[], object]
 
-ELEMENTS = tuple(2**power for power in (8, 11, 14, 16, 18, 20, 22))
-"""64 times 4 bytes to 16 MiB: from what is all overhead to what no cache of one core holds."""
+ELEMENTS = tuple(2**power for power in (8, 11, 14, 16, 18, 20, 22, 24))
+"""1 KiB to 64 MiB of float32: from what is all overhead to what no cache holds, and what an
+allocator asks the system for anew each time (glibc above 32 MiB)."""
 ROWS = (32, 128, 512, 2048, 8192)
 INPUTS = (16, 64, 256, 1024)
 OUTPUTS = (16, 64, 256, 1024, 4096, 16384)
@@ -32,7 +33,7 @@ DROPOUT = 0.2
 """No time depends on how much is dropped."""
 WIDTH = 128
 """Row length of what works on rows, and is in proportion to the elements."""
-LARGEST = {"linear": 0.3e9, "attention": 0.1e9, "attention_dropout": 0.03e9, "loss": 2**22}
+LARGEST = {"linear": 0.3e9, "attention": 0.1e9, "attention_dropout": 0.03e9, "loss": 2**24}
 """Work (`rates.work_of`) above which a shape is left out: it would take too long, and larger shapes
 run at the same rate."""
 

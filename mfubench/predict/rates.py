@@ -94,15 +94,30 @@ class Grid:
         return total
 
     def _log_at(self, index: list[int]) -> float:
-        """At a corner of the grid; where it was too large to probe, with the rate of the largest
-        shape below it."""
-        wanted = [axis[i] for axis, i in zip(self.axes, index, strict=True)]
-        at = list(index)
-        while (shape := tuple(a[i] for a, i in zip(self.axes, at, strict=True))) not in self.points:
-            axis = next(n for n, i in enumerate(at) if i > 0)  # rows first: they matter least
-            at[axis] -= 1
+        """At a corner of the grid; where it was too large to probe, with the rate of the most like
+        it of the smaller shapes."""
+        wanted = tuple(axis[i] for axis, i in zip(self.axes, index, strict=True))
+        shape = wanted if wanted in self.points else self._most_alike(wanted)
         factor = work_of(self.name, wanted) / work_of(self.name, shape)
         return math.log(self.points[shape] * factor)
+
+    def _most_alike(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """The probed shape that has the rate of a larger one.
+
+        A product's rate goes by its shortest side, attention's by its head size, and a loss's by
+        its vocabulary: the last size of these shapes.
+        """
+        smaller = [
+            shape
+            for shape in self.points
+            if all(size <= most for size, most in zip(shape, wanted, strict=True))
+        ]
+
+        def likeness(shape: tuple[int, ...]) -> tuple[int, float]:
+            decides = min(shape) if self.name == "linear" else shape[-1]
+            return decides, work_of(self.name, shape)
+
+        return max(smaller, key=likeness)
 
 
 def _between(axis: Sequence[int], size: float) -> tuple[int, int, float]:

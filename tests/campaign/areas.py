@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from tests.campaign import documents, faults, injection, inputs
+from tests.campaign import documents, faults, injection, inputs, options
 from tests.campaign.engine import Trial
 
 Area = Callable[[random.Random, bool], Iterable[Trial]]
@@ -33,7 +33,7 @@ def _sampled(trials: Iterator[Trial], rng: random.Random, sample: bool, count: i
 
 
 AREAS: dict[str, Area] = {
-    "options": lambda rng, sample: _sampled(inputs.options(), rng, sample, 60),
+    "options": lambda rng, sample: _sampled(options.options(), rng, sample, 60),
     "documents": lambda rng, sample: [
         *documents.mutations(rng, 12 if sample else 2400),
         *documents.broken_files(rng, 3 if sample else 120),

@@ -204,7 +204,7 @@ def _good_run() -> bytes:
 
 def broken_files(rng: random.Random, count: int) -> Iterator[Trial]:
     """Whole files cut, in other encodings, with bytes changed."""
-    from tests.campaign.inputs import _bytes_changed
+    from tests.campaign.inputs import bytes_changed
 
     kept = {kind: as_bytes(data) for kind, data in originals().items()}
     makers: tuple[Callable[[bytes], bytes], ...] = (
@@ -212,7 +212,7 @@ def broken_files(rng: random.Random, count: int) -> Iterator[Trial]:
         lambda b: b.decode().encode("utf-16"),
         lambda b: b"\xef\xbb\xbf" + b,
         lambda b: b + b,
-        lambda b: _bytes_changed(b, rng),
+        lambda b: bytes_changed(b, rng),
         lambda b: b[:200] + bytes(rng.randrange(256) for _ in range(300)) + b[200:],
         lambda b: b.replace(b"1", b"1e999", 40),
         lambda b: b.replace(b": ", b": [[[[[[[[[[[[", 30),

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.campaign.documents import VALUES, as_bytes, changed, originals, places
-from tests.campaign.inputs import HEADER, LOG_LINE, _bytes_changed
+from tests.campaign.inputs import HEADER, LOG_LINE, bytes_changed
 
 EXAMPLES_PER_LOOK = 500
 Reader = Callable[[Path, bytes], None]
@@ -125,9 +125,9 @@ READERS: dict[str, tuple[Reader, Callable[[], list[bytes]]]] = {
 def _inputs(wholes: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Whole inputs with fields or bytes changed, and anything at all."""
 
-    def bytes_changed(number: int) -> bytes:
+    def some_bytes_changed(number: int) -> bytes:
         rng = random.Random(number)
-        return _bytes_changed(rng.choice(wholes), rng)
+        return bytes_changed(rng.choice(wholes), rng)
 
     def field_changed(number: int) -> bytes:
         rng = random.Random(number)
@@ -137,10 +137,12 @@ def _inputs(wholes: Sequence[bytes]) -> st.SearchStrategy[bytes]:
             for _ in range(rng.randint(1, 4)):
                 data = changed(data, rng.choice(list(places(data))), rng.choice(VALUES))
             return as_bytes(data)
-        return bytes_changed(number)
+        return some_bytes_changed(number)
 
     number = st.integers(0, 2**40)
-    return st.one_of(number.map(field_changed), number.map(bytes_changed), st.binary(max_size=4000))
+    return st.one_of(
+        number.map(field_changed), number.map(some_bytes_changed), st.binary(max_size=4000)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

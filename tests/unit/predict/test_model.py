@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -84,6 +85,17 @@ def test_where_a_corner_was_too_large_to_probe_the_rate_of_the_next_smaller_one_
     times = {(r, i, o): r * i * o / 1e9 for r in (32, 1024) for i in (16, 256) for o in (16, 256)}
     del times[1024, 256, 256]
     assert Grid("linear", times).seconds((1024, 256, 256)) == pytest.approx(1024 * 256 * 256 / 1e9)
+
+
+def test_a_product_too_large_to_probe_has_the_rate_of_the_one_with_the_longest_shortest_side() -> (
+    None
+):
+    sizes = (32, 256, 1024)
+    small = [s for s in itertools.product(sizes, repeat=3) if math.prod(s) <= 32 * 1024 * 1024]
+    # Products with a short side wait for memory: 32 rows go at an eighth of the rate of 256.
+    times = {s: math.prod(s) / (1e9 * min(s) / 256) for s in small}
+    found = Grid("linear", times).seconds((1024, 1024, 1024))
+    assert found == pytest.approx(1024**3 / 1e9)
 
 
 @settings(max_examples=30, deadline=None)
