@@ -110,7 +110,7 @@ class OperatorTime(Struct, frozen=True, kw_only=True):
     tokens, vocabulary. All others: elements. A step is one of a single number: what any step has
     besides its operators."""
     seconds: Positive
-    """Median of its rounds, in the quieter of two passes."""
+    """Median of its rounds, one in each sweep."""
 
 
 class MeasuredStep(Struct, frozen=True, kw_only=True):
@@ -132,8 +132,8 @@ class Probe(Struct, kw_only=True):
     """Seconds since the epoch."""
     spent_s: Share
     unsteady_ratio: Share
-    """How far the two passes over the operators lie apart: the median of the larger time over the
-    smaller one, less 1."""
+    """How far the two halves of the sweeps over the operators lie apart: the median of the larger
+    time over the smaller one, less 1."""
     attempts: Count
     """More than 1 where the machine was busy, and was probed again."""
     operators: list[OperatorTime]

@@ -22,7 +22,7 @@ PROBE = "probe"
 HERE = "here"
 """The name of this machine among the names of devices."""
 BUSY_RATIO = 0.15
-"""Two passes of a probe on a quiet machine lie closer than this."""
+"""The two halves of a probe's sweeps on a quiet machine lie closer than this."""
 BOUND_BY_PRODUCTS = ("linear", *ATTENTION, "gelu")
 """Operators that a machine does faster as it multiplies faster; the others as its memory is."""
 
@@ -57,7 +57,7 @@ class Machine:
     """Where all this is from."""
     loop_s: Mapping[str, float] = field(default_factory=dict)
     unsteady_ratio: float = 0.0
-    """How far two passes of its probe lie apart: an interval is no narrower."""
+    """How far the halves of its probe's sweeps lie apart: an interval is no narrower."""
     native_dtypes: tuple[Dtype, ...] = ("float32",)
     """What is predicted unless other dtypes are asked for."""
 
@@ -77,7 +77,7 @@ def was_busy(machine: Machine) -> str | None:
     if machine.unsteady_ratio <= BUSY_RATIO:
         return None
     return (
-        f"{machine.name} was busy while it was probed: two passes lie "
+        f"{machine.name} was busy while it was probed: two halves of the probe lie "
         f"{machine.unsteady_ratio * 100:.0f} % apart. When it is quiet, type mfubench predict "
         "--probe."
     )

@@ -17,14 +17,15 @@ from mfubench.measure.precision import matmul_precision
 from mfubench.measure.train_step import use_once
 from mfubench.predict.document import MeasuredStep, Mode, OperatorTime, Probe, Setting
 from mfubench.predict.machine import BUSY_RATIO
-from mfubench.predict.probe import probe_operators, quieter
 from mfubench.predict.rates import Rates
 from mfubench.predict.steps import measure_step, workload_of
+from mfubench.predict.turns import StepTurns, TakesTurns, apart, operators_in_turns
 from mfubench.results.outcomes import Dtype
 from mfubench.suite.session import device_key, timed_rounds
 from mfubench.timing import now_s, time_s
 
 Say = Callable[[str], None]
+SWEEPS = 6
 MOST_TRIES = 3
 MOST_S = 45.0
 """After so many seconds a busy machine is not probed again: what there is must do."""
@@ -75,12 +76,16 @@ def probed(
         first: list[Dtype] = ["float32"]
         lacking = list(dict.fromkeys([*first, *lacking]))
     operators = list(known.operators) if known else []
+    steps: list[MeasuredStep] = []
     unsteady, tries = (known.unsteady_ratio, known.attempts) if known else (0.0, 1)
     for dtype in lacking:
-        found, apart, took = _operators(device, dtype, say)
+        anchors = anchors_of(device, dtype, False) if (dtype, False) in wanted else []
+        found, stepped, between, took = _in_turns(device, dtype, anchors, say)
         operators += found
-        unsteady, tries = max(unsteady, apart), max(tries, took)
+        steps += stepped
+        unsteady, tries = max(unsteady, between), max(tries, took)
     probe = known or _limits(device, say)
+    probe.anchors = [*probe.anchors, *steps]
     probe.gemm_flops_per_s |= {
         d: _gemm_rate(device, d, say) for d in lacking if d not in probe.gemm_flops_per_s
     }
@@ -96,23 +101,29 @@ def probed(
     return probe
 
 
-def _operators(device: Device, dtype: Dtype, say: Say) -> tuple[list[OperatorTime], float, int]:
-    """The operators in the quieter of two passes; a busy machine is probed again."""
-    passes: list[Sequence[OperatorTime]] = []
+def _in_turns(
+    device: Device, dtype: Dtype, anchors: Sequence[Setting], say: Say
+) -> tuple[list[OperatorTime], list[MeasuredStep], float, int]:
+    """Operators and anchor steps, in sweeps. A busy machine is probed again; all sweeps count."""
     start_s = now_s()
-    for tries in range(1, MOST_TRIES + 1):
-        say(f"operators in {dtype}" + (f", try {tries}" if tries > 1 else ""))
-        with matmul_precision(dtype):
-            for _ in range(2 if tries == 1 else 1):
-                passes.append(probe_operators(device, dtype, with_optimizer=dtype == "float32"))
-        _, apart = quieter(passes[-2:])
-        if apart <= BUSY_RATIO:
-            break
-        if tries == MOST_TRIES or now_s() - start_s > MOST_S:
-            say(f"the machine stayed busy: passes lie {apart * 100:.0f} % apart")
-            break
-        say(f"the machine was busy: two passes lie {apart * 100:.0f} % apart. It is probed again")
-    return quieter(passes)[0], apart, tries
+    with matmul_precision(dtype):
+        operators = list(operators_in_turns(device, dtype, with_optimizer=dtype == "float32"))
+        steps = [StepTurns(setting, device) for setting in anchors]
+        for tries in range(1, MOST_TRIES + 1):
+            words = f"operators in {dtype}" + (" and anchor steps" if steps else "")
+            say(words + (f", try {tries}" if tries > 1 else ""))
+            everything: list[TakesTurns] = [*operators, *steps]
+            for one in SWEEPS * everything:
+                one.round()
+            between = apart(operators, SWEEPS)
+            if between <= BUSY_RATIO:
+                break
+            if tries == MOST_TRIES or now_s() - start_s > MOST_S:
+                say(f"the machine stayed busy: sweeps lie {between * 100:.0f} % apart")
+                break
+            words = f"the machine was busy: sweeps lie {between * 100:.0f} % apart"
+            say(f"{words}. It is probed again")
+    return [one.time for one in operators], [one.step for one in steps], between, tries
 
 
 def _gemm_rate(device: Device, dtype: Dtype, say: Say) -> float:
@@ -154,13 +165,9 @@ def _limits(device: Device, say: Say) -> Probe:
 
 
 def _anchors(device: Device, dtype: Dtype, compile: bool) -> list[MeasuredStep]:
-    """The anchor steps of a mode; eager ones twice, the quieter time of each counts."""
+    """The anchor steps of a mode by themselves."""
     several = anchors_of(device, dtype, compile)
-    passes = [
-        [measure_step(setting, device, budget_s=ANCHOR_S) for setting in several]
-        for _ in range(1 if compile else 2)
-    ]
-    return [min(steps, key=lambda step: step.step_s) for steps in zip(*passes, strict=True)]
+    return [measure_step(setting, device, budget_s=ANCHOR_S) for setting in several]
 
 
 def _loop(device: Device) -> dict[str, float]:

@@ -1,10 +1,9 @@
-"""The probe: what the operators of a training step take on a device, in less than a minute."""
+"""The operators of a training step by themselves: at which shapes, and what runs them."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,10 +13,7 @@ from torch import Tensor
 
 from mfubench.hardware.devices import Device
 from mfubench.measure.train_step import AUTOCAST_DTYPES, make_autocast
-from mfubench.predict.document import OperatorName, OperatorTime
-from mfubench.predict.rates import DTYPELESS, work_of
-from mfubench.results.outcomes import Dtype
-from mfubench.timing import now_s
+from mfubench.predict.rates import work_of
 
 Run = Callable[[], object]
 
@@ -37,8 +33,6 @@ LARGEST = {"linear": 0.3e9, "attention": 0.1e9, "attention_dropout": 0.03e9, "lo
 """Work (`rates.work_of`) above which a shape is left out: it would take too long, and larger shapes
 run at the same rate."""
 
-ROUND_S = 0.003
-ROUNDS = 3
 COPIES = 12
 """At most so many of an operator in one graph, so that starting the graph weighs little; fewer
 where they last longer than a round."""
@@ -57,62 +51,7 @@ def shapes(name: str) -> list[tuple[int, ...]]:
     return [shape for shape in itertools.product(*axes) if work_of(name, shape) <= most]
 
 
-def probe_operators(
-    device: Device, dtype: Dtype, *, with_optimizer: bool, now: Callable[[], float] = now_s
-) -> list[OperatorTime]:
-    """One pass over every operator at every shape. `now` is the clock."""
-    names: list[OperatorName] = [
-        *("linear", "attention", "attention_dropout", "norm", "gelu", "add", "dropout", "loss"),
-        "gather",
-    ]
-    names += ["table", "adamw", "clip", "step"] if with_optimizer else []
-    found = []
-    for name in names:
-        for shape in shapes(name):
-            seconds = _operator_s(name, shape, device, dtype, now)
-            kept: Dtype = "float32" if name in DTYPELESS else dtype
-            found.append(
-                OperatorTime(operator=name, dtype=kept, shape=list(shape), seconds=seconds)
-            )
-    return found
-
-
-def quieter(passes: Sequence[Sequence[OperatorTime]]) -> tuple[list[OperatorTime], float]:
-    """The faster time of each operator and shape, and how far the passes lie apart (a ratio).
-
-    >>> def time(seconds):
-    ...     return OperatorTime(operator="add", dtype="float32", shape=[64], seconds=seconds)
-    >>> quieter([[time(2.0)], [time(3.0)]])[0][0].seconds, quieter([[time(2.0)], [time(3.0)]])[1]
-    (2.0, 0.5)
-    """
-    best, apart = [], []
-    for times in zip(*passes, strict=True):
-        best.append(min(times, key=lambda time: time.seconds))
-        apart.append(max(t.seconds for t in times) / best[-1].seconds - 1)
-    return best, statistics.median(apart)
-
-
-def _operator_s(
-    name: str, shape: tuple[int, ...], device: Device, dtype: str, now: Callable[[], float]
-) -> float:
-    """Seconds of one operator, forward and backward: the median of a few rounds."""
-
-    def timed(run: Run, repeats: int = 1) -> float:
-        start_s = now()
-        for _ in range(repeats):
-            run()
-        device.synchronise()
-        return (now() - start_s) / repeats
-
-    once = _copies(name, shape, device, dtype, 1)
-    timed(once)
-    copies = max(1, min(COPIES, int(ROUND_S / max(timed(once), 1e-7))))
-    run = once if copies == 1 else _copies(name, shape, device, dtype, copies)
-    repeats = max(1, round(ROUND_S / max(timed(run), 1e-7)))
-    return statistics.median(timed(run, repeats) for _ in range(ROUNDS)) / copies
-
-
-def _copies(name: str, shape: tuple[int, ...], device: Device, dtype: str, copies: int) -> Run:
+def copies_of(name: str, shape: tuple[int, ...], device: Device, dtype: str, copies: int) -> Run:
     """What runs so many of an operator, forward and backward, in one graph."""
     if name == "step":
         return _steps(copies, device)

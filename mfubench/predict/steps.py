@@ -64,34 +64,49 @@ def workload_of(setting: Setting) -> GPTWorkload:
     return GPTWorkload(preset, setting.batch_size, corpus)
 
 
+class WarmStep:
+    """A setting's training step, built and warm: rounds of it can be taken at any time. A GPU's
+    rounds are windows of several steps, as in the suite. Raises torch's own errors."""
+
+    def __init__(self, setting: Setting, device: Device) -> None:
+        self._setting = setting
+        if setting.compile:
+            torch._dynamo.reset()
+        gc.collect()
+        device.reset_peak_memory()
+        with matmul_precision(setting.dtype):
+            self._step = AccumulatingStep(
+                workload_of(setting), device, dtype=setting.dtype, compile=setting.compile
+            )
+            self._step.batches = setting.gradient_accumulation_steps
+            for _ in range(WARM_STEPS):
+                self._step()
+            if setting.compile:
+                device.restart_peak_memory()
+            once_s = _timed(self._step)
+        self._calls = steps_per_window(device, once_s)
+        self._round_s = max(self._calls * once_s, 1e-9)
+        self._run = Window(self._step, self._calls)
+
+    def rounds_s(self, budget_s: float, least: int = 1) -> list[float]:
+        """Seconds of a step in each of as many rounds as the budget holds. Raises ValueError where
+        the loss is no number."""
+        rounds = max(least, min(MOST_ROUNDS, int(budget_s / self._round_s)))
+        with matmul_precision(self._setting.dtype):
+            found = [_timed(lambda: _several(self._run, self._calls)) for _ in range(rounds)]
+            problem = refuse_loss(float(self._step.last_loss))
+        if problem is not None:
+            raise ValueError(problem)
+        return [seconds / self._calls for seconds in found]
+
+
 def measure_step(setting: Setting, device: Device, *, budget_s: float = 2.0) -> MeasuredStep:
-    """The median round of a setting's step, and its peak memory. A GPU's rounds are windows of
-    several steps, as in the suite.
+    """The median round of a setting's step, and its peak memory.
 
     Raises torch's own errors, and ValueError where the loss is no number.
     """
-    if setting.compile:
-        torch._dynamo.reset()
-    gc.collect()
-    device.reset_peak_memory()
-    with matmul_precision(setting.dtype):
-        step = AccumulatingStep(
-            workload_of(setting), device, dtype=setting.dtype, compile=setting.compile
-        )
-        step.batches = setting.gradient_accumulation_steps
-        for _ in range(WARM_STEPS):
-            step()
-        if setting.compile:
-            device.restart_peak_memory()
-        once_s = _timed(step)
-        calls = steps_per_window(device, once_s)
-        run = Window(step, calls)
-        rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(budget_s / max(calls * once_s, 1e-9))))
-        rounds_s = [_timed(lambda: _several(run, calls)) / calls for _ in range(rounds)]
-        problem = refuse_loss(float(step.last_loss))
-        if problem is not None:
-            raise ValueError(problem)
-        peak = device.peak_memory_bytes()
+    rounds_s = WarmStep(setting, device).rounds_s(budget_s, LEAST_ROUNDS)
+    peak = device.peak_memory_bytes()
     return MeasuredStep(
         setting=setting, step_s=statistics.median(rounds_s), peak_memory_bytes=peak or None
     )

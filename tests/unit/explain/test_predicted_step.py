@@ -87,7 +87,7 @@ def test_a_machine_that_was_busy_is_said(tmp_path: Path, capsys: Capture) -> Non
     probe = MadeUp().probe(ANCHORS, threads=threads_of(None), unsteady_ratio=0.4)
     document.save(PROBE, probe, tmp_path)
     said = predicted(capsys, tmp_path, log_of(tmp_path), "--device", "this")
-    assert "was busy while it was probed: two passes lie 40 % apart" in said["doubt"]
+    assert "was busy while it was probed: two halves of the probe lie 40 % apart" in said["doubt"]
 
 
 def test_without_a_probe_or_a_device_nothing_is_predicted(
