@@ -84,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit status 0; 1 where a rank failed, whose sentence is printed; 2 for bad input."""
     from mfubench.results import document
 
+    if "RANK" in os.environ:  # torch's own frames beside our sentence would say no more
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     config = _config(arguments)
     refusal = document.refusal_to_write(document.machine_dir(arguments.results_dir))
     if refusal and os.environ.get("RANK", "0") == "0":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,6 +142,35 @@ def test_below_the_users_own_torchrun_one_file_comes_out(tmp_path: Path) -> None
     each = [one.model_flops_per_step for one in record.per_rank or ()]
     assert record.model_flops_per_step == sum(flops or 0 for flops in each)
     assert "On 2 ranks you get" in done.stdout.replace("\n", " ")
+
+
+@pytest.mark.parametrize("fault", ["port taken", "nobody comes", "nobody answers"])
+def test_a_rank_that_meets_nobody_says_why(fault: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        if fault == "port taken":
+            taken.listen()
+        else:
+            taken.close()
+        rank = "1" if fault == "nobody answers" else "0"
+        environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        done = subprocess.run(
+            command("--timeout", "2s", torchrun=False, folder=tmp_path),
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    (sentence,) = done.stderr.strip().splitlines()
+    assert sentence.startswith(f"mfubench ranks: rank {rank} of 2 could not meet the others")
+    assert {
+        "port taken": f"another program has port {port} of 127.0.0.1",
+        "nobody comes": "only 1 of 2 came within 2 s; start the others too",
+        "nobody answers": "nobody answered within 2 s",
+    }[fault] in sentence
 
 
 def test_an_interrupt_leaves_a_file_and_no_process(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ import mfubench
 from mfubench.hardware.affinity import usable_cpus
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.ranks.measure.strategies import BACKENDS
-from mfubench.ranks.rules.turns import RankReport, host_key, named, refuse_different
+from mfubench.ranks.rules.turns import RankReport, host_key, named, refuse_different, why_apart
 
 BEAT_S = 0.5
 """A rank says so often how far it is."""
@@ -48,15 +48,12 @@ class Ranks:
         self.on_this_host = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         timeout = datetime.timedelta(seconds=timeout_s)
         self.backend = BACKENDS[device_kind]
-        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         try:
             dist.init_process_group(self.backend, timeout=timeout)
             self.quiet = dist.new_group(backend="gloo", timeout=timeout)
         except (RuntimeError, ValueError) as error:
-            raise ConnectionError(
-                f"rank {self.rank} of {self.count} could not meet the others at {where}: "
-                f"{str(error).strip().splitlines()[0][:200]}"
-            ) from error
+            words = why_apart(str(error), os.environ, timeout_s)
+            raise ConnectionError(f"rank {self.rank} of {self.count} {words}") from error
         self.store: Any = dist.distributed_c10d._get_default_store()
         self.report = RankReport(
             rank=self.rank,

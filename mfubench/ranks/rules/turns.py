@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -155,3 +156,47 @@ def named(ranks: Sequence[int]) -> str:
     if len(ranks) > 5:
         return f"ranks {', '.join(map(str, ranks[:4]))} and {len(ranks) - 4} more"
     return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
+
+
+def why_apart(words: str, environment: Mapping[str, str], timeout_s: float) -> str:
+    """Why a rank could not meet the others and what to do, from torch's own `words`.
+
+    >>> why_apart("environment variable MASTER_ADDR expected, but not set", {}, 8.0)
+    'has no MASTER_ADDR, which torchrun sets: start it as torchrun --nproc-per-node N -m mfubench \
+ranks'
+    >>> at = {"MASTER_ADDR": "a", "MASTER_PORT": "29500"}
+    >>> why_apart("The server socket has failed: EADDRINUSE, address already in use", at, 8.0)
+    'could not meet the others: another program has port 29500 of a; give torchrun another one \
+with --master-port, or --rdzv-endpoint HOST:PORT'
+    >>> why_apart("Timed out after 9 seconds waiting for clients. 1/2 clients joined.", at, 8.0)
+    'could not meet the others at a:29500: only 1 of 2 came within 8 s; start the others too, or \
+give more --timeout'
+    >>> why_apart("The client socket has timed out after 8000ms", at, 8.0)
+    "could not meet the others at a:29500: nobody answered within 8 s; is rank 0's host running, \
+and can its port be reached from here?"
+    """
+    missing = next((name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in environment), "")
+    if missing:
+        return (
+            f"has no {missing}, which torchrun sets: start it as torchrun --nproc-per-node N "
+            "-m mfubench ranks"
+        )
+    host, port = environment["MASTER_ADDR"], environment["MASTER_PORT"]
+    apart = "could not meet the others"
+    if "EADDRINUSE" in words:
+        return (
+            f"{apart}: another program has port {port} of {host}; give torchrun another one with "
+            "--master-port, or --rdzv-endpoint HOST:PORT"
+        )
+    apart += f" at {host}:{port}"
+    if came := re.search(r"(\d+)/(\d+) clients joined", words):
+        return (
+            f"{apart}: only {came[1]} of {came[2]} came within {timeout_s:g} s; start the others "
+            "too, or give more --timeout"
+        )
+    if "client socket has" in words:
+        return (
+            f"{apart}: nobody answered within {timeout_s:g} s; is rank 0's host running, and can "
+            "its port be reached from here?"
+        )
+    return f"{apart}: {(words.strip().splitlines() or ['no reason is known'])[0][:200]}"
