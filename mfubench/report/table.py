@@ -92,7 +92,9 @@ def _parts(records: Sequence[CaseRecord], width: int) -> list[RenderableType]:
     parts += [Text(f"{i.planted.name}: {planted_line(i)}\n") for i in ok if i.planted]
     for record in ok:
         if record.breakdown is not None:
-            parts += breakdown_parts(record.breakdown, breakdown_title(record), width)
+            parts += breakdown_parts(
+                record.breakdown, breakdown_title(record), width, record.communication_hidden_s
+            )
             parts.append(Text(breakdown_sentences(record) + "\n"))
         elif record.breakdown_problem is not None:
             parts.append(Text(f"{record.case_id}: {record.breakdown_problem}\n"))

@@ -58,6 +58,7 @@ def fill_breakdown(record: CaseRecord, found: Found, tally: Tally | None) -> Non
     account = None
     if isinstance(found.clock, phases.PhaseClock):
         account = _account_of_phases(record, found.clock, found.beside_clock_s, outside, tally)
+        record.communication_hidden_s = found.clock.communication_hidden_s
     elif found.clock is not None:
         try:
             step = found.clock.typical_step()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mfubench.script import graphs
+from mfubench.script.ddp import DDPCounters
 from mfubench.script.device_clock import wait_for
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
@@ -76,13 +77,19 @@ class PhaseClock:
         self._watch = StretchWatch(self._now)
         self._undo: list[Callable[[], object]] = []
         self._device = recorder.device
+        self._ddp = DDPCounters()
 
     def step_ended(self, row: int) -> bool:
         """At the end of a step: every other one is timed part by part, until there are enough (then
         True). The plain ones between them say how fast the machine was then."""
         if self.is_running:
             self.stop()
-            return len(self.steps_s) >= PROFILED_STEPS
+            self._ddp.step_ended()
+            is_done = len(self.steps_s) >= PROFILED_STEPS
+            if is_done:
+                self._ddp.stop()
+            return is_done
+        self._ddp.start()
         self.rows.append(row)
         self.start()
         return False
@@ -92,6 +99,7 @@ class PhaseClock:
         if self.is_running:
             self.stop()
             self.steps_s.pop()
+            self._ddp.stop()
 
     def give_way(self) -> None:
         """The script starts a profiler: what watches would be in its events."""
@@ -232,7 +240,16 @@ class PhaseClock:
                 for name, share in found.items():
                     name_ = DATA if name == DATA_WAIT else name
                     parts[name_] = parts.get(name_, 0.0) + seconds * share / whole / len(middle)
+        exposed_s = min(self._ddp.exposed_s or 0.0, parts.get(BACKWARD, 0.0))
+        if exposed_s:
+            parts[BACKWARD] -= exposed_s
+            parts[COMMUNICATION] = parts.get(COMMUNICATION, 0.0) + exposed_s
         return parts
+
+    @property
+    def communication_hidden_s(self) -> float | None:
+        """Seconds per step of DDP's messages beside the backward pass; None without DDP."""
+        return self._ddp.hidden_s
 
 
 def clock_for(recorder: Recorder, trace: LiveTrace | None) -> PhaseClock | DeviceProfile:

@@ -12,7 +12,8 @@ from mfubench_model.dispatch_count import DispatchCounter
 from mfubench.script.pauses import clock_s
 
 FORWARD, BACKWARD, CLIP, OPTIMIZER = "forward", "backward", "clip", "optimizer"
-DATA, LOGGING, COMMUNICATION, PYTHON = "data", "logging", "communication", "dispatch"
+DATA, LOGGING, PYTHON = "data", "logging", "dispatch"
+COMMUNICATION = "communication, exposed"
 PAUSE = "pause"
 
 _SYNC = ("aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero")

@@ -45,7 +45,9 @@ WORTH_NAMING = 0.01
 """Of the step: less than this to win is not worth a sentence."""
 
 
-def breakdown_parts(bars: Sequence[Bar], title: str, width: int) -> list[RenderableType]:
+def breakdown_parts(
+    bars: Sequence[Bar], title: str, width: int, hidden_s: float | None = None
+) -> list[RenderableType]:
     """Every bar in the account's order: milliseconds, points of MFU, floor, to win, check; and
     which of these a narrow terminal has no room for."""
     rows = [
@@ -61,6 +63,8 @@ def breakdown_parts(bars: Sequence[Bar], title: str, width: int) -> list[Rendera
     ]
     total_s = sum(bar.seconds for bar in bars)
     rows.append(["the step", _ms(total_s), "100.0", "", "", ""])
+    if hidden_s is not None:
+        rows.append(["beside it: communication, hidden", _ms(hidden_s), "", "", "", ""])
     columns = (
         Column(name=title, rank=0, is_text=True, min_width=34),
         Column(name="ms", rank=0),
@@ -163,7 +167,12 @@ def breakdown_text(record: CaseRecord, *, operators: bool = False, color: bool =
         reason = record.breakdown_problem or record.outcome_reason
         return as_text(f"{record.case_id}: {ended}: {reason}", color=color)
     parts: list[RenderableType] = [
-        *breakdown_parts(record.breakdown, breakdown_title(record), width_of(sys.stdout)),
+        *breakdown_parts(
+            record.breakdown,
+            breakdown_title(record),
+            width_of(sys.stdout),
+            record.communication_hidden_s,
+        ),
         breakdown_sentences(record),
     ]
     if operators:

@@ -70,7 +70,8 @@ def _steps(record: CaseRecord) -> str:
     elif accumulation is None:
         text += ", with different numbers of backward passes"
     warm = record.warmup_steps or 0
-    text += f"; {record.rounds} measured, the first {warm} are warm-up"
+    warmed = "the first one is" if warm == 1 else f"the first {warm} are"
+    text += f"; {record.rounds} measured, {warmed} warm-up"
     if not record.steady:
         text += ". Few steps: let it train for longer to get a figure to rely on"
     return text + "."

@@ -31,13 +31,17 @@ dist.destroy_process_group()
 """
 
 
-def run(tmp_path: Path, word: str) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
-    script, results = tmp_path / "train.py", tmp_path / "results"
-    script.write_text(SCRIPT, encoding="utf-8")
+def run(
+    tmp_path: Path, word: str, *, script: str = SCRIPT
+) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
+    """`word` is the script's, or an option of ours."""
+    path, results = tmp_path / "train.py", tmp_path / "results"
+    path.write_text(script, encoding="utf-8")
+    words = [word, str(path)] if word.startswith("-") else [str(path), word]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ours = ["-m", "mfubench", "run", "--no-ceilings", "--results-dir", str(results)]
     done = subprocess.run(
-        [sys.executable, *launcher, *ours, str(script), word],
+        [sys.executable, *launcher, *ours, *words],
         capture_output=True,
         text=True,
         check=False,
@@ -58,6 +62,49 @@ def test_one_file_comes_out_with_both_ranks_in_it(tmp_path: Path) -> None:
     assert each[0] == each[1]
     assert record.model_flops_per_step == sum(flops or 0 for flops in each)
     assert done.stderr.count("2 ranks; FLOPs and tokens are added up") == 1
+
+
+SLOW_WIRE = """
+import threading
+import time
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(32, 32))
+
+def sends_slowly(state, bucket):
+    done, buffer = torch.futures.Future(), bucket.buffer()
+
+    def send():
+        time.sleep(0.02)
+        dist.all_reduce(buffer.div_(2))
+        done.set_result(buffer)
+
+    threading.Thread(target=send).start()
+    return done
+
+model.register_comm_hook(None, sends_slowly)
+optimizer = torch.optim.AdamW(model.parameters())
+for step in range(80):
+    model(torch.randn(8, 32)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+dist.destroy_process_group()
+"""
+WIRE_S = 0.02
+
+
+def test_what_backward_waits_for_is_a_bar_of_its_own(tmp_path: Path) -> None:
+    done, (path,) = run(tmp_path, "--breakdown", script=SLOW_WIRE)
+    ((record, _),) = read_result(path).records
+    bars = {bar.name: bar.seconds for bar in record.breakdown or ()}
+    assert bars["communication, exposed"] >= 0.95 * WIRE_S
+    assert bars["backward"] >= 0
+    assert record.communication_hidden_s is not None
+    assert sum(bars.values()) == pytest.approx(record.breakdown_step_s)
+    assert "communication, exposed" in done.stderr
+    assert "beside it: communication, hidden" in done.stderr
 
 
 def test_a_rank_that_fails_loses_nothing(tmp_path: Path) -> None:
