@@ -14,9 +14,11 @@ import json
 import multiprocessing
 import os
 import random
+import selectors
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
@@ -25,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.campaign import engine
 from tests.campaign.areas import AREAS, load_everything
 
-LEDGER = Path(__file__).with_name("ledger.jsonl")
+TOLD_EVERY = 250
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,35 +57,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_all(trials: list[engine.Trial], jobs: int) -> list[dict[str, object]]:
-    """The rows in the order of the trials; worker processes take turns."""
-    if jobs < 2:
-        engine.adopt_orphans()
-        return [_told(trial) for trial in trials]
-    workers = []
+    """The rows in the order of the trials; worker processes take turns. An interrupt ends them, and
+    leaves the rows that there are."""
     next_one = multiprocessing.Value("i", 0)  # trials differ in length: who is free takes one
-    for _ in range(jobs):
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reader)
-            engine.adopt_orphans()
-            with os.fdopen(writer, "w", encoding="utf-8") as file:
-                while (index := _taken(next_one)) < len(trials):
-                    file.write(json.dumps([index, _told(trials[index])]) + "\n")
-            os._exit(0)
-        os.close(writer)
-        workers.append((pid, os.fdopen(reader, encoding="utf-8")))
+    workers = [_worker(trials, next_one) for _ in range(jobs)]
     found: dict[int, dict[str, object]] = {}
-    for pid, file in workers:
-        for line in file:
-            index, row = json.loads(line)
+    try:
+        for index, row in _as_they_come([reader for _, reader in workers]):
             found[index] = row
+        missing = trials
+    except KeyboardInterrupt:
+        print(f"stopped after {len(found)} of {len(trials)} trials", flush=True)
+        missing = []
+    for pid, _ in workers:
+        if not missing:
+            os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     lost: dict[str, object] = {"outcome": "lost", "broken": ["the worker died"], "s": 0.0}
-    return [
-        found.get(index, {"area": trial.area, "trial": trial.name, **lost})
-        for index, trial in enumerate(trials)
-    ]
+    for index, trial in enumerate(missing):
+        found.setdefault(index, {"area": trial.area, "trial": trial.name, **lost})
+    return [row for _, row in sorted(found.items())]
+
+
+def _worker(trials: list[engine.Trial], next_one: Synchronized[int]) -> tuple[int, int]:
+    """A process that takes one trial after the other, and what its rows are read from."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        return pid, reader
+    os.setpgid(0, 0)  # Ctrl-C is the parent's to handle
+    os.close(reader)
+    engine.adopt_orphans()
+    with os.fdopen(writer, "w", encoding="utf-8") as file:
+        while (index := _taken(next_one)) < len(trials):
+            if index % TOLD_EVERY == 0:
+                print(f"{index} of {len(trials)}", file=sys.stderr, flush=True)
+            file.write(json.dumps([index, _told(trials[index])]) + "\n")
+            file.flush()
+    os._exit(0)
+
+
+def _as_they_come(readers: Sequence[int]) -> Iterator[tuple[int, dict[str, object]]]:
+    """Rows of all workers, until each has closed its end."""
+    waiting = selectors.DefaultSelector()
+    kept = dict.fromkeys(readers, b"")
+    for reader in readers:
+        waiting.register(reader, selectors.EVENT_READ)
+    while waiting.get_map():
+        for key, _ in waiting.select():
+            data = os.read(key.fd, 2**16)
+            if not data:
+                waiting.unregister(key.fd)
+            *lines, kept[key.fd] = (kept[key.fd] + data).split(b"\n")
+            yield from map(json.loads, lines)
 
 
 def _taken(next_one: Synchronized[int]) -> int:
