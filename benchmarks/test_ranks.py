@@ -6,8 +6,7 @@ import pytest
 
 from mfubench.plugin.fixture import MeasureCase
 from mfubench.ranks.measure.sweep import asked
-from mfubench.results.case_id import CaseId
-from mfubench.results.ranks import Scaling, Strategy
+from mfubench.results.case_id import CaseId, Scaling, Strategy
 
 
 @pytest.mark.mfubench(from_sweep="full", few=True)

@@ -15,8 +15,7 @@ from mfubench_model.presets import PRESETS
 
 from mfubench.arguments import user_path
 from mfubench.hardware.dtypes import DTYPES
-from mfubench.results.case_id import DEVICE_KINDS
-from mfubench.results.ranks import SCALINGS, STRATEGIES
+from mfubench.results.case_id import DEVICE_KINDS, SCALINGS, STRATEGIES
 from mfubench.streams import escaped, shortened
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_RANKS, MAX_THREADS, SWEEPS
 from mfubench.words import did_you_mean

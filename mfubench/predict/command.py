@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfubench_model.config import GPTConfig
 from mfubench_model.presets import PRESETS, Preset
@@ -24,9 +24,11 @@ from mfubench.arguments import (
 )
 from mfubench.hardware.dtypes import DTYPES
 from mfubench.options import COMPILE_MODES, known, listed, parse_batch_size
-from mfubench.predict.devices import is_here, machine_named, named_devices
-from mfubench.predict.document import Prediction, Setting
-from mfubench.predict.machine import HERE, Machine, was_busy
+from mfubench.predict import HERE
+
+if TYPE_CHECKING:
+    from mfubench.predict.document import Prediction, Setting
+    from mfubench.predict.machine import Machine
 
 MAX_AGE_S = 30 * 86400.0
 MODEL = {name: what for name, what in SIZES.items() if name != "batch_size"}
@@ -120,7 +122,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the predictions; exit status 1 where no setting has a number."""
+    from mfubench.predict.devices import is_here, machine_named, named_devices
     from mfubench.predict.fastest import ranked, same_learning
+    from mfubench.predict.machine import was_busy
     from mfubench.predict.measured import measured_lines, run_here
     from mfubench.predict.predict import predict
     from mfubench.predict.text import predictions_json, predictions_text, screen_width
@@ -223,6 +227,8 @@ def settings_of(
     compile_modes: Sequence[bool],
 ) -> list[Setting]:
     """Every combination, in the order of the options."""
+    from mfubench.predict.document import Setting
+
     dtypes = arguments.dtypes or machine.native_dtypes
     sizes = arguments.batch_sizes or (preset.batch_size,)
     return [

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mfubench.arguments import UserError
 from mfubench.options import parse_device
+from mfubench.predict import HERE
 from mfubench.predict.document import Grade, Mode
-from mfubench.predict.machine import HERE, Machine
+from mfubench.predict.machine import Machine
 from mfubench.results.outcomes import Dtype
 
 

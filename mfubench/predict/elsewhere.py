@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mfubench.hardware.fingerprint import fingerprint
 from mfubench.hardware.peaks import lookup
+from mfubench.predict import HERE
 from mfubench.predict.document import Grade, Probe
 from mfubench.predict.intervals import half_widths_of
 from mfubench.predict.machine import (
-    HERE,
     Machine,
     UnknownMachineError,
     machine_of,

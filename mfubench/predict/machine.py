@@ -19,8 +19,6 @@ from mfubench.words import nearest
 
 PROBE = "probe"
 """The kind of document."""
-HERE = "here"
-"""The name of this machine among the names of devices."""
 BUSY_RATIO = 0.15
 """The two halves of a probe's sweeps on a quiet machine lie closer than this."""
 BOUND_BY_PRODUCTS = ("linear", *ATTENTION, "gelu")

@@ -18,7 +18,7 @@ from mfubench.arguments import (
     refuse_corpus,
     refuse_threads,
 )
-from mfubench.results.ranks import SCALINGS, STRATEGIES
+from mfubench.results.case_id import SCALINGS, STRATEGIES
 from mfubench.suite.sweep import MAX_BATCH_SIZE, MAX_RANKS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
 EXAMPLE = "train-step/nanogpt-cpu/cpu-float32-b12-eager"
@@ -19,6 +19,12 @@ _CASE_ID = re.compile(
 
 class CaseIdError(ValueError):
     """A text that is not the id of a case, in one sentence."""
+
+
+Strategy = Literal["ddp", "fsdp2"]
+Scaling = Literal["weak", "strong"]
+STRATEGIES: tuple[Strategy, ...] = ("ddp", "fsdp2")
+SCALINGS: tuple[Scaling, ...] = ("weak", "strong")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

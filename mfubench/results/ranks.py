@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
 from mfubench.results.answers import ScriptAnswer
+from mfubench.results.case_id import Scaling, Strategy
 from mfubench.results.outcomes import Bytes, Count, Positive, Share, Text
-
-Strategy = Literal["ddp", "fsdp2"]
-Scaling = Literal["weak", "strong"]
-STRATEGIES: tuple[Strategy, ...] = ("ddp", "fsdp2")
-SCALINGS: tuple[Scaling, ...] = ("weak", "strong")
 
 
 class Factor(Struct, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mfubench.results.ranks import STRATEGIES, Scaling, Strategy
+from mfubench.results.case_id import STRATEGIES, Scaling, Strategy
 
 SWEEPS = ("smoke", "default", "full")
 MAX_BATCH_SIZE = 2**20

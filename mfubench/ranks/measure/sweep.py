@@ -5,8 +5,7 @@ from __future__ import annotations
 from mfubench.hardware.affinity import usable_cpus
 from mfubench.ranks.measure.case import BUDGETS
 from mfubench.ranks.rules.config import RanksConfig
-from mfubench.results.case_id import CaseId
-from mfubench.results.ranks import Scaling, Strategy
+from mfubench.results.case_id import CaseId, Scaling, Strategy
 from mfubench.suite.session import BenchSession
 
 RANKS_PARAMETERS = ("ranks", "strategy", "scaling")

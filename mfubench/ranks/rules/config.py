@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from mfubench.results.ranks import Scaling, Strategy
+from mfubench.results.case_id import Scaling, Strategy
 
 
 class Plant(Struct, kw_only=True):
