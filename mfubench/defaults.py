@@ -15,7 +15,6 @@ the gate's limits, which the gate reads itself.
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +55,11 @@ class Defaults:
             try:
                 if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
                     continue
+            except OSError:
+                continue
+            import tomllib  # most folders have no such file
+
+            try:
                 tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
             except (OSError, UnicodeDecodeError):
                 continue  # not ours to judge: other tools say so
