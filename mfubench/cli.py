@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it; `mfubench --help` answers a
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,38 +14,37 @@ from pathlib import Path
 from mfubench_model.config import ConfigError
 
 from mfubench import __version__
-from mfubench.advise import command as advise
 from mfubench.arguments import Parser, UserError, add_color
-from mfubench.commands import (
-    bench,
-    breakdown,
-    completion,
-    device,
-    flops,
-    report,
-    show,
-    validate,
-)
-from mfubench.compare import command as compare
 from mfubench.defaults import Defaults, told
-from mfubench.explain import command as explain
-from mfubench.gate.command import run as gate
 from mfubench.interrupts import terminated_as_interrupted
-from mfubench.predict import command as predict
-from mfubench.ranks import command as ranks
-from mfubench.script import command as script
 from mfubench.show.terminal import choose_color, has_color
 from mfubench.streams import safe_streams, shortened
-from mfubench.trace import command as trace
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (
-    *(bench, script, flops, explain, trace, breakdown, ranks, predict, advise, compare, gate),
-    *(report, device, show, validate, completion),
-)
-"""In the order in which `mfubench --help` lists them."""
+COMMANDS = {
+    "bench": "mfubench.commands.bench",
+    "run": "mfubench.script.command",
+    "flops": "mfubench.commands.flops",
+    "explain": "mfubench.explain.command",
+    "trace": "mfubench.trace.command",
+    "breakdown": "mfubench.commands.breakdown",
+    "ranks": "mfubench.ranks.command",
+    "predict": "mfubench.predict.command",
+    "advise": "mfubench.advise.command",
+    "compare": "mfubench.compare.command",
+    "gate": "mfubench.gate.command.run",
+    "report": "mfubench.commands.report",
+    "device": "mfubench.commands.device",
+    "show": "mfubench.commands.show",
+    "validate": "mfubench.commands.validate",
+    "completion": "mfubench.commands.completion",
+}
+"""What adds each command, in the order in which `mfubench --help` lists them. Only the one that is
+typed is loaded."""
+NEEDS_ALL = "completion"
+"""The command that is about all commands."""
 
 
 OWN_STREAMS = ("run", "bench")
@@ -54,7 +54,8 @@ OWN_STREAMS = ("run", "bench")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
+    is_alone = bool(words) and words[0] in COMMANDS and words[0] != NEEDS_ALL
+    parser = build_parser(words[0] if is_alone else None)
     with safe_streams() as out:
         try:
             if used := take_defaults(parser, words):
@@ -88,10 +89,9 @@ def _outcome(arguments: argparse.Namespace) -> int:
             arguments.parser.print_help()
             return 0
         if arguments.command == "run":  # the script's signals and its end are its own
-            return script.run(arguments)
+            return int(arguments.run(arguments))
         with terminated_as_interrupted():
-            status: int = arguments.run(arguments)
-            return status
+            return int(arguments.run(arguments))
     except KeyboardInterrupt:
         _say(arguments, "interrupted")
         return EXIT_INTERRUPTED
@@ -120,13 +120,14 @@ def take_defaults(parser: Parser, words: Sequence[str]) -> str:
     command = next((word for word in words if word in commands), None)
     if command is None or not (defaults := Defaults.near(Path.cwd())).table:
         return ""
-    defaults.check(commands)
+    defaults.check(commands if len(commands) == len(COMMANDS) else build_parser().commands())
     given = defaults.give(command, commands[command])
     return told(given, defaults.path) if given else ""
 
 
-def build_parser() -> Parser:
-    """The command line. docs/commands.md describes it; a test holds the two together."""
+def build_parser(only: str | None = None) -> Parser:
+    """The command line, or of it the command `only`. docs/commands.md describes it; a test holds
+    the two together."""
     parser = Parser(
         prog="mfubench",
         description="What share of this machine does GPT training use? To measure, type: "
@@ -135,8 +136,9 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"mfubench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     parser.set_defaults(could_not_run=EXIT_BAD_INPUT)
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for name, module in COMMANDS.items():
+        if only in (None, name):
+            importlib.import_module(module).add_parser(commands)
     add_color(parser, default="auto")
     for own in parser.commands().values():
         add_color(own)
