@@ -70,8 +70,7 @@ def _steps(record: CaseRecord) -> str:
     elif accumulation is None:
         text += ", with different numbers of backward passes"
     warm = record.warmup_steps or 0
-    warmed = "the first one is" if warm == 1 else f"the first {warm} are"
-    text += f"; {record.rounds} measured, {warmed} warm-up"
+    text += f"; {record.rounds} measured after {warm} of warm-up"
     if not record.steady:
         text += ". Few steps: let it train for longer to get a figure to rely on"
     return text + "."
