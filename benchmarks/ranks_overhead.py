@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -107,7 +108,7 @@ def of_real_steps(pairs: int, folder: Path) -> dict[str, list[float]]:
     preset = PRESETS["nanogpt-cpu"]
     sizes = {"vocab_size": preset.config.vocab_size, "block_size": preset.config.block_size}
     workload = GPTWorkload(preset, BATCH, open_corpus(None, cache_dir=folder, **sizes))
-    how = {"dtype": "float32", "compile": False, "rank": dist.get_rank()}
+    how: dict[str, Any] = {"dtype": "float32", "compile": False, "rank": dist.get_rank()}
     bare = Replica(workload, CpuDevice(), **how)
     bare._forward_model = DistributedDataParallel(bare._forward_model)
     noted = DDPStep(workload, CpuDevice(), **how)

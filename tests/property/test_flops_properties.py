@@ -45,7 +45,7 @@ def _torch_count(fn: Callable[[], object]) -> int:
 
 # cpu first: torch counts real tensors three times slower once it has counted meta ones.
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(config=gpt_configs(), batch=batch_sizes, data=st.data())
 def test_full_attention_flops_equal_torchs_own_counter_in_each_phase(
     device: str, config: GPTConfig, batch: int, data: st.DataObject
