@@ -127,6 +127,7 @@ def _sweep(name: str, before: Callable[[], Before]) -> Callable[[int], Trial]:
         before=before(),
         main=sweep,
         check=sweep_kept,
+        timeout_s=SLOW_S,
     )
 
 
