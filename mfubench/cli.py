@@ -102,6 +102,10 @@ def _outcome(arguments: argparse.Namespace) -> int:
         _say(arguments, f"{error.strerror or error}{where}")
     except MemoryError:
         _say(arguments, "there is too little memory for this")
+    except RuntimeError as error:
+        if str(error) != "can't start new thread":
+            raise
+        _say(arguments, "there is too little memory, or room for threads, for this")
     return EXIT_BAD_INPUT
 
 

@@ -67,6 +67,7 @@ def _run_all(trials: list[engine.Trial], jobs: int) -> list[dict[str, object]]:
             found[index] = row
         missing = trials
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would lose the rows
         print(f"stopped after {len(found)} of {len(trials)} trials", flush=True)
         missing = []
     for pid, _ in workers:

@@ -182,3 +182,25 @@ def test_a_rate_in_a_case_that_failed_breaks_the_schema(tmp_path: Path) -> None:
     assert any("mfu" in problem for problem in problems(data))
     good["mfu"], good["outcome_reason"] = None, None
     assert any("outcome_reason" in problem for problem in problems(data))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_too_little_memory_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("mfubench.commands.flops.run", fails)
+    assert main(["flops", "--preset", "gpt2"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("mfubench flops: there is too little memory")
+
+
+def test_other_errors_of_ours_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> int:
+        raise RuntimeError("another")
+
+    monkeypatch.setattr("mfubench.commands.flops.run", fails)
+    with pytest.raises(RuntimeError, match="another"):
+        main(["flops", "--preset", "gpt2"])
