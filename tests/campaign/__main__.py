@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--match", default="", help="only trials with this in their name")
     parser.add_argument("--ledger", type=Path, default=None, help="where to write the rows")
     given = parser.parse_args(arguments)
+    os.environ["OMP_NUM_THREADS"] = "1"  # two trials at once, with two threads each, wait for turns
     load_everything()
     gc.freeze()  # what is loaded is never looked at again, so that forks share it
     trials = []
