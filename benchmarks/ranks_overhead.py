@@ -97,8 +97,7 @@ def of_small_steps(pairs: int) -> dict[str, list[float]]:
         return step
 
     noted = DistributedDataParallel(torch.nn.Linear(8, 8))
-    noted._set_ddp_runtime_logging_sample_rate(1)
-    noted.register_comm_hook(None, lambda state, bucket: communication.hook(state, bucket))  # noqa: PLW0108
+    communication.attach(noted)
     bare = DistributedDataParallel(torch.nn.Linear(8, 8))
     return in_turns(step_of(bare), step_of(noted), communication.forget, SMALL_STEPS, pairs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import re
 import sys
 import tempfile
@@ -221,7 +222,6 @@ def _refuse_missing(sides: Sequence[SideSpec]) -> None:
 
 def _journal(folder: Path, sides: Sequence[SideSpec], arguments: argparse.Namespace) -> PairJournal:
     """The pairs of this comparison that an interrupted one kept, with `--resume`."""
-    import hashlib
 
     from mfubench.pairs.journal import JournalError, PairJournal
     from mfubench.sides.pair import ScriptPair

@@ -13,8 +13,12 @@ import sys
 import weakref
 from typing import Any
 
-EVERY_STEP, TORCHS_OWN_RATE = 1, 100
-"""How often DDP reads its clock: once in so many steps."""
+from mfubench.measure.ddp_counters import (
+    EVERY_STEP,
+    TORCHS_OWN_RATE,
+    communication_s,
+    count_once_in,
+)
 
 
 class DDPCounters:
@@ -30,15 +34,12 @@ class DDPCounters:
         make torch compile it again."""
         if self._models is None:
             self._models = [weakref.ref(model) for model in _models()]
-            self._sample(EVERY_STEP)
+        self._sample(EVERY_STEP)
 
     def step_ended(self) -> None:
         """Note what the counters have: of this step, or of the one before, which they lag by."""
-        spent_s = beside_s = 0.0
-        for model in self._alive():
-            data = model._get_ddp_logging_data()
-            spent_s += int(data.get("backward_comm_time", 0)) / 1e9
-            beside_s += int(data.get("backward_compute_comm_overlap_time", 0)) / 1e9
+        counted = [communication_s(model) for model in self._alive()]
+        spent_s, beside_s = (sum(column) for column in zip((0.0, 0.0), *counted, strict=True))
         if spent_s > 0:
             self._exposed_s.append(max(0.0, spent_s - beside_s))
             self._hidden_s.append(min(spent_s, beside_s))
@@ -62,7 +63,7 @@ class DDPCounters:
 
     def _sample(self, every: int) -> None:
         for model in self._alive():
-            model._set_ddp_runtime_logging_sample_rate(every)
+            count_once_in(model, every)
 
 
 def _models() -> list[Any]:

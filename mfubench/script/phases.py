@@ -99,7 +99,7 @@ class PhaseClock:
         if self.is_running:
             self.stop()
             self.steps_s.pop()
-            self._ddp.stop()
+        self._ddp.stop()
 
     def give_way(self) -> None:
         """The script starts a profiler: what watches would be in its events."""

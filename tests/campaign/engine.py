@@ -27,6 +27,8 @@ import psutil
 
 from mfubench.streams import UNSEEN
 
+EITHER = frozenset({"ok", "refused"})
+"""An answer, or one sentence."""
 TIMEOUT_S = 40.0
 GRACE_S = 6.0
 """In which sides whose parent is gone end themselves."""
@@ -50,7 +52,7 @@ class Trial:
     area: str
     commands: Sequence[Sequence[str]]
     """Command lines of mfubench, one after the other."""
-    expect: frozenset[str] = frozenset({"ok", "refused"})
+    expect: frozenset[str] = EITHER
     prepare: Prepare | None = None
     """Makes the files of the trial, in its folder."""
     stdin: bytes = b""

@@ -7,9 +7,8 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.campaign.engine import Trial
+from tests.campaign.engine import EITHER, Trial
 
-EITHER = frozenset({"ok", "refused"})
 LOG_LINE = b"iter %d: loss 3.1415, time 37.11ms, mfu 0.03%%\n"
 HEADER = (
     b"Overriding: n_layer = 4\nOverriding: batch_size = 12\ntokens per iteration will be: 12,288\n"

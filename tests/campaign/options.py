@@ -12,13 +12,12 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.campaign.engine import ROOT, TIMEOUT_S, Trial
+from tests.campaign.engine import EITHER, ROOT, TIMEOUT_S, Trial
 from tests.campaign.stand_ins import without_measuring
 
 MEASURING_S = 240.0
 """`bench` really measures where nothing is wrong."""
 REFUSED = frozenset({"refused"})
-EITHER = frozenset({"ok", "refused"})
 LONG = "x" * 5000
 ESCAPES = "a\x1b[2J\x1b]0;title\x07\u202eb"
 NOT_TEXT = os.fsdecode(b"\xff\xfe name")

@@ -18,6 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.futures import Future
 
+from mfubench.measure.ddp_counters import EVERY_STEP, count_once_in
+
 all_gather: Callable[..., Any] = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
 reduce_scatter: Callable[..., Any] = getattr(
     dist, "reduce_scatter_single", dist.reduce_scatter_tensor
@@ -53,6 +55,12 @@ class Communication:
         self.messages.clear()
 
     # --- DDP -----------------------------------------------------------------------------------
+
+    def attach(self, ddp: Any) -> None:
+        """Be the hook of a model in DDP, whose own counters count every step."""
+        count_once_in(ddp, EVERY_STEP)
+        # DDP looks at a hook's annotations, and cannot read those that are not evaluated.
+        ddp.register_comm_hook(None, lambda state, bucket: self.hook(state, bucket))  # noqa: PLW0108
 
     def hook(self, state: object, bucket: Any) -> Future[Tensor]:
         """DDP's own all-reduce, average included; or nothing."""

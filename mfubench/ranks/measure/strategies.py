@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mfubench.analysis import components
 from mfubench.hardware.devices import Device
+from mfubench.measure.ddp_counters import communication_s
 from mfubench.measure.train_step import FIXED_BATCHES, SEED, Phase, TrainStep
 from mfubench.measure.workload import Batch, Workload, fixed_batches
 from mfubench.ranks.measure.communication import Communication, Gather, Scatter
@@ -120,24 +121,16 @@ class DDPStep(Strategy):
         super().__init__(workload, device, **how)
         ids = [self._torch_device] if self._torch_device.type != "cpu" else None
         self._ddp = DistributedDataParallel(self._forward_model, device_ids=ids)
-        self._ddp._set_ddp_runtime_logging_sample_rate(1)
-        hook = self.communication.hook
-        # DDP looks at a hook's annotations, and cannot read those that are not evaluated.
-        self._ddp.register_comm_hook(None, lambda state, bucket: hook(state, bucket))  # noqa: PLW0108
+        self.communication.attach(self._ddp)
         self._forward_model = self._ddp
 
     def synchronises(self, wanted: bool) -> None:
         self._ddp.require_backward_grad_sync = wanted
 
     def counters_exposed_s(self) -> float | None:
-        """Communication less its overlap with the backward pass, of the last iteration that the
-        counters have; nanoseconds there."""
-        data = self._ddp._get_ddp_logging_data()
-        spent, beside = (
-            int(data.get(name, 0))
-            for name in ("backward_comm_time", "backward_compute_comm_overlap_time")
-        )
-        return (spent - beside) / 1e9 if spent > 0 else None
+        """Communication less its overlap with the backward pass."""
+        spent_s, beside_s = communication_s(self._ddp)
+        return spent_s - beside_s if spent_s > 0 else None
 
 
 class FSDP2Step(Strategy):
