@@ -1,6 +1,6 @@
 """Does the account of many ranks find delays and sleeps that are planted? On two ranks.
 
-    python benchmarks/planted_ranks.py [delay|sleep|quiet|contention] [--trials N]
+    python benchmarks/planted_ranks.py [delay|profile|sleep|quiet|contention] [--trials N]
 
 Prints a line of JSON per trial and one at the end. It tests the mechanism, and says nothing of
 scaling: two ranks on one small machine share everything. Nothing else may run on it meanwhile.
@@ -12,12 +12,12 @@ import argparse
 import json
 import math
 import os
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from mfubench.analysis import signed_rank
 from mfubench.ranks.measure.agent import launch
-from mfubench.ranks.rules.account import account_of, cycle_of, middle_of
+from mfubench.ranks.rules.account import LEAST_CYCLES, account_of, cycle_of, middle_of
 from mfubench.ranks.rules.config import Plant, RanksConfig
 from mfubench.ranks.rules.slow import lateness, slowest
 from mfubench.ranks.rules.turns import BESIDE, TRAINING, RankReport
@@ -77,6 +77,26 @@ def delay() -> dict[str, Any]:
     }
 
 
+def profile() -> dict[str, Any]:
+    """What a profile makes of the same wire: what it says with it less what it says without it,
+    against the sleep after the last gradient in steps that were not profiled."""
+    plain, slow = (
+        ask(plant, cycles=LEAST_CYCLES, with_profile=True)
+        for plant in (None, Plant(delay_s_per_byte=DELAY_S_PER_BYTE))
+    )
+    seen = [[r.profile_exposed_s for r in reports] for reports in (plain, slow)]
+    plain_s, slow_s = (fmean(s for s in side if s is not None) for side in seen)
+    planted_s = median(
+        t.planted_s for r in slow for t in r.turns if t.kind == TRAINING and t.planted_s is not None
+    )
+    return {
+        "what": "profile",
+        "planted_s": planted_s,
+        "without_s": plain_s,
+        "by_profile": (slow_s - plain_s) / planted_s,
+    }
+
+
 def sleep(planted: bool) -> dict[str, Any]:
     """A rank that sleeps before each step, or none: who is named, and the skew."""
     reports = ask(Plant(rank=1, sleep_s=SLEEP_S) if planted else None)
@@ -118,13 +138,15 @@ def contention() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("delay", "sleep", "quiet", "contention"))
+    parser.add_argument("what", choices=("delay", "profile", "sleep", "quiet", "contention"))
     parser.add_argument("--trials", type=int, default=1)
     arguments = parser.parse_args()
     trials = []
     for _ in range(arguments.trials):
         if arguments.what == "delay":
             trials.append(delay())
+        elif arguments.what == "profile":
+            trials.append(profile())
         elif arguments.what == "contention":
             trials.append(contention())
         else:

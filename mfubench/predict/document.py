@@ -226,12 +226,16 @@ class HeldOut(Struct, frozen=True, kw_only=True):
 
     setting: Setting
     step_s: Positive | None
-    """None where it could not be run: `problem` says why."""
+    """Median of its visits. None where it could not be run: `problem` says why."""
     peak_memory_bytes: Bytes | None
     control_s: Positive
-    """A kernel that does the same each time, right before: how busy the machine was."""
+    """A kernel that does the same each time, right before: how busy the machine was. Median."""
     at_s: float
+    """Of the first visit, in seconds since the epoch."""
     problem: str | None = None
+    visits_s: list[Positive] = []
+    """A step's median in each visit: minutes lie between them, as a machine's speed changes over
+    minutes."""
 
 
 class Errors(Struct, frozen=True, kw_only=True):

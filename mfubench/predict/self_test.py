@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -30,6 +32,7 @@ from mfubench.timing import now_s
 PREDICTION, TEST = "prediction", "prediction-test"
 """The kinds of the two documents."""
 STEP_BUDGET_S = 2.0
+MOST_VISITS = 9
 Measure = Callable[[Setting], HeldOut]
 
 
@@ -69,42 +72,68 @@ def run_held_out(
     budget_s: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Run what was spoken of and is not done, within the budget; each is kept at once. Gives how
-    it ended."""
+    """Visit what was spoken of, and visit it again until the budget is spent; each visit is kept at
+    once. Gives how it ended: complete where each setting has a visit."""
     start_s = now_s()
-    have = {held.setting.name for held in done}
-    left = [p for p in frozen.predictions if p.setting.name not in have and p.step_s is not None]
+    visits = Counter(held.setting.name for held in done)
+    wanted = [p.setting for p in frozen.predictions if p.step_s is not None]
     try:
-        for number, one in enumerate(left, 1):
-            if now_s() - start_s > budget_s:
-                return "out of budget"
-            say(f"{number} of {len(left)}: {one.setting.name}")
-            keep(measure(one.setting))
+        for number in range(MOST_VISITS):
+            left = [s for s in wanted if visits[s.name] <= number]
+            if number:  # no setting always comes after the same one
+                random.Random(number).shuffle(left)
+            for index, setting in enumerate(left, 1):
+                if now_s() - start_s > budget_s:
+                    return "complete" if number else "out of budget"
+                say(f"visit {number + 1}, {index} of {len(left)}: {setting.name}")
+                keep(measure(setting))
     except KeyboardInterrupt:
         return "interrupted"
     return "complete"
 
 
+def merged(visits: Sequence[HeldOut]) -> list[HeldOut]:
+    """One row for each setting: the median of its visits, and of peak memory the most."""
+    by_name: dict[str, list[HeldOut]] = {}
+    for visit in visits:
+        by_name.setdefault(visit.setting.name, []).append(visit)
+    return [_one_of(several) for several in by_name.values()]
+
+
+def _one_of(visits: Sequence[HeldOut]) -> HeldOut:
+    steps_s = [visit.step_s for visit in visits if visit.step_s is not None]
+    peaks = [v.peak_memory_bytes for v in visits if v.peak_memory_bytes is not None]
+    return msgspec.structs.replace(
+        visits[0],
+        step_s=statistics.median(steps_s) if steps_s else None,
+        peak_memory_bytes=max(peaks, default=None),
+        control_s=statistics.median(visit.control_s for visit in visits),
+        problem=None if steps_s else visits[0].problem,
+        visits_s=steps_s,
+    )
+
+
 def document_of(
     frozen: FrozenPredictions,
     name: str,
-    measured: Sequence[HeldOut],
+    visits: Sequence[HeldOut],
     *,
     budget_s: float,
     spent_s: float,
     ended: str,
 ) -> PredictionTest:
     """The document of a self-test, from what was frozen and what was measured after."""
+    measured = merged(visits)
     errors, by_factor, memory = compared(frozen.predictions, measured)
     questions, answered = fastest_found(frozen.predictions, measured)
-    control = sorted(held.control_s for held in measured)
+    control = sorted(visit.control_s for visit in visits)
     drift = quantile(control, 0.9) / statistics.median(control) - 1 if control else 0.0
     return msgspec.convert(
         {
             "frozen": name,
             "device": frozen.probe.device,
             "device_name": frozen.probe.device_name,
-            "measured": msgspec.to_builtins(list(measured)),
+            "measured": msgspec.to_builtins(measured),
             "errors": msgspec.to_builtins(errors),
             "by_factor": msgspec.to_builtins(by_factor),
             "memory": msgspec.to_builtins(memory),

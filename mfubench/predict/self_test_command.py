@@ -116,23 +116,16 @@ def _measuring(probe: Probe):  # type: ignore[no-untyped-def]
     from mfubench.measure.failures import classify
     from mfubench.measure.train_step import use_once
     from mfubench.predict.self_test import STEP_BUDGET_S
-    from mfubench.predict.steps import Control, measure_step
+    from mfubench.predict.steps import control_s, measure_step
 
     torch.set_num_threads(probe.threads)
     device = parse_device(probe.device.partition(" ")[0])
     use_once(device)
-    control = Control(device)
 
     def measure(setting: Setting) -> HeldOut:
-        at_s = time.time()
-        control_s = control.seconds()
+        at_s, beside_s = time.time(), control_s(device)
         try:
             found = measure_step(setting, device, budget_s=STEP_BUDGET_S)
-            if control.was_busy():  # by a kernel of its own, never by what was predicted
-                print("  the machine was busy: run again", file=sys.stderr, flush=True)
-                control_s = control.seconds()
-                again = measure_step(setting, device, budget_s=STEP_BUDGET_S)
-                found = min(found, again, key=lambda step: step.step_s)
             step_s, peak_bytes, problem = found.step_s, found.peak_memory_bytes, None
         except (RuntimeError, MemoryError, ValueError) as error:
             step_s, peak_bytes = None, None
@@ -141,7 +134,7 @@ def _measuring(probe: Probe):  # type: ignore[no-untyped-def]
             setting=setting,
             step_s=step_s,
             peak_memory_bytes=peak_bytes,
-            control_s=control_s,
+            control_s=beside_s,
             at_s=at_s,
             problem=problem,
         )

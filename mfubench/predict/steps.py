@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -43,7 +43,6 @@ class AccumulatingStep(TrainStep):
 WARM_STEPS = 3
 LEAST_ROUNDS, MOST_ROUNDS = 5, 100
 CONTROL_SIZE, CONTROL_ROUNDS = 384, 5
-BUSY_RATIO = 1.25
 
 
 def workload_of(setting: Setting) -> GPTWorkload:
@@ -123,28 +122,16 @@ def _timed(run: Callable[[], object]) -> float:
     return now_s() - start_s
 
 
-@dataclass(slots=True)
-class Control:
-    """A kernel that does the same each time: what it takes says how busy the machine is."""
+def control_s(device: Device) -> float:
+    """Seconds of a product and a sum that are always the same: what they take says how busy the
+    machine is. The median of a few."""
+    at = device.torch_device
+    a, x = torch.ones(CONTROL_SIZE, CONTROL_SIZE, device=at), torch.ones(2**20, device=at)
 
-    device: Device
-    seen_s: list[float] = field(default_factory=list)
+    def run() -> None:
+        torch.mm(a, a)
+        torch.add(x, x)
+        device.synchronise()
 
-    def was_busy(self) -> bool:
-        """Whether it now takes, or took at the last look, much longer than it usually does."""
-        before_s = self.seen_s[-1] if self.seen_s else self.seconds()
-        return max(before_s, self.seconds()) > BUSY_RATIO * statistics.median(self.seen_s)
-
-    def seconds(self) -> float:
-        """Of a product and a sum, the median of a few; it is remembered."""
-        at = self.device.torch_device
-        a, x = torch.ones(CONTROL_SIZE, CONTROL_SIZE, device=at), torch.ones(2**20, device=at)
-
-        def run() -> None:
-            torch.mm(a, a)
-            torch.add(x, x)
-            self.device.synchronise()
-
-        run()
-        self.seen_s.append(statistics.median(_timed(run) for _ in range(CONTROL_ROUNDS)))
-        return self.seen_s[-1]
+    run()
+    return statistics.median(_timed(run) for _ in range(CONTROL_ROUNDS))

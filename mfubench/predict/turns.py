@@ -25,12 +25,17 @@ STEP_ROUND_S = 0.2
 KEPT_BYTES = 8 * 2**20
 """Larger operands are made anew for each round: all of them together would not fit into a small
 machine."""
+ALWAYS_NEW_BYTES = 32 * 2**20
+"""glibc asks the system for more than this anew each time: a first call is as slow as any other."""
+LONG_S, LONG_EVERY = 0.1, 3
+"""What takes longer has a round in every third sweep: else it would take most of the probe."""
 BYTES = 4
 
 
 class TakesTurns(Protocol):
-    """What has a round in each sweep."""
+    """What has a round in each sweep, or in every so many."""
 
+    every: int
     rounds_s: list[float]
 
     def round(self) -> None:
@@ -52,20 +57,19 @@ class OperatorTurns:
         self.dtype: Dtype = "float32" if name in DTYPELESS else dtype
         self.rounds_s: list[float] = []
         self._asked = dtype
-        once = self._made(1)
-        self._timed(once)
-        once_s = max(self._timed(once), 1e-7)
+        run = self._warm(1)
+        once_s = max(self._timed(run), 1e-7)
         self._copies = max(1, min(COPIES, int(ROUND_S / once_s)))
-        run = once if self._copies == 1 else self._made(self._copies)
-        self._repeats = max(1, round(ROUND_S / max(self._timed(run), 1e-7)))
+        if self._copies > 1:
+            run = self._made(self._copies)
+            once_s = max(self._timed(run), 1e-7)
+        self._repeats = max(1, round(ROUND_S / once_s))
         self._kept = run if self._bytes() <= KEPT_BYTES else None
+        self.every = LONG_EVERY if self._repeats * once_s > LONG_S else 1
 
     def round(self) -> None:
         """Seconds of one call, over about three milliseconds."""
-        run = self._kept
-        if run is None:
-            run = self._made(self._copies)
-            self._timed(run)
+        run = self._kept or self._warm(self._copies)
         self.rounds_s.append(self._timed(run, self._repeats) / self._copies)
 
     @property
@@ -75,6 +79,13 @@ class OperatorTurns:
         return OperatorTime(
             operator=self.name, dtype=self.dtype, shape=list(self.shape), seconds=seconds
         )
+
+    def _warm(self, copies: int) -> Run:
+        """Made, and called once where a first call is slower than the others."""
+        run = self._made(copies)
+        if self._bytes() < ALWAYS_NEW_BYTES:
+            self._timed(run)
+        return run
 
     def _made(self, copies: int) -> Run:
         return copies_of(self.name, self.shape, self._device, self._asked, copies)
@@ -96,6 +107,8 @@ class OperatorTurns:
 
 class StepTurns:
     """An anchor: a whole training step."""
+
+    every = 1
 
     def __init__(self, setting: Setting, device: Device) -> None:
         self._setting, self._warm = setting, WarmStep(setting, device)
@@ -123,11 +136,19 @@ def operators_in_turns(
                 yield OperatorTurns(name, shape, device, dtype)
 
 
+def sweep(items: Sequence[TakesTurns], number: int) -> None:
+    """A round of each item whose turn it is in this sweep, counted from 0."""
+    for one in items:
+        if number % one.every == 0:
+            one.round()
+
+
 def apart(items: Sequence[TakesTurns], sweeps: int) -> float:
-    """How far the two halves of the last sweeps lie apart: the median over all items of the slower
-    half's time over the faster one's, less 1.
+    """How far the two halves of the last sweeps lie apart: the median over all items with a round
+    in each of the slower half's time over the faster one's, less 1.
 
     >>> class Item:
+    ...     every = 1
     ...     rounds_s = [9.0, 2.0, 2.0, 3.0, 3.0]
     >>> apart([Item()], 4)
     0.5
@@ -136,5 +157,6 @@ def apart(items: Sequence[TakesTurns], sweeps: int) -> float:
     pairs = [
         (statistics.median(one.rounds_s[-sweeps:][:half]), statistics.median(one.rounds_s[-half:]))
         for one in items
+        if one.every == 1
     ]
     return statistics.median(max(pair) / min(pair) for pair in pairs) - 1

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.profiler import record_function
 from torch.futures import Future
 
 from mfubench.measure.ddp_counters import EVERY_STEP, count_once_in
@@ -88,7 +89,7 @@ class Communication:
 
     def _delayed(self, buffer: Tensor) -> Future[Tensor]:
         """A slow wire: messages wait their turn and take longer by their bytes, while the backward
-        pass goes on."""
+        pass goes on. A profile shows each as a message, from its start to its end."""
         if self._wire is None:
             self._wire = _SlowWire()
         done: Future[Tensor] = Future()
@@ -104,7 +105,9 @@ class Communication:
             done.set_result(buffer)
 
         self._wire.put(send)
-        return done
+        with record_function("gloo:slow_wire") as seen:
+            shown: Future[Tensor] = seen._call_end_callbacks_on_future(done)
+        return shown
 
     # --- FSDP2 ---------------------------------------------------------------------------------
 

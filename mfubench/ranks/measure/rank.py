@@ -171,20 +171,21 @@ class RankCase:
             self.ranks.wait()
             self._timed(kind, cycle, self.alone, steps)
             return
-        with self._silence(kind, cycle):
+        silence = self.together.silent() if kind == SILENT else contextlib.nullcontext()
+        with self._delay(cycle), silence:
             self.together()
             self.ranks.wait()
             self._timed(kind, cycle, self.together, steps)
             self.ranks.wait()  # a rank that is done must not disturb one that is timed
 
     @contextlib.contextmanager
-    def _silence(self, kind: Kind, cycle: int) -> Iterator[None]:
+    def _delay(self, cycle: int) -> Iterator[None]:
+        """A planted slow wire, in the cycles that have it."""
         communication = self.together.communication
         per_byte = self.plant.delay_s_per_byte
         if per_byte and not (self.plant.every_other and cycle % 2):
             communication.delay = lambda size: size * per_byte
-        with self.together.silent() if kind == SILENT else contextlib.nullcontext():
-            yield
+        yield
         communication.delay = None
 
     def _timed(self, kind: Kind, cycle: int, step: Replica, steps: int) -> None:
@@ -228,7 +229,8 @@ class RankCase:
         self.report.peak_memory_bytes = self.device.peak_memory_bytes()
         if self.config.with_profile:
             self.ranks.at("profiling")
-            self.report.profile_exposed_s = profiled_exposed_s(self.together, self.device)
+            with self._delay(0):
+                self.report.profile_exposed_s = profiled_exposed_s(self.together, self.device)
             self.ranks.wait()
         if self.config.with_collectives:
             self.ranks.at("measuring collectives")

@@ -64,6 +64,8 @@ def test_large_operands_are_made_anew_for_each_round(monkeypatch: pytest.MonkeyP
 class Turned:
     """An operator or a step on a machine that is slower in some of its sweeps."""
 
+    every = 1
+
     def __init__(self, slower: Sequence[float]) -> None:
         self.slower = iter([slow for slow in slower for _ in range(measure.SWEEPS // 2)])
         self.rounds_s: list[float] = []

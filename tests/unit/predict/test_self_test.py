@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from mfubench.predict import self_test
 from mfubench.predict.document import FrozenPredictions, HeldOut, Probe, Setting
 from mfubench.predict.held_out import held_out
 from mfubench.predict.intervals import half_widths_of
 from mfubench.predict.predict import HALF_WIDTHS
 from mfubench.predict.rivals import MODEL, compared, fastest_found, quantile
-from mfubench.predict.self_test import TEST, document_of, frozen_of, run_held_out
+from mfubench.predict.self_test import (
+    MOST_VISITS,
+    TEST,
+    document_of,
+    frozen_of,
+    merged,
+    run_held_out,
+)
 from mfubench.predict.text import errors_text
 from mfubench.results import document
 from tests.unit.predict.made_up_machine import ANCHORS, MadeUp
@@ -98,8 +109,41 @@ def test_each_setting_is_kept_at_once_and_the_rest_is_gone_on_with(
     assert len(kept) == 3
     again: list[HeldOut] = []
     assert run_held_out(frozen, list(kept), run, again.append, budget_s=1e9) == "complete"
-    names = [held.setting.name for held in (*kept, *again)]
-    assert len(names) == len(set(names)) == len(frozen.predictions)
+    visits = Counter(held.setting.name for held in (*kept, *again))
+    assert len(visits) == len(frozen.predictions)
+    assert set(visits.values()) == {MOST_VISITS}
+
+
+def test_every_setting_is_visited_before_one_is_visited_again(frozen: FrozenPredictions) -> None:
+    kept: list[HeldOut] = []
+    run_held_out(frozen, [], run, kept.append, budget_s=1e9)
+    count = len(frozen.predictions)
+    for start in range(0, len(kept), count):
+        assert len({held.setting.name for held in kept[start : start + count]}) == count
+
+
+def test_a_budget_that_holds_one_visit_of_each_is_enough(
+    frozen: FrozenPredictions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_test, "now_s", partial(next, itertools.count()))
+    kept: list[HeldOut] = []
+    budget_s = len(frozen.predictions) + 3.0
+    assert run_held_out(frozen, [], run, kept.append, budget_s=budget_s) == "complete"
+    assert len(kept) == budget_s
+
+
+def test_a_setting_has_the_median_of_its_visits(frozen: FrozenPredictions) -> None:
+    one, other = (prediction.setting for prediction in frozen.predictions[:2])
+    failed = msgspec.structs.replace(run(one), step_s=None, problem="out of memory")
+    visits = [run(one, 1.0), run(other), run(one, 5.0), failed, run(one, 2.0)]
+    first, second = merged(visits)
+    assert first.step_s == 2.0 * TRUTH.step_s(one)
+    assert first.visits_s == [factor * TRUTH.step_s(one) for factor in (1.0, 5.0, 2.0)]
+    assert first.problem is None
+    assert second.visits_s == [second.step_s]
+    (never,) = merged([failed])
+    assert never.step_s is None
+    assert never.problem == "out of memory"
 
 
 def test_a_budget_ends_it(frozen: FrozenPredictions) -> None:
