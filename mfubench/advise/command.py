@@ -93,6 +93,7 @@ def _advice_of_our_loop(arguments: argparse.Namespace) -> Advice:
     from mfubench.advise.search import Search
     from mfubench.knobs.bench import KnobBench
     from mfubench.pairs.side import SideError
+    from mfubench.predict.elsewhere import known_here
     from mfubench.results import document
 
     knobs = _knobs(arguments.knobs)
@@ -104,6 +105,7 @@ def _advice_of_our_loop(arguments: argparse.Namespace) -> Advice:
             bench,
             budget_s=arguments.budget,
             winnable=account,
+            known=known_here(arguments.results_dir, base.device, base.threads),
             knobs=knobs,
             say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         ).run()

@@ -9,14 +9,23 @@ from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
 from mfubench.pairs.loop_side import LONGEST_PROFILED_S, profiled_in_turns
 from mfubench.pairs.side import SideError
+from mfubench.predict.elsewhere import KnownDevice
+from mfubench.predict.sweep import predicted_gain
 
 
 class Prospects:
     """Shares of an iteration, by bar: of a stored breakdown, or of a short profile."""
 
-    def __init__(self, bench: KnobBench, winnable: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        bench: KnobBench,
+        winnable: Mapping[str, float] | None = None,
+        known: KnownDevice | None = None,
+    ) -> None:
+        """`known` is this machine by its stored probe."""
         self._bench = bench
         self._winnable = winnable
+        self._known = known
 
     @property
     def are_known(self) -> bool:
@@ -47,12 +56,16 @@ class Prospects:
 
     def ordered(self, knobs: Sequence[Knob]) -> list[Knob]:
         """Compiling last, long shots before that, other batches before those. Among equals the
-        largest prospect first; a knob that could win anything keeps its place in front."""
+        largest prospect first: what a prediction says it wins, else all that it could win. A knob
+        that could win anything keeps its place in front."""
 
         def rank(knob: Knob) -> tuple[bool, bool, bool, float]:
-            share = self.of(knob)
-            compiles = self._bench.config_of(knob).compile != "no"
+            config = self._bench.config_of(knob)
+            share = predicted_gain(self._bench.base, config, self._known)
+            if share is None:
+                share = self.of(knob)
             batches = self.trains_other_batches(knob)
-            return compiles, knob.long_shot, batches, -1.0 if share is None else -share
+            most = 1.0 if share is None else share
+            return config.compile != "no", knob.long_shot, batches, -most
 
         return sorted(knobs, key=rank)

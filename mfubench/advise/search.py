@@ -28,6 +28,7 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.loop_side import LoopSide
 from mfubench.pairs.pairing import Pairing
 from mfubench.pairs.side import SideError
+from mfubench.predict.elsewhere import KnownDevice
 
 SINGLES_SHARE = 0.55
 """Of the budget: the rest is for combinations, the losses and the last check."""
@@ -45,13 +46,14 @@ class Search:
         *,
         budget_s: float,
         winnable: Mapping[str, float] | None = None,
+        known: KnownDevice | None = None,
         knobs: tuple[Knob, ...] = KNOBS,
         learning: LearningBench | None = None,
         say: Say = lambda _: None,
     ) -> None:
         self._bench = bench
         self._budget = Budget(bench, budget_s)
-        self._prospects = Prospects(bench, winnable)
+        self._prospects = Prospects(bench, winnable, known)
         self._knobs = knobs
         self._say = say
         self._learning_bench = learning or LearningBench(bench)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfubench_model.config import GPTConfig
@@ -34,7 +34,6 @@ MAX_AGE_S = 30 * 86400.0
 MODEL = {name: what for name, what in SIZES.items() if name != "batch_size"}
 MOST_SHOWN = 12
 """Rows of a search; `--json` has all."""
-EXIT_NO_NUMBER = 1
 
 
 def add_parser(commands: Any) -> None:
@@ -77,6 +76,12 @@ def add_parser(commands: Any) -> None:
         default=1,
         metavar="N",
         help="batches per optimizer step (default: 1)",
+    )
+    parser.add_argument(
+        "--counted",
+        type=Path,
+        metavar="FILE",
+        help="a step of your own model, as mfubench run --count saved it, instead of sizes",
     )
     parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads")
     parser.add_argument(
@@ -127,11 +132,13 @@ def run(arguments: argparse.Namespace) -> int:
     from mfubench.predict.machine import was_busy
     from mfubench.predict.measured import measured_lines, run_here
     from mfubench.predict.predict import predict
-    from mfubench.predict.text import predictions_json, predictions_text, screen_width
-    from mfubench.show.console import wrapped
-    from mfubench.show.terminal import has_color
+    from mfubench.predict.text import tell
 
     _refuse(arguments)
+    if arguments.counted is not None:
+        from mfubench.predict.counted_command import run_counted
+
+        return run_counted(arguments)
     if arguments.self_test:
         from mfubench.predict.self_test_command import run_self_test
 
@@ -164,15 +171,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.fastest:
         search = _said_of_fastest(arguments, found)
         found = [*ranked(found), *(one for one in found if one.step_s is None)]
-    if arguments.json:
-        print(predictions_json(found, measured=measured, notes=notes, **search))
-    else:
-        shown = found[:MOST_SHOWN] if arguments.fastest else found
-        width, color = screen_width(sys.stdout), has_color(sys.stdout)
-        print(predictions_text(shown, width=width, color=color))
-        for text in (*measured_lines(asked, measured), *search.values(), *notes):
-            print("\n" + wrapped(text, width=width))
-    return 0 if any(one.step_s is not None for one in found) else EXIT_NO_NUMBER
+    shown = found[:MOST_SHOWN] if arguments.fastest else found
+    lines = [*measured_lines(asked, measured), *search.values(), *notes]
+    return tell(
+        found, shown, lines, as_json=arguments.json, measured=measured, notes=notes, **search
+    )
 
 
 def _refuse(arguments: argparse.Namespace) -> None:
@@ -187,6 +190,27 @@ def _refuse(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--gradient-accumulation-steps {arguments.gradient_accumulation_steps} is no number "
             "of batches; allowed: 1 to 1,000,000"
+        )
+    if arguments.counted is not None:
+        _refuse_beside_a_count(arguments)
+
+
+def _refuse_beside_a_count(arguments: argparse.Namespace) -> None:
+    """Raise UserError for what says the sizes again, or runs what is no setting of ours."""
+    asked = {
+        "--preset": arguments.preset,
+        **{option_of(name): True for name in sizes_given(arguments, MODEL)},
+        "--bias": arguments.bias,
+        "--batch-sizes": arguments.batch_sizes,
+        "--gradient-accumulation-steps": arguments.gradient_accumulation_steps != 1,
+        "--fastest": arguments.fastest,
+        "--run": arguments.run_them,
+        "--self-test": arguments.self_test,
+    }
+    if given := [option for option, value in asked.items() if value]:
+        raise UserError(
+            f"a counted step has its own sizes and batch, so {given[0]} has nothing to do; leave "
+            "it out"
         )
 
 

@@ -167,18 +167,20 @@ class Prediction(Struct, kw_only=True):
     """A setting, and how long its step takes; `outside` says why there is no number."""
 
     preset: str | None
+    script: str | None = None
+    """Whose step was counted, where it is no GPT of these sizes: they are null then."""
     device: str
     device_name: str
     dtype: Dtype
-    batch_size: Count
-    block_size: Count
+    batch_size: Count | None = None
+    block_size: Count | None = None
     compile: bool
-    n_layer: Count
-    n_head: Count
-    n_embd: Count
-    vocab_size: Count
-    bias: bool
-    gradient_accumulation_steps: Count
+    n_layer: Count | None = None
+    n_head: Count | None = None
+    n_embd: Count | None = None
+    vocab_size: Count | None = None
+    bias: bool | None = None
+    gradient_accumulation_steps: Count | None = None
     step_s: Positive | None
     """Of an optimizer step."""
     low_s: Positive | None
@@ -188,7 +190,8 @@ class Prediction(Struct, kw_only=True):
     mfu: Positive | None
     peak_memory_bytes: Bytes | None
     run_s: Positive | None
-    """Of all iterations, with data, logging, evaluation and checkpoints as nanoGPT does them."""
+    """Of all iterations, with data, logging, evaluation and checkpoints as nanoGPT does them; of a
+    counted step the steps alone."""
     iterations: Count
     grade: Grade
     binds: str | None

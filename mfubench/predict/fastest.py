@@ -48,7 +48,7 @@ def to_make_sure(best: Prediction, results_dir: str) -> str:
             words += ["--" + name.replace("_", "-"), str(getattr(best, name))]
         words += ["--bias"] if best.bias else []
     words += ["--batch-sizes", str(best.batch_size), "--dtypes", best.dtype]
-    if best.gradient_accumulation_steps > 1:
+    if (best.gradient_accumulation_steps or 1) > 1:
         words += ["--gradient-accumulation-steps", str(best.gradient_accumulation_steps)]
     words += ["--compile", "yes" if best.compile else "no"]
     words += ["--results-dir", results_dir] if results_dir != "results" else []

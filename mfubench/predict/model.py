@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mfubench.predict.document import MeasuredStep, Setting
-from mfubench.predict.operators import GROUPS, operators
-from mfubench.predict.rates import CostSource
+from mfubench.predict.operators import FUSING, GROUPS, Operator, operators
+from mfubench.predict.rates import CostSource, work_of
 
 LAUNCHES, FUSED = "launches", "fused"
 FITTED = (*GROUPS, FUSED, LAUNCHES)
@@ -76,21 +76,28 @@ class Fit:
 
 
 def parts_of(setting: Setting, rates: CostSource) -> list[Part]:
-    """The lines of a setting's sum, before factors; raises rates.OutsideError.
+    """The lines of a setting's sum; as `parts_in`."""
+    return parts_in(operators(setting), rates, dtype=setting.dtype, compile=setting.compile)
+
+
+def parts_in(
+    asked: Iterable[Operator], rates: CostSource, *, dtype: str, compile: bool
+) -> list[Part]:
+    """The lines of a step's sum, before factors; raises rates.OutsideError.
 
     Compiled, the operators that fuse count as `fused`, and only what is left is launched.
     """
     works: dict[tuple[str, str], tuple[float, float, int]] = {}
     launches_s, calls = 0.0, 0
-    for operator in operators(setting):
-        cost = rates.cost(operator, setting.dtype)
-        fused = setting.compile and operator.fuses
+    for operator in asked:
+        cost = rates.cost(operator, dtype)
+        fused = compile and operator.name in FUSING
         key = (operator.term, FUSED if fused else operator.group)
         seconds, work, count = works.get(key, (0.0, 0.0, 0))
         if operator.name != "step":  # it has no work
             works[key] = (
                 seconds + operator.count * cost.work_s,
-                work + float(operator.count) * operator.elements,
+                work + operator.count * work_of(operator.name, operator.shape),
                 count + operator.count,
             )
         if not fused:

@@ -6,7 +6,8 @@ tokens. What one operator costs is for `rates.py`; this is the count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mfubench.predict.document import OperatorName, Setting
@@ -15,27 +16,48 @@ MATMUL, ATTENTION, MEMORY, OPTIMIZER = "matmul", "attention", "memory", "optimiz
 GROUPS = (MATMUL, ATTENTION, MEMORY, OPTIMIZER)
 
 
+TERMS: Mapping[OperatorName, tuple[str, str]] = {
+    "step": ("launches", MEMORY),
+    "linear": ("matrix products", MATMUL),
+    "attention": ("attention", ATTENTION),
+    "attention_dropout": ("attention", ATTENTION),
+    "dropout": ("dropout", MEMORY),
+    "norm": ("normalisation", MEMORY),
+    "gelu": ("activation", MEMORY),
+    "add": ("element by element", MEMORY),
+    "gather": ("embedding", MEMORY),
+    "table": ("embedding", MEMORY),
+    "loss": ("loss", MEMORY),
+    "clip": ("clip", OPTIMIZER),
+    "adamw": ("optimizer", OPTIMIZER),
+}
+"""Of each operator the line of the prediction that it belongs to, and what is fitted together."""
+FUSING = frozenset({"dropout", "norm", "gelu", "add", "gather", "loss"})
+"""Those that torch.compile puts into a kernel with their neighbours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One operator, forward and backward together, `count` times in a step."""
 
-    term: str
-    """The line of the prediction that it belongs to."""
-    group: str
-    """What is fitted together."""
     name: OperatorName
     shape: tuple[int, ...]
     count: int
-    fuses: bool = False
-    """Whether torch.compile puts it into a kernel with its neighbours."""
+
+    @property
+    def term(self) -> str:
+        """Its line of the prediction."""
+        return TERMS[self.name][0]
+
+    @property
+    def group(self) -> str:
+        """What it is fitted together with."""
+        return TERMS[self.name][1]
 
     @property
     def elements(self) -> int:
-        """The product of the shape: what rates are per."""
-        product = 1
-        for size in self.shape:
-            product *= size
-        return product
+        """The product of the shape."""
+        return math.prod(self.shape)
 
 
 def operators(setting: Setting) -> Iterator[Operator]:
@@ -55,12 +77,12 @@ def operators(setting: Setting) -> Iterator[Operator]:
     True
     """
     batches = setting.gradient_accumulation_steps
-    yield Operator("launches", MEMORY, "step", (1,), 1)
+    yield Operator("step", (1,), 1)
     for operator in _of_a_batch(setting):
         yield replace(operator, count=batches * operator.count)
     for elements, count in tensors(setting):
-        yield Operator("clip", OPTIMIZER, "clip", (elements,), count)
-        yield Operator("optimizer", OPTIMIZER, "adamw", (elements,), count)
+        yield Operator("clip", (elements,), count)
+        yield Operator("adamw", (elements,), count)
 
 
 def _of_a_batch(setting: Setting) -> Iterator[Operator]:
@@ -70,22 +92,23 @@ def _of_a_batch(setting: Setting) -> Iterator[Operator]:
     tokens = setting.batch_size * setting.block_size
     for outputs, inputs in ((3, 1), (1, 1), (4, 1), (1, 4)):
         shape = (tokens, inputs * width, outputs * width)
-        yield Operator("matrix products", MATMUL, "linear", shape, layers)
-    yield Operator("matrix products", MATMUL, "linear", (tokens, width, vocab), 1)
+        yield Operator("linear", shape, layers)
+    yield Operator("linear", (tokens, width, vocab), 1)
     shape = (setting.batch_size * setting.n_head, setting.block_size, head_size)
     attention: OperatorName = "attention_dropout" if setting.dropout else "attention"
-    yield Operator("attention", ATTENTION, attention, shape, layers)
+    yield Operator(attention, shape, layers)
     stream = (tokens * width,)
     if setting.dropout:
-        yield Operator("dropout", MEMORY, "dropout", stream, 2 * layers + 1, True)
-    yield Operator("normalisation", MEMORY, "norm", stream, 2 * layers + 1, True)
-    yield Operator("activation", MEMORY, "gelu", (4 * tokens * width,), layers, True)
-    yield Operator("residual", MEMORY, "add", stream, 2 * layers + 1, True)
-    yield Operator("embedding", MEMORY, "gather", stream, 2, True)
+        yield Operator("dropout", stream, 2 * layers + 1)
+    yield Operator("norm", stream, 2 * layers + 1)
+    yield Operator("gelu", (4 * tokens * width,), layers)
+    yield Operator("add", stream, 2 * layers + 1)
+    yield Operator("gather", stream, 1)
+    yield Operator("gather", (setting.block_size * width,), 1)
     # The gradient of a table is a table; the head's gradient is added to it.
-    yield Operator("embedding", MEMORY, "table", (vocab * width,), 1)
-    yield Operator("embedding", MEMORY, "table", (setting.block_size * width,), 1)
-    yield Operator("loss", MEMORY, "loss", (tokens, vocab), 1, True)
+    yield Operator("table", (vocab * width,), 1)
+    yield Operator("table", (setting.block_size * width,), 1)
+    yield Operator("loss", (tokens, vocab), 1)
 
 
 def tensors(setting: Setting) -> list[tuple[int, int]]:

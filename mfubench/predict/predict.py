@@ -12,8 +12,8 @@ from mfubench_model.presets import PRESETS
 from mfubench.predict.document import Grade, Prediction, Setting, Term
 from mfubench.predict.machine import Machine
 from mfubench.predict.memory import peak_memory_bytes
-from mfubench.predict.model import LAUNCHES, Fit, Part, parts_of
-from mfubench.predict.operators import OPTIMIZER
+from mfubench.predict.model import LAUNCHES, Fit, Part, parts_in
+from mfubench.predict.operators import OPTIMIZER, Operator, operators
 from mfubench.predict.rates import OutsideError
 from mfubench.show.units import format_bytes, format_si
 
@@ -65,18 +65,48 @@ def predict(
         outside=None,
         terms=[],
     )
+    flops = model_flops_per_step(config, setting.batch_size) * setting.gradient_accumulation_steps
+    parts = fill(
+        found,
+        operators(setting),
+        machine,
+        half_widths=half_widths,
+        model_flops=flops,
+        tokens=setting.tokens,
+    )
+    if found.step_s is not None:
+        update_s = sum(fitted.of(OPTIMIZER) * p.seconds for p in parts if p.group == OPTIMIZER)
+        batch_s = (found.step_s - update_s) / setting.gradient_accumulation_steps
+        loop = _loop_terms(setting, machine, batch_s / 3, iterations)
+        found.run_s = iterations * found.step_s + sum(term.seconds for term in loop)
+        found.terms += loop
+    return found
+
+
+def fill(
+    found: Prediction,
+    asked: Iterable[Operator],
+    machine: Machine,
+    *,
+    half_widths: Mapping[Grade, float],
+    model_flops: int,
+    tokens: int | None,
+) -> list[Part]:
+    """Put the time of a step that has these operators into its prediction, or why there is none.
+    Gives the lines of the sum."""
+    fitted, grade = machine.fit_of(found.dtype, found.compile)
     try:
-        parts = parts_of(setting, machine.rates)
+        parts = parts_in(asked, machine.rates, dtype=found.dtype, compile=found.compile)
         _refuse_memory(found, machine)
     except OutsideError as error:
         found.outside = f"outside of what was probed: {error}"
-        return found
+        return []
     step_s = fitted.step_s(parts)
     found.terms = [
         Term(
             name=name,
             seconds=seconds,
-            basis=_basis(name, seconds, work, calls, setting)
+            basis=_basis(name, seconds, work, calls)
             + (", while the device works" if fitted.overlaps and name == LAUNCHES else ""),
         )
         for name, (seconds, work, calls) in _by_term(parts, fitted).items()
@@ -84,17 +114,11 @@ def predict(
     half = max(half_widths[grade], math.log1p(machine.unsteady_ratio) / 2)
     found.step_s = step_s
     found.low_s, found.high_s = step_s * math.exp(-half), step_s * math.exp(half)
-    found.tokens_per_s = setting.tokens / step_s
-    peak = machine.peaks.get(setting.dtype)
-    flops = model_flops_per_step(config, setting.batch_size) * setting.gradient_accumulation_steps
-    found.mfu = flops / step_s / peak if peak else None
+    found.tokens_per_s = tokens / step_s if tokens else None
+    peak = machine.peaks.get(found.dtype)
+    found.mfu = model_flops / step_s / peak if peak else None
     found.binds = _binds(found.terms, step_s, fitted.overlaps)
-    update_s = sum(fitted.of(OPTIMIZER) * p.seconds for p in parts if p.group == OPTIMIZER)
-    batch_s = (step_s - update_s) / setting.gradient_accumulation_steps
-    loop = _loop_terms(setting, machine, batch_s / 3, iterations)
-    found.run_s = iterations * step_s + sum(term.seconds for term in loop)
-    found.terms += loop
-    return found
+    return parts
 
 
 def _binds(terms: Sequence[Term], step_s: float, overlaps: bool) -> str:
@@ -121,7 +145,7 @@ def _by_term(parts: Iterable[Part], fitted: Fit) -> dict[str, tuple[float, float
     return found
 
 
-def _basis(name: str, seconds: float, work: float, calls: float, setting: Setting) -> str:
+def _basis(name: str, seconds: float, work: float, calls: float) -> str:
     """How much work a term is, and its rate."""
     count = f"{calls:,.0f} call" + ("" if calls == 1 else "s")
     if name == "launches":
@@ -129,8 +153,7 @@ def _basis(name: str, seconds: float, work: float, calls: float, setting: Settin
     if name == "matrix products":
         return f"{count}, {format_si(6 * work / seconds if seconds else None, 'FLOP/s')}"
     if name == "attention":
-        flops = 12 * work * setting.block_size
-        return f"{count}, {format_si(flops / seconds if seconds else None, 'FLOP/s')} unmasked"
+        return f"{count}, {format_si(12 * work / seconds if seconds else None, 'FLOP/s')} unmasked"
     moved = 4 * work
     rate = format_si(moved / seconds if seconds else None, "B/s")
     return f"{count} on {format_bytes(moved)}, {rate}"

@@ -11,7 +11,7 @@ from rich.text import Text
 from mfubench.predict.document import GRADES, Errors, Prediction, PredictionTest
 from mfubench.results.write import json_text
 from mfubench.show.console import Column, as_text, fitted, left_out, wrapped
-from mfubench.show.terminal import width_of
+from mfubench.show.terminal import has_color, width_of
 from mfubench.show.units import UNKNOWN, format_bytes, format_duration, format_share
 
 COLUMNS = (
@@ -25,6 +25,7 @@ COLUMNS = (
     Column(name="grade", rank=1),
     Column(name="binds", rank=5),
 )
+EXIT_NO_NUMBER = 1
 
 
 def predictions_text(predictions: Sequence[Prediction], *, width: int, color: bool = False) -> str:
@@ -53,10 +54,12 @@ def predictions_text(predictions: Sequence[Prediction], *, width: int, color: bo
 
 def name_of(one: Prediction) -> str:
     """A setting as the table names it, without its sizes where a preset has them; b4x3 is a batch
-    of 4 that is accumulated 3 times."""
+    of 4 that is accumulated 3 times. A counted step has its script's name."""
     how = "compiled" if one.compile else "eager"
+    if one.script is not None:
+        return f"{one.script.partition(' ')[0]} {one.dtype}-{how}"
     sizes = one.preset or f"L{one.n_layer} C{one.n_embd} T{one.block_size} V{one.vocab_size}"
-    more = one.gradient_accumulation_steps
+    more = one.gradient_accumulation_steps or 1
     batch = f"b{one.batch_size}" + (f"x{more}" if more > 1 else "")
     return f"{sizes} {one.dtype}-{batch}-{how}"
 
@@ -70,7 +73,7 @@ def _row(one: Prediction) -> list[str | Text]:
         name,
         f"{one.step_s * 1e3:.4g}",
         f"{one.low_s * 1e3:.4g}–{one.high_s * 1e3:.4g}",
-        f"{one.tokens_per_s:,.0f}",
+        UNKNOWN if one.tokens_per_s is None else f"{one.tokens_per_s:,.0f}",
         format_share(one.mfu),
         memory,
         format_duration(one.run_s),
@@ -97,6 +100,26 @@ def predictions_json(predictions: Sequence[Prediction], **beside: Any) -> str:
 def screen_width(stream: Any) -> int:
     """Columns of the standard output."""
     return width_of(stream)
+
+
+def tell(
+    found: Sequence[Prediction],
+    shown: Sequence[Prediction],
+    lines: Sequence[str],
+    *,
+    as_json: bool,
+    **beside: Any,
+) -> int:
+    """Print predictions as a table and sentences, or as JSON; exit status 1 where none has a
+    number."""
+    if as_json:
+        print(predictions_json(found, **beside))
+    else:
+        width, color = screen_width(sys.stdout), has_color(sys.stdout)
+        print(predictions_text(shown, width=width, color=color))
+        for text in lines:
+            print("\n" + wrapped(text, width=width))
+    return 0 if any(one.step_s is not None for one in found) else EXIT_NO_NUMBER
 
 
 TEST_COLUMNS = (

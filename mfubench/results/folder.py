@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 DOCUMENTS = (
-    *("advice", "comparison", "gate", "prediction", "prediction-test", "probe"),
+    *("advice", "comparison", "count", "gate", "prediction", "prediction-test", "probe"),
     *("self-test", "trace"),
 )
 """Kinds of file that stand beside runs and are none."""

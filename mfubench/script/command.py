@@ -63,6 +63,12 @@ def add_parser(commands: Any) -> None:
         "and print the account that `mfubench trace` makes of it",
     )
     parser.add_argument(
+        "--count",
+        action="store_true",
+        help="count the operators of a step, end the script, and save them for "
+        "`mfubench predict --counted`; nothing is timed",
+    )
+    parser.add_argument(
         "--no-ceilings", action="store_true", help="without the share of the measured ceiling"
     )
     parser.add_argument(
@@ -103,6 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
     target = _target(arguments)
     refuse_missing(target)
     _refuse_unwritable(results_dir)
+    if arguments.count:
+        from mfubench.script.count_command import run_count
+
+        return run_count(arguments, target, results_dir, say=_say)
     if arguments.json is not None:
         arguments.json = arguments.json.absolute()
     trace: Path | None = arguments.save_trace

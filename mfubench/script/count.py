@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from mfubench.script import graphs
 from mfubench.script.causal import SEEN, CausalWatch
 from mfubench.script.device_clock import wait_for
+from mfubench.script.operators_seen import OperatorsSeen
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.tally import (
@@ -38,9 +39,11 @@ _in_graph = torch._C._current_autograd_node
 class StepCounter(DispatchCounter):
     """Counts from `start` to `stop`, both called at the end of a step."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, seen: OperatorsSeen | None = None) -> None:
+        """`seen` is told every operator of the forward passes."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.tally = Tally()
+        self.seen = seen
         self._causal = CausalWatch(self.tally)
         self._recorder = recorder
         self._is_open = False
@@ -76,6 +79,12 @@ class StepCounter(DispatchCounter):
         self, func: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        out = self._run(func, args, kwargs)
+        if self.seen is not None and not _is_fake(args) and self._phase() == FORWARD:
+            self.seen.add(func, args, kwargs, out)
+        return out
+
+    def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         kind = OTHER if self._inside_graph else kind_of(func)
         if kind != HIDING:
             out = func(*args, **kwargs)

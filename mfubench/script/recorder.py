@@ -77,6 +77,12 @@ class Recorder:
         """Trouble of ours is never the script's."""
         self.trouble = self.trouble or f"not all was seen: {type(error).__name__}: {error}"
 
+    def parameters(self) -> list[Any]:
+        """What the optimizers update, each once."""
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        found = {id(one): one for group in groups for one in group["params"]}
+        return list(found.values())
+
     # --- the optimizer ---------------------------------------------------------------------------
 
     def optimizer_starts(self) -> None:

@@ -22,6 +22,7 @@ from mfubench.script.steps import Rows, boundary_optimizer, find_steps, warmup_l
 if TYPE_CHECKING:
     from mfubench.script.count import StepCounter
     from mfubench.script.device_profile import DeviceProfile
+    from mfubench.script.operators_seen import OperatorsSeen
     from mfubench.script.phases import PhaseClock
 
 COUNT_FROM = (1, 4, 9, 19, 39)
@@ -45,10 +46,12 @@ class TrainingRun:
         steps: int | None = None,
         breakdown: bool = False,
         save_trace: Path | None = None,
+        count: bool = False,
         say: Callable[[str], None] = lambda text: None,
         keep: Callable[[TrainingRun, Found], None] | None = None,
     ) -> None:
-        """`keep` writes down what is found so far; it is called now and then."""
+        """`keep` writes down what is found so far; it is called now and then. With `count` the
+        script ends when its operators are counted, and nothing else is found."""
         self.recorder = Recorder()
         self.steps_wanted = steps
         self.memory_before_bytes: int | None = None
@@ -60,6 +63,9 @@ class TrainingRun:
         self._counting_which = 0
         self._counting_from = 0
         self._counts: list[Count] = []
+        self._only_counts = count
+        self.operators: OperatorsSeen | None = None
+        """Of the last count, where they were asked for."""
         self._to_count = list(COUNT_FROM)
         self._asked_for_breakdown = self._wants_breakdown = breakdown
         self._clock: PhaseClock | DeviceProfile | None = None
@@ -166,7 +172,12 @@ class TrainingRun:
 
         self._counting_which = which
         self._counting_from = len(self.recorder.rows) - 1
-        self._counter = StepCounter(self.recorder)
+        seen = None
+        if self._only_counts:
+            from mfubench.script.operators_seen import OperatorsSeen
+
+            seen = OperatorsSeen()
+        self._counter = StepCounter(self.recorder, seen)
         self._counter.start()
         self.recorder.alarm = 0
 
@@ -179,14 +190,17 @@ class TrainingRun:
             last_row=len(self.recorder.rows) - 1,
             tally=self._counter.tally,
         )
+        self.operators = self._counter.seen
         self._counter = None
         self._to_count.pop(0)
         if self._counts and self._counts[-1].tally.model_flops == count.tally.model_flops:
             self._to_count.clear()
-        if not self._counts:
+        if not self._counts and not self._only_counts:
             names = " and ".join(dict.fromkeys(self.recorder.rows.names)) or "the loop"
             self._say(f"a step of {names} was found; timing goes on until the script ends")
         self._counts.append(count)
+        if self._only_counts and not self._to_count:
+            raise EnoughSteps
         if self.recorder.steps >= self._check_end_at:
             self._end_if_enough()
         self._set_alarm()

@@ -22,8 +22,12 @@ from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs import pairing
 from mfubench.pairs.loop_side import LoopSide
 from mfubench.pairs.side import SideError
+from mfubench.predict.elsewhere import KnownDevice
+from mfubench.predict.machine import machine_of
+from mfubench.predict.predict import HALF_WIDTHS
 from mfubench.results.outcomes import Outcome
 from tests.unit.advise.made_up_bench import STEP_S, MadeUpBench, speed_of
+from tests.unit.predict.made_up_machine import ANCHORS, MadeUp
 
 
 def knob(
@@ -180,6 +184,15 @@ def test_a_bar_with_nothing_to_win_is_not_tried_and_the_largest_comes_first() ->
     found = search(MadeUpBench(speed_of(fused=1.1)), THREAD, optimizer, winnable=winnable)
     assert [t.knob for t in found.tries if not t.kept] == ["fused", "thread"]
     assert found.tries[1].reason == "not tried: data has 0.7 % of an iteration to win"
+
+
+def test_what_should_win_most_by_prediction_is_tried_first() -> None:
+    knobs = [knob(f"batch {size}", batch_size=size) for size in (24, 48)]
+    machine = machine_of(MadeUp().probe(ANCHORS), "made up")
+    known = KnownDevice(machine=machine, half_widths=HALF_WIDTHS)
+    for given, order in ((None, ["batch 24", "batch 48"]), (known, ["batch 48", "batch 24"])):
+        found = search(MadeUpBench(speed_of()), *knobs, known=given)
+        assert [t.knob for t in found.tries if t.on_top_of == ()] == order
 
 
 def test_an_interrupt_keeps_the_tries_and_recommends_nothing(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from mfubench.predict.document import MeasuredStep, OperatorName, OperatorTime, Probe, Setting
-from mfubench.predict.operators import operators
+from mfubench.predict.operators import FUSING, operators
 from mfubench.predict.probe import shapes
 from mfubench.predict.rates import work_of
 
@@ -54,7 +54,7 @@ class MadeUp:
             factor = self.factors.get(operator.name, 1.0)
             work_s = factor * self.work_s(operator.name, operator.shape)
             launch_s = self.factors.get("launch", 1.0) * self.launch_s
-            if one.compile and operator.fuses:
+            if one.compile and operator.name in FUSING:
                 work_s, launch_s = self.fused * work_s, 0.0
             total += operator.count * (work_s + launch_s)
         return total

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from mfubench_model.flops import model_flops_per_step
+from mfubench_model.presets import PRESETS
 
 from mfubench.cli import main
 from mfubench.hardware.fingerprint import fingerprint
-from mfubench.predict.document import FrozenPredictions, PredictionTest, Probe
+from mfubench.predict.counted import COUNT, CountedOperator, CountedStep
+from mfubench.predict.document import FrozenPredictions, PredictionTest, Probe, Setting
 from mfubench.predict.here import torch_version
 from mfubench.predict.machine import PROBE, threads_of
+from mfubench.predict.operators import operators
 from mfubench.report.bodies import BODIES
 from mfubench.results import document
 from tests.unit.predict.made_up_machine import ANCHORS, MadeUp
@@ -97,6 +101,91 @@ def test_fastest_ranks_what_learns_the_same(
     tokens = {one["batch_size"] * one["gradient_accumulation_steps"] for one in data["predictions"]}
     assert tokens == {12}
     assert data["next"].startswith("To make sure: mfubench predict --run --preset nanogpt-cpu")
+
+
+def counted_file(folder: Path, **changes: object) -> str:
+    """A counted step that is nanoGPT's own GPT of the preset nanogpt-cpu, saved."""
+    setting = Setting.of(
+        PRESETS["nanogpt-cpu"].config,
+        preset=None,
+        device="cpu",
+        dtype="float32",
+        batch_size=12,
+        compile=False,
+    )
+    step = CountedStep(
+        script="train.py --its-options",
+        dtype="float32",
+        tokens_per_step=768,
+        model_flops_per_step=model_flops_per_step(setting.config, 12),
+        operators=[
+            CountedOperator(operator=one.name, shape=list(one.shape), count=one.count)
+            for one in operators(setting)
+            if one.name != "step"
+        ],
+        unknown={},
+        optimizer="AdamW",
+    )
+    said = document.save(COUNT, msgspec.structs.replace(step, **changes), folder)
+    return said.removeprefix("saved in ")
+
+
+def test_a_counted_step_has_the_time_of_the_same_sizes(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = counted_file(tmp_path)
+    assert main(asked(results, "--json", "--compile", "both")) == 0
+    wanted = json.loads(capsys.readouterr().out)["predictions"]
+    assert main(asked(results, "--json", "--compile", "both", "--counted", path)) == 0
+    found = json.loads(capsys.readouterr().out)["predictions"]
+    assert len(found) == len(wanted) == 2
+    for one, other in zip(found, wanted, strict=True):
+        assert set(one) >= CONTRACT
+        for field in ("step_s", "low_s", "high_s", "tokens_per_s", "mfu", "grade", "compile"):
+            assert one[field] == other[field]
+        assert one["run_s"] == pytest.approx(2000 * one["step_s"])
+        assert one["script"] == "train.py --its-options"
+        assert one["n_layer"] is None
+        assert one["peak_memory_bytes"] is None
+
+
+def test_a_counted_step_with_what_no_probe_has_gets_no_number(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = counted_file(tmp_path, unknown={"aten::convolution": 3}, optimizer="SGD")
+    assert main(asked(results, "--counted", path)) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "outside of what was probed: aten::convolution of train.py" in text
+    assert "The update of SGD is predicted as AdamW's." in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--fastest"], "so --fastest has nothing to do"),
+        (["--n-embd", "64"], "so --n-embd has nothing to do"),
+        (["--batch-sizes", "12"], "so --batch-sizes has nothing to do"),
+    ],
+)
+def test_a_counted_step_has_its_own_sizes(
+    words: list[str],
+    message: str,
+    results: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(asked(results, "--counted", counted_file(tmp_path), *words)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_another_document_is_no_counted_step(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = results.glob("*/probe/*.json")
+    assert main(asked(results, "--counted", str(path))) == 2
+    assert (
+        "is of kind probe; give a file that mfubench run --count saved" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
