@@ -24,6 +24,7 @@ CONSTANT_MFU = "constant MFU"
 DATASHEET = "datasheet roofline"
 CEILINGS = "ceilings' roofline"
 NEIGHBOUR = "nearest measured neighbour"
+ONCE = "a single measurement"
 FAST_ENOUGH = 1.03
 """A setting this close to the fastest one counts as found."""
 INTERVAL = 0.8
@@ -179,6 +180,17 @@ def compared(
         ],
     )
     return errors, by_factor, memory
+
+
+def once_measured(measured: Iterable[HeldOut]) -> Errors | None:
+    """How far a step's first visit lies from the median of its later ones: what a machine differs
+    from itself. No rule can be surer of a single measurement than that. None without visits."""
+    pairs = [
+        (held.setting, held.visits_s[0], statistics.median(held.visits_s[1:]))
+        for held in measured
+        if len(held.visits_s) > 1
+    ]
+    return errors_of(ONCE, pairs)
 
 
 def _covers(one: FrozenPrediction, held: HeldOut) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from mfubench.predict.document import GRADES, Errors, Prediction, PredictionTest
+from mfubench.predict.rivals import once_measured
 from mfubench.results.write import json_text
 from mfubench.show.console import Column, as_text, fitted, left_out, wrapped
 from mfubench.show.terminal import has_color, width_of
@@ -137,7 +138,7 @@ def errors_text(test: PredictionTest, *, color: bool = False, width: int | None 
     the machine meanwhile."""
     columns = screen_width(sys.stdout) if width is None else width
     rows: list[list[str | Text]] = [[Text("predicted first, then measured", style="bold")]]
-    rows += [_errors_row(errors) for errors in test.errors]
+    rows += [_errors_row(errors) for errors in _rules(test)]
     rows.append([Text("this model, by what was held out", style="bold")])
     rows += [_errors_row(errors) for errors in test.by_factor.values()]
     if test.memory is not None:
@@ -163,6 +164,11 @@ def errors_text(test: PredictionTest, *, color: bool = False, width: int | None 
     return "\n".join([*lines, "", *(wrapped(sentence, width=columns) for sentence in said)])
 
 
+def _rules(test: PredictionTest) -> list[Errors]:
+    """The model, its rivals, and what the machine differs from itself."""
+    return [*test.errors, *filter(None, [once_measured(test.measured)])]
+
+
 def _errors_row(errors: Errors) -> list[str | Text]:
     return [
         "  " + errors.rule,
@@ -177,7 +183,7 @@ def _errors_row(errors: Errors) -> list[str | Text]:
 def errors_markdown(test: PredictionTest) -> str:
     """The same as rows of the table in docs/predict.md, which a test holds to the stored files."""
     memory = [test.memory] if test.memory else []
-    several = [*test.errors, *test.by_factor.values(), *memory]
+    several = [*_rules(test), *test.by_factor.values(), *memory]
     return "\n".join(
         f"| {' | '.join(cell.strip() for cell in map(str, _errors_row(errors)))} |"
         for errors in several

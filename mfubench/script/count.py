@@ -81,7 +81,10 @@ class StepCounter(DispatchCounter):
         kwargs = kwargs or {}
         out = self._run(func, args, kwargs)
         if self.seen is not None and not _is_fake(args) and self._phase() == FORWARD:
-            self.seen.add(func, args, kwargs, out)
+            try:
+                self.seen.add(func, args, kwargs, out)
+            except Exception as error:  # trouble of ours is never the script's
+                self._recorder.failed(error)
         return out
 
     def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -63,6 +63,8 @@ def _counted(
 
     if not found.counts or run.operators is None:
         return "no optimizer step was seen that could be counted"
+    if run.recorder.trouble:
+        return run.recorder.trouble
     tally = found.counts[-1].tally
     if not tally.model_flops:
         return "no matrix product was seen in a step"

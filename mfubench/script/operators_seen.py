@@ -34,10 +34,8 @@ def _named(operator: OperatorName, *names: str) -> dict[str, OperatorName]:
 _BY_ELEMENTS: Mapping[str, OperatorName] = {
     **_named("norm", "native_layer_norm", "native_group_norm", "native_batch_norm"),
     **_named("norm", "_fused_rms_norm"),
-    **_named(
-        "gelu", "gelu", "silu", "tanh", "sigmoid", "_softmax", "_safe_softmax", "exp", "mish", "elu"
-    ),
-    **_named("gelu", "softplus"),
+    **_named("gelu", "gelu", "silu", "tanh", "sigmoid", "_softmax", "_safe_softmax", "exp"),
+    **_named("gelu", "mish", "elu", "softplus"),
     **_named("add", "add", "sub", "mul", "div", "relu", "leaky_relu", "pow", "rsqrt", "sqrt"),
     **_named("add", "where", "masked_fill", "clamp", "clamp_min", "neg", "cat", "mean", "addcmul"),
     **_named("dropout", "native_dropout", "bernoulli"),
@@ -113,8 +111,8 @@ def _larger(name: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
         operator: OperatorName = "attention_dropout" if given.get("dropout_p") else "attention"
         return operator, (math.prod(several), int(context), int(head_size))
     if name == "aten::nll_loss_forward":
-        rows, vocabulary = args[0].shape
-        return "loss", (int(rows), int(vocabulary))
+        *rows, vocabulary = args[0].shape
+        return "loss", (math.prod(rows), int(vocabulary))
     return None
 
 

@@ -16,7 +16,7 @@ from mfubench.predict.document import FrozenPredictions, HeldOut, Probe, Setting
 from mfubench.predict.held_out import held_out
 from mfubench.predict.intervals import half_widths_of
 from mfubench.predict.predict import HALF_WIDTHS
-from mfubench.predict.rivals import MODEL, compared, fastest_found, quantile
+from mfubench.predict.rivals import MODEL, compared, fastest_found, once_measured, quantile
 from mfubench.predict.self_test import (
     MOST_VISITS,
     TEST,
@@ -173,6 +173,24 @@ def test_the_text_has_each_rule_and_what_the_machine_did(frozen: FrozenPredictio
     for word in ("this model", "constant MFU", "datasheet roofline", "nearest measured neighbour"):
         assert word in text
     assert "A kernel that does the same each time varied by 0 %" in text
+
+
+def test_what_a_machine_differs_from_itself_stands_beside_the_errors(
+    frozen: FrozenPredictions,
+) -> None:
+    visits = [
+        run(one.setting, factor) for factor in (1.1, 0.9, 1.0, 1.0) for one in frozen.predictions
+    ]
+    body = document_of(frozen, "0001_x.json", visits, budget_s=9, spent_s=1, ended="complete")
+    found = once_measured(body.measured)
+    assert found is not None
+    assert found.settings == len(frozen.predictions)
+    assert found.median == pytest.approx(0.1)
+    assert "a single measurement" in errors_text(body, width=100)
+    once = document_of(
+        frozen, "0001_x.json", visits[:5], budget_s=9, spent_s=1, ended="out of budget"
+    )
+    assert once_measured(once.measured) is None
 
 
 def test_a_setting_that_could_not_be_run_is_no_error_of_the_model(

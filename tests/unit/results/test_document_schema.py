@@ -116,6 +116,7 @@ def test_every_field_of_a_document_is_documented(kind: str) -> None:
 A_LIST = {
     "advice": "tries",
     "comparison": "measured",
+    "count": "operators",
     "gate": "measured",
     "prediction": "predictions",
     "prediction-test": "measured",
@@ -123,7 +124,11 @@ A_LIST = {
     "self-test": "measured",
     "trace": "steps",
 }
-NEEDED = dict.fromkeys(A_LIST, "spent_s") | {"trace": "marked", "prediction": "frozen_at_s"}
+NEEDED = dict.fromkeys(A_LIST, "spent_s") | {
+    "trace": "marked",
+    "prediction": "frozen_at_s",
+    "count": "optimizer",
+}
 
 
 def without_a_body(data: dict[str, Any], kind: str) -> None:
@@ -151,7 +156,7 @@ def of_a_newer_version(data: dict[str, Any], kind: str) -> None:
     ("spoil", "words"),
     [
         (without_a_body, "{kind}: expected object, got null"),
-        (with_another_kind, "mfubench/kind: 'diary' is not one of advice, comparison, gate"),
+        (with_another_kind, "mfubench/kind: 'diary' is not one of advice, comparison, count"),
         (with_text_for_a_list, "{kind}/{list}: expected array, got str"),
         (without_a_needed_field, "{kind}: object missing required field {needed}"),
         (of_a_newer_version, "has schema version 2; this mfubench reads version 1"),
