@@ -47,6 +47,13 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=1.0, help="how long, about")
     parser.add_argument("--budget", default="2m", help="of each comparison")
     parser.add_argument("--scripts", default=",".join(NAMES))
+    parser.add_argument(
+        "--plants",
+        type=lambda text: [float(part) / 100 for part in text.split(",")],
+        default=PLANTS,
+        metavar="PERCENTS",
+        help="what is planted, in per cent of a step (default: 0,3,5)",
+    )
     parser.add_argument("--hyperfine", action="store_true", help="beside it, where it is installed")
     parser.add_argument("--show", action="store_true", help="only what the ledger has")
     asked = parser.parse_args()
@@ -77,7 +84,8 @@ def measure(asked: argparse.Namespace) -> None:
         done = Counter(
             (t["script"], t["plant"]) for t in read(asked.ledger) if t["kind"] == "trial"
         )
-        script, plant = min(((s, p) for s in names for p in PLANTS), key=lambda key: done[key])
+        cells = [(script, plant) for script in names for plant in asked.plants]
+        script, plant = min(cells, key=lambda cell: done[cell])
         if script not in calibrated:
             calibrated[script] = calibration(script)
             add(asked.ledger, calibrated[script])
