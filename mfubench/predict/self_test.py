@@ -93,7 +93,7 @@ def run_held_out(
 
 
 def merged(visits: Sequence[HeldOut]) -> list[HeldOut]:
-    """One row for each setting: the median of its visits, and of peak memory the most."""
+    """One row for each setting: the medians of its visits."""
     by_name: dict[str, list[HeldOut]] = {}
     for visit in visits:
         by_name.setdefault(visit.setting.name, []).append(visit)
@@ -106,7 +106,7 @@ def _one_of(visits: Sequence[HeldOut]) -> HeldOut:
     return msgspec.structs.replace(
         visits[0],
         step_s=statistics.median(steps_s) if steps_s else None,
-        peak_memory_bytes=max(peaks, default=None),
+        peak_memory_bytes=round(statistics.median(peaks)) if peaks else None,
         control_s=statistics.median(visit.control_s for visit in visits),
         problem=None if steps_s else visits[0].problem,
         visits_s=steps_s,
