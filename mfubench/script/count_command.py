@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -51,7 +52,9 @@ def run_count(
         say(f"nothing was saved: {counted}")
         return NOTHING_COUNTED if ending.is_clean else leave(ending)
     where = document.save(COUNT, counted, results_dir)
-    say(f"{where}; to predict its time: mfubench predict --counted FILE")
+    path = where.removeprefix("saved in ")
+    say(where)
+    say(f"to predict its time: mfubench predict --counted {shlex.quote(path)}")
     return leave(ending)
 
 

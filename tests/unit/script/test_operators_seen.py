@@ -124,8 +124,8 @@ def run_count(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_it_is_saved_and_the_script_ends(tmp_path: Path) -> None:
     done = run_count(tmp_path, str(SCRIPTS / "gpt_loop.py"))
     assert done.returncode == 0, done.stderr
-    assert "mfubench predict --counted FILE" in done.stderr
     (path,) = tmp_path.glob(f"*/{COUNT}/*.json")
+    assert f"mfubench predict --counted {path}" in done.stderr
     step = read_document(path).read(CountedStep)
     assert step.model_flops_per_step == model_flops_per_step(config(), 8)
     assert step.tokens_per_step == 64
