@@ -54,7 +54,8 @@ def run_count(
     where = document.save(COUNT, counted, results_dir)
     path = where.removeprefix("saved in ")
     say(where)
-    say(f"to predict its time: mfubench predict --counted {shlex.quote(path)}")
+    if path != where:
+        say(f"to predict its time: mfubench predict --counted {shlex.quote(path)}")
     return leave(ending)
 
 
