@@ -152,17 +152,19 @@ def test_a_budget_ends_it(frozen: FrozenPredictions) -> None:
     assert kept == []
 
 
-def test_intervals_are_as_wide_as_the_newest_self_test_says(
+def test_intervals_are_as_wide_as_the_widest_of_the_newest_self_tests(
     tmp_path: Path, frozen: FrozenPredictions
 ) -> None:
-    measured = [run(one.setting, 1.07) for one in frozen.predictions]
-    body = document_of(frozen, "0001_x.json", measured, budget_s=9, spent_s=1, ended="complete")
-    document.save(TEST, body, tmp_path)
-    machine = document.machine_dir(tmp_path)
-    half = body.errors[0].half_width
-    assert half_widths_of(machine, "cpu") == {**HALF_WIDTHS, "anchored": half}
+    machine, halves = document.machine_dir(tmp_path), []
+    for factor in (1.5, 1.07, 1.2, 1.1):
+        measured = [run(one.setting, factor) for one in frozen.predictions]
+        body = document_of(frozen, "0001_x.json", measured, budget_s=9, spent_s=1, ended="complete")
+        document.save(TEST, body, tmp_path)
+        halves.append(body.errors[0].half_width)
+    assert halves[0] > halves[2] > halves[3] > halves[1]
+    assert half_widths_of(machine, "cpu") == {**HALF_WIDTHS, "anchored": halves[2]}
     assert half_widths_of(machine, "cuda") == HALF_WIDTHS
-    (path,) = (machine / TEST).glob("*.json")
+    path = next((machine / TEST).glob("*.json"))
     assert json.loads(path.read_text(encoding="utf-8"))["mfubench"]["kind"] == TEST
 
 
