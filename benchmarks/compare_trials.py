@@ -180,7 +180,7 @@ def table(lines: list[dict[str, Any]]) -> str:
     rows = [
         "planted  rule       trials  faster  slower  no difference  unclear  said slower (95 %)"
     ]
-    for plant in PLANTS:
+    for plant in sorted({t["plant"] for t in trials}):
         some = [t for t in trials if t["plant"] == plant]
         beside = [t["hyperfine"] for t in some if "hyperfine" in t]
         for rule, answers in (("compare", some), ("hyperfine", beside)):

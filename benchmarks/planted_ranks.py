@@ -12,6 +12,8 @@ import argparse
 import json
 import math
 import os
+from collections.abc import Callable
+from functools import partial
 from statistics import fmean, median
 from typing import Any
 
@@ -50,6 +52,12 @@ def ask(plant: Plant | None, *, cycles: int = CYCLES, **settings: Any) -> list[R
     return found.reports
 
 
+def planted_s_of(reports: list[RankReport]) -> float:
+    """Seconds per step of a planted wire that nothing can hide: the median turn of training."""
+    turns = [t for r in reports for t in r.turns if t.kind == TRAINING]
+    return median(t.planted_s for t in turns if t.planted_s is not None)
+
+
 def delay() -> dict[str, Any]:
     """A wire that is slow in every other cycle: what ablation and DDP's counters make of it,
     against the sleep that came after the last gradient by the ranks' own clocks."""
@@ -61,7 +69,7 @@ def delay() -> dict[str, Any]:
     pairs = [(n, n + 1) for n in range(0, 2 * CYCLES, 2) if n in exposed and n + 1 in exposed]
     grown = [exposed[slow] - exposed[plain] for slow, plain in pairs]
     turns = [t for r in reports for t in r.turns if t.kind == TRAINING]
-    planted_s = median(t.planted_s for t in turns if t.planted_s is not None)
+    planted_s = planted_s_of(reports)
     counted = [
         median(t.counters_exposed_s or 0.0 for t in turns if t.cycle % 2 == odd) for odd in (0, 1)
     ]
@@ -86,9 +94,7 @@ def profile() -> dict[str, Any]:
     )
     seen = [[r.profile_exposed_s for r in reports] for reports in (plain, slow)]
     plain_s, slow_s = (fmean(s for s in side if s is not None) for side in seen)
-    planted_s = median(
-        t.planted_s for r in slow for t in r.turns if t.kind == TRAINING and t.planted_s is not None
-    )
+    planted_s = planted_s_of(slow)
     return {
         "what": "profile",
         "planted_s": planted_s,
@@ -136,21 +142,23 @@ def contention() -> dict[str, Any]:
     }
 
 
+WHAT: dict[str, Callable[[], dict[str, Any]]] = {
+    "delay": delay,
+    "profile": profile,
+    "sleep": partial(sleep, planted=True),
+    "quiet": partial(sleep, planted=False),
+    "contention": contention,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("delay", "profile", "sleep", "quiet", "contention"))
+    parser.add_argument("what", choices=tuple(WHAT))
     parser.add_argument("--trials", type=int, default=1)
     arguments = parser.parse_args()
     trials = []
     for _ in range(arguments.trials):
-        if arguments.what == "delay":
-            trials.append(delay())
-        elif arguments.what == "profile":
-            trials.append(profile())
-        elif arguments.what == "contention":
-            trials.append(contention())
-        else:
-            trials.append(sleep(arguments.what == "sleep"))
+        trials.append(WHAT[arguments.what]())
         print(json.dumps(trials[-1]), flush=True)
     named = [trial.get("named") for trial in trials]
     summed = {"rank_1_named": named.count(1), "nobody_named": named.count(None)}

@@ -67,18 +67,8 @@ def predict_counted(
         device_name=machine.name,
         dtype=dtype,
         compile=compile,
-        step_s=None,
-        low_s=None,
-        high_s=None,
-        tokens_per_s=None,
-        mfu=None,
-        peak_memory_bytes=None,
-        run_s=None,
         iterations=iterations,
         grade=machine.fit_of(dtype, compile)[1],
-        binds=None,
-        outside=None,
-        terms=[],
     )
     if step.unknown:
         found.outside = (

@@ -181,23 +181,23 @@ class Prediction(Struct, kw_only=True):
     vocab_size: Count | None = None
     bias: bool | None = None
     gradient_accumulation_steps: Count | None = None
-    step_s: Positive | None
+    step_s: Positive | None = None
     """Of an optimizer step."""
-    low_s: Positive | None
-    high_s: Positive | None
+    low_s: Positive | None = None
+    high_s: Positive | None = None
     """The 80 % interval."""
-    tokens_per_s: Positive | None
-    mfu: Positive | None
-    peak_memory_bytes: Bytes | None
-    run_s: Positive | None
+    tokens_per_s: Positive | None = None
+    mfu: Positive | None = None
+    peak_memory_bytes: Bytes | None = None
+    run_s: Positive | None = None
     """Of all iterations, with data, logging, evaluation and checkpoints as nanoGPT does them; of a
     counted step the steps alone."""
     iterations: Count
     grade: Grade
-    binds: str | None
+    binds: str | None = None
     """The largest term."""
-    outside: str | None
-    terms: list[Term]
+    outside: str | None = None
+    terms: list[Term] = []
 
 
 class FrozenPrediction(Struct, frozen=True, kw_only=True):

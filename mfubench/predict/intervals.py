@@ -28,9 +28,9 @@ def half_widths_of(folder: Path, device: str) -> Mapping[Grade, float]:
             test = read_document(path).read(PredictionTest)
         except ResultError:
             continue
-        if test.device == device and len(test.measured) >= FEWEST:
-            half = half_width_of(test.errors)
-            found += [half] if half else []
+        is_enough = test.device == device and len(test.measured) >= FEWEST
+        if is_enough and (half := half_width_of(test.errors)):
+            found.append(half)
         if len(found) == NEWEST:
             break
     return {**HALF_WIDTHS, "anchored": max(found)} if found else HALF_WIDTHS

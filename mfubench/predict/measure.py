@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 import torch
 
+from mfubench.analysis.paired import paired_ratio
 from mfubench.hardware import ceilings
 from mfubench.hardware.devices import Device
 from mfubench.measure.precision import matmul_precision
 from mfubench.measure.train_step import use_once
+from mfubench.pairs.pairing import there_and_back
 from mfubench.predict.document import MeasuredStep, Mode, OperatorTime, Probe, Setting
 from mfubench.predict.machine import BUSY_RATIO
 from mfubench.predict.rates import Rates
@@ -180,24 +182,14 @@ def _anchor(setting: Setting, known: Sequence[MeasuredStep], device: Device) -> 
         for plain in known:
             if plain.setting.name == eager.name:
                 pair = StepTurns(eager, device), StepTurns(setting, device)
-                for number in range(COMPILED_ROUNDS):
-                    for one in pair[:: 1 if number % 2 else -1]:
+                for turns in there_and_back(pair, COMPILED_ROUNDS):
+                    for one in turns:
                         one.round()
+                found = paired_ratio(pair[1].rounds_s, pair[0].rounds_s)
                 return MeasuredStep(
-                    setting=setting,
-                    step_s=plain.step_s * ratio_of(pair[1].rounds_s, pair[0].rounds_s),
-                    peak_memory_bytes=None,
+                    setting=setting, step_s=plain.step_s * found.ratio, peak_memory_bytes=None
                 )
     return measure_step(setting, device, budget_s=ANCHOR_S)
-
-
-def ratio_of(first_s: Sequence[float], second_s: Sequence[float]) -> float:
-    """The median of the ratios of rounds that were taken beside each other.
-
-    >>> ratio_of([1.0, 2.0, 4.0], [2.0, 4.0, 4.0])
-    0.5
-    """
-    return statistics.median(a / b for a, b in zip(first_s, second_s, strict=True))
 
 
 def _loop(device: Device) -> dict[str, float]:

@@ -52,18 +52,9 @@ def predict(
         vocab_size=setting.vocab_size,
         bias=setting.bias,
         gradient_accumulation_steps=setting.gradient_accumulation_steps,
-        step_s=None,
-        low_s=None,
-        high_s=None,
-        tokens_per_s=None,
-        mfu=None,
         peak_memory_bytes=peak_memory_bytes(setting, machine.device),
-        run_s=None,
         iterations=iterations,
         grade=grade,
-        binds=None,
-        outside=None,
-        terms=[],
     )
     flops = model_flops_per_step(config, setting.batch_size) * setting.gradient_accumulation_steps
     parts = fill(

@@ -4,7 +4,7 @@ next, and every compiled graph that is called in between."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mfubench_model.dispatch_count import DispatchCounter
@@ -13,7 +13,6 @@ from torch._subclasses.fake_tensor import FakeTensor
 from mfubench.script import graphs
 from mfubench.script.causal import SEEN, CausalWatch
 from mfubench.script.device_clock import wait_for
-from mfubench.script.operators_seen import OperatorsSeen
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.tally import (
@@ -31,6 +30,9 @@ from mfubench.script.tally import (
     kind_of,
     name_of,
 )
+
+if TYPE_CHECKING:
+    from mfubench.script.operators_seen import OperatorsSeen
 
 _graph_task = torch._C._current_graph_task_id
 _in_graph = torch._C._current_autograd_node
