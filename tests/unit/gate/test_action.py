@@ -124,6 +124,16 @@ def test_the_job_ends_as_the_gate_did(
     assert "progress" not in summary
 
 
+def test_the_reason_is_whole_although_it_is_written_late(step: Step, tmp_path: Path) -> None:
+    slow = tmp_path / "bin" / "tee"
+    slow.write_text('#!/usr/bin/env bash\nsleep 0.5\nexec cat > "$1"\n')
+    slow.chmod(0o755)
+    (tmp_path / "python.status").write_text("3")
+    (tmp_path / "python.err").write_text("mfubench gate: no torch here\n")
+    step(GATE)
+    assert "no torch here" in (tmp_path / "summary.md").read_text()
+
+
 def test_a_pull_request_is_compared_with_where_it_left_its_base(step: Step, tmp_path: Path) -> None:
     folder = made(tmp_path / "repository")
     git(folder, "checkout", "-q", "nothing")
