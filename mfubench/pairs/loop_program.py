@@ -21,7 +21,8 @@ from typing import Any
 from mfubench.pairs.child import Answer, Parent, Request
 
 LOAD_FIRST = "--load-torch-first"
-"""Before the first request: both sides of a gate do so at once, before either builds a loop."""
+"""Before the first request: both sides of a gate do so at once, before either builds a loop. The
+compiler is a second of it, and any optimizer of torch loads it."""
 COUNTED = ("run", "turn", "losses", "evaluate", "start")
 """Requests whose value is a number of steps or batches; further keys are keyword arguments."""
 PLAIN = ("save", "bars", "count")
@@ -113,7 +114,8 @@ def main() -> None:
     program = LoopProgram()
     parent = Parent()
     if LOAD_FIRST in sys.argv:
-        import torch  # noqa: F401
+        with without_gc():
+            import torch._dynamo  # noqa: F401
     parent.serve(program.answer, failure)
     program.close()
     sys.stdout.flush()

@@ -116,7 +116,6 @@ class TimedLoop:
             self._work = lambda: self.loop.evaluate(1)
         if planted_memory_ratio and (peak := self._peak_bytes()):
             self._planted_bytes = round(planted_memory_ratio * peak)
-        self._graphs_before = _graphs()
         self._control = _matmul(self.loop.device, CONTROL_SIZE)
         self._planted = _matmul(self.loop.device, PLANTED_SIZE)
         times_s: list[float] = self.run(steps)["times_s"]
@@ -149,7 +148,7 @@ class TimedLoop:
     # --- what is counted --------------------------------------------------------------------------
 
     def count(self) -> dict[str, Any]:
-        """The peak of a step's memory, and the graphs that torch.compile made since `start`,
+        """The peak of a step's memory, and the graphs that torch.compile made of this loop,
         recompilations included."""
         return {"peak_bytes": self._peak_bytes(), "graphs": _graphs() - self._graphs_before}
 

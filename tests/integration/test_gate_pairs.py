@@ -82,8 +82,10 @@ def test_code_that_does_not_import_is_a_failure_of_its_side(
 def test_a_model_from_elsewhere_is_refused(tmp_path: Path, changed_tree: Path) -> None:
     base, _ = variants(tmp_path, changed_tree)
     elsewhere = replace(base, tree=tmp_path)
-    with base.start(CASE) as side, pytest.raises(SideError, match="the model was loaded from"):
+    with base.start(CASE) as side:
         elsewhere.build(side, CASE, corpus=None, cache=tmp_path, seed=1)
+        with pytest.raises(SideError, match="the model was loaded from"):
+            elsewhere.built(side)
 
 
 def test_a_side_that_is_killed_fails_alone_and_is_replaced_for_the_next_case(

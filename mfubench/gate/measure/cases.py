@@ -29,12 +29,17 @@ class GateCase:
     @property
     def timed_metrics(self) -> int:
         """A step, and of a compiled case its start-up."""
-        return 1 if self.config.compile == "no" else 2
+        return 2 if self.is_compiled else 1
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether its start-up is worth comparing."""
+        return self.config.compile != "no"
 
     @property
     def has_bars(self) -> bool:
         """Whether a profile says to which bar of its step the time went."""
-        return not self.evaluates and self.config.compile == "no"
+        return not self.evaluates and not self.is_compiled
 
     @property
     def key(self) -> str:

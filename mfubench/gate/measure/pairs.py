@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mfubench.gate.measure import script_counts
 from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.variants import Variant
 from mfubench.gate.rules.limits import Limits
 from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
+from mfubench.pairs.child import Answer
 from mfubench.pairs.loop_side import profiled_in_turns
 from mfubench.pairs.pairing import TurnTaker, there_and_back, turn_plan
-from mfubench.pairs.side import Side, SideError
+from mfubench.pairs.side import TIMEOUT_S, Side, SideError
 
 WARM_STEPS, LOSS_STEPS = 3, 12
 """Steps before the turns; the first pair takes more, and compares the losses after them."""
@@ -28,6 +29,7 @@ PROFILED_BLOCKS = 5
 BASE, CANDIDATE = "base", "candidate"
 Beside = Callable[[], contextlib.AbstractContextManager[None]]
 Takers = dict[str, TurnTaker[Side]]
+T = TypeVar("T")
 
 
 @dataclass
@@ -70,25 +72,15 @@ class PairBench:
 
     def _case(self, case: GateCase, sides: dict[str, Side], number: int) -> dict[str, Any]:
         """`sides` in the order of their turns. A side that fails is named with its words."""
-        started: dict[str, dict[str, Any]] = {}
-        errors: dict[str, str] = {}
-        for name, side in sides.items():
-            try:
-                self._build(side, case)
-                started[name] = side.ask(
-                    {
-                        "start": LOSS_STEPS if number == 0 else WARM_STEPS,
-                        "evaluates": case.evaluates,
-                        "planted_memory_ratio": self._variants[name].planted_memory_ratio,
-                    }
-                )
-            except SideError as error:
-                errors[name] = error.words
+        started, errors = self._started(case, sides, number)
         if errors:
             return {"errors": errors}
         try:
             times = self._turns(sides, max(s["step_s"] for s in started.values()))
-            counts = {n: side.ask({"count": True}) for n, side in sides.items() if number < 1}
+            counted = sides if number == 0 else {}
+            for side in counted.values():
+                side.tell({"count": True})
+            counts = {name: side.hear() for name, side in counted.items()}
         except SideError as error:
             return {"errors": {error.side: error.words}}
         return {
@@ -96,8 +88,45 @@ class PairBench:
             "start": {n: {k: s[k] for k in ("start_up_s", "loss")} for n, s in started.items()},
             "is_cold": number == 0,
             "counts": counts,
-            "compiled": case.config.compile != "no",
+            "compiled": case.is_compiled,
         }
+
+    def _started(
+        self, case: GateCase, sides: dict[str, Side], number: int
+    ) -> tuple[dict[str, Answer], dict[str, str]]:
+        """What each side says of its start, and the words of those that fail.
+
+        Both build at once, and compile at once what no cache has: that start-up is not compared.
+        What is timed comes one after the other.
+        """
+        errors: dict[str, str] = {}
+
+        def each(ask: Callable[[str, Side], T]) -> dict[str, T]:
+            found = {}
+            for name in [name for name in sides if name not in errors]:
+                try:
+                    found[name] = ask(name, sides[name])
+                except SideError as error:
+                    errors[name] = error.words
+            return found
+
+        steps = LOSS_STEPS if number == 0 else WARM_STEPS
+        each(lambda _, side: self._build(side, case))
+        each(lambda name, side: self._variants[name].built(side))
+        if number == 0 and case.is_compiled:
+            each(lambda _, side: side.tell({"run": 1}))
+            each(lambda _, side: side.hear(len(sides) * TIMEOUT_S))
+            steps -= 1
+        started = each(
+            lambda name, side: side.ask(
+                {
+                    "start": steps,
+                    "evaluates": case.evaluates,
+                    "planted_memory_ratio": self._variants[name].planted_memory_ratio,
+                }
+            )
+        )
+        return started, errors
 
     def _build(self, side: Side, case: GateCase) -> None:
         variant = self._variants[side.name]
@@ -149,6 +178,8 @@ class PairBench:
             ]
             for side in sides:
                 self._build(side, case)
+            for side in sides:
+                self._variants[side.name].built(side)
             typical = profiled_in_turns([side.bars for side in sides], PROFILED_BLOCKS)
         return dict(zip(self._variants, typical, strict=True))
 

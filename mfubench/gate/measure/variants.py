@@ -69,10 +69,13 @@ class Variant:
     def build(
         self, side: Side, case: GateCase, *, corpus: Path | None, cache: Path, seed: int
     ) -> None:
-        """Build a case in a process; raises SideError, also when the code is not the variant's."""
+        """Tell a process to build a case. Both sides do so at once; `built` waits for one."""
         config = case.config.changed(dict(self.settings))
-        request = build_request(config, cache=cache, corpus=corpus)
-        loop = side.ask({**request, "seed": seed}, START_TIMEOUT_S)
+        side.tell({**build_request(config, cache=cache, corpus=corpus), "seed": seed})
+
+    def built(self, side: Side) -> None:
+        """Wait until a case is built; raises SideError, also when the code is not the variant's."""
+        loop = side.hear(START_TIMEOUT_S)
         origin = Path(str(loop["origin"])).resolve()
         if MODEL_UNDER_TEST in self.under_test and self.tree.resolve() not in origin.parents:
             raise SideError(
