@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec.structs import asdict
 
@@ -34,8 +35,10 @@ TURN_S = 0.12
 TURNS_PER_PROCESS, SLOW_TURNS_PER_PROCESS, FINE_TURN_S = 8, 4, 0.03
 """Of several pairs of processes. The machine's speed changes within a tenth of a second, so that
 many short turns tell more than few long ones of the same total."""
-TURNS_PER_PAIR_S, LEAST_TURNS, MOST_TURNS = 0.7, 6, 40
-"""All turns of a side in one pair of processes."""
+TURNS_PER_PAIR_S, LONGEST_TURNS_S, LEAST_TURNS, MOST_TURNS = 0.7, 2.1, 6, 120
+"""All turns of a side in one pair of processes: at least, and at most where they do not agree."""
+TOLD = 0.008
+"""Turns that tell a ratio to within this standard error are enough."""
 SETTLE_S = 0.01
 """Between turns: threads of the side that has just stopped spin for some milliseconds."""
 HORIZON_ITERS = 2000
@@ -95,16 +98,63 @@ def steps_per_turn(step_s: float, turn_s: float) -> int:
     return max(1, round(turn_s / max(step_s, 1e-6)))
 
 
-def turn_plan(step_s: float) -> tuple[int, int]:
-    """How many turns of how many steps in one pair of processes; turns are even, as their order is
-    A B B A.
+class TurnPlan(NamedTuple):
+    """Turns of a side in one pair of processes; their numbers are even, as the order is A B B A."""
 
-    >>> turn_plan(0.034), turn_plan(0.008), turn_plan(3.0)
-    ((20, 1), (22, 4), (6, 1))
+    least: int
+    most: int
+    steps: int
+    """Of each turn."""
+
+
+def turn_plan(step_s: float) -> TurnPlan:
+    """How many turns of how many steps.
+
+    >>> turn_plan(0.034), turn_plan(0.008)[:3], turn_plan(3.0)[:3]
+    (TurnPlan(least=20, most=62, steps=1), (22, 66, 4), (6, 6, 1))
     """
     steps = max(1, round(FINE_TURN_S / max(step_s, 1e-6)))
-    turns = 2 * round(TURNS_PER_PAIR_S / (2 * steps * max(step_s, 1e-6)))
-    return min(max(turns, LEAST_TURNS), MOST_TURNS), steps
+
+    def turns(seconds: float) -> int:
+        fitting = 2 * round(seconds / (2 * steps * max(step_s, 1e-6)))
+        return min(max(fitting, LEAST_TURNS), MOST_TURNS)
+
+    return TurnPlan(turns(TURNS_PER_PAIR_S), turns(LONGEST_TURNS_S), steps)
+
+
+def rounds_until(
+    sides: Sequence[T], plan: TurnPlan, is_told: Callable[[], bool]
+) -> Iterator[Sequence[T]]:
+    """The order A B B A, until the plan's fewest turns are over and the turns tell enough, or its
+    most are. A process costs seconds to start, a turn a part of one: so the noise of a busy
+    machine is met by more turns first, and by more pairs of processes then."""
+    for number, names in enumerate(there_and_back(sides, plan.most)):
+        if number >= plan.least and number % 2 == 0 and is_told():
+            return
+        yield names
+
+
+def error_of_median(values: Sequence[float]) -> float:
+    """The standard error of the median, about: half of what lies between the values half a
+    root of n ranks above and below it. No distribution is assumed.
+
+    >>> error_of_median([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    1.5
+    """
+    ordered, middle = sorted(values), (len(values) - 1) / 2
+    reach = min(math.sqrt(len(values)) / 2, middle)
+
+    def at(rank: float) -> float:
+        below, above = ordered[math.floor(rank)], ordered[math.ceil(rank)]
+        return below + (rank - math.floor(rank)) * (above - below)
+
+    return (at(middle + reach) - at(middle - reach)) / 2
+
+
+def is_told(times_s: Sequence[float], others_s: Sequence[float]) -> bool:
+    """Whether the turns of two sides tell their ratio to within `TOLD`."""
+    logs = [math.log(a / b) for a, b in zip(times_s, others_s, strict=True)]
+    return error_of_median(logs) <= TOLD
 
 
 def ready(side: LoopSide, turn_s: float = TURN_S) -> TurnTaker[LoopSide]:

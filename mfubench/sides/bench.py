@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from typing import Protocol
 import mfubench
 from mfubench.measure.loop_config import ALLOCATOR_VARIABLES, HELD_MEMORY, IDLE_THREADS
 from mfubench.pairs.child import Answer
-from mfubench.pairs.pairing import SETTLE_S, there_and_back, turn_plan
+from mfubench.pairs.pairing import SETTLE_S, is_told, rounds_until, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
 from mfubench.results.outcomes import Outcome
 from mfubench.sides.control import Control
@@ -200,13 +200,13 @@ class ScriptBench:
         that fails has no more of them, and the others go on."""
         try:
             self._align(taken)
-            turns, steps = turn_plan(max(float(one.start["step_s"]) for one in taken.values()))
-            for names in there_and_back(tuple(taken), turns):
+            plan = turn_plan(max(float(one.start["step_s"]) for one in taken.values()))
+            for names in rounds_until(tuple(taken), plan, lambda: self._is_told(taken)):
                 running = {which: taken[which] for which in names if not taken[which].has_ended}
                 if len(running) < 2 or any(one.ending == "" for one in taken.values()):
                     break
                 for one in running.values():
-                    self._turn(one, steps)
+                    self._turn(one, plan.steps)
         except SideError as error:
             return {error.side: error.words}
         errors = {str(which): one.ending for which, one in taken.items() if one.ending}
@@ -215,12 +215,18 @@ class ScriptBench:
         for which, one in good.items():
             del one.steps_s[whole:], one.control_s[whole:]
             if one.has_ended and whole < LEAST_TURNS:
-                needed = one.steps + (LEAST_TURNS - whole) * steps
+                needed = one.steps + (LEAST_TURNS - whole) * plan.steps
                 errors[str(which)] = (
                     f"it ended after {one.steps} steps; a pair needs about {needed}. Let it train "
                     "for longer"
                 )
         return errors
+
+    @staticmethod
+    def _is_told(taken: Mapping[int, Taken]) -> bool:
+        """Of each side against the first one that has all its turns."""
+        able = [one.steps_s for one in taken.values() if not one.has_ended]
+        return all(is_told(steps_s, able[0]) for steps_s in able[1:])
 
     def _align(self, taken: dict[int, Taken]) -> None:
         """All sides at the same step of their run."""

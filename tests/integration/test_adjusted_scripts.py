@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mfubench.pairs.pairing import TurnPlan
 from mfubench.sides import bench as bench_module
 from mfubench.sides.bench import ScriptBench
 from mfubench.sides.pair import ScriptPair
@@ -33,7 +34,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptPair]:
     folder = made(tmp_path_factory.mktemp("adjusted") / "repository")
     settings = {**TURNED, "compile and autocast": COMPILED}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench_module, "turn_plan", lambda step_s: (4, 2))
+        patch.setattr(bench_module, "turn_plan", lambda step_s: TurnPlan(4, 4, 2))
         sides = [
             SideSpec(
                 label=name,

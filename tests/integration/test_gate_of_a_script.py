@@ -16,6 +16,7 @@ from mfubench.gate.command.setup import gate_bench
 from mfubench.gate.measure.pairs import BASE, CANDIDATE, case_pairs
 from mfubench.gate.rules.limits import Limits
 from mfubench.gate.rules.policy import GRAPHS, LOSS, PASS, REGRESSED, judge_case
+from mfubench.pairs.pairing import TurnPlan
 from mfubench.sides import bench as bench_module
 from tests.repository_with_a_script import git, made
 
@@ -30,7 +31,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_turns(monkeypatch: pytest.MonkeyPatch, repository: Path) -> Iterator[None]:
-    monkeypatch.setattr(bench_module, "turn_plan", lambda step_s: (4, 8))
+    monkeypatch.setattr(bench_module, "turn_plan", lambda step_s: TurnPlan(4, 4, 8))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(repository)
     yield

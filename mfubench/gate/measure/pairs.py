@@ -17,7 +17,7 @@ from mfubench.gate.rules.limits import Limits
 from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
 from mfubench.pairs.child import Answer
 from mfubench.pairs.loop_side import profiled_in_turns
-from mfubench.pairs.pairing import TurnTaker, there_and_back, turn_plan
+from mfubench.pairs.pairing import TurnPlan, TurnTaker, is_told, rounds_until, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
 
 WARM_STEPS, LOSS_STEPS = 3, 12
@@ -134,10 +134,15 @@ class PairBench:
 
     def _turns(self, sides: dict[str, Side], step_s: float) -> dict[str, Any]:
         """Turns in the order A B B A …, with the control kernel in each of them."""
-        turns, steps = turn_plan(step_s)
+        plan = turn_plan(step_s)
+        if self.turns:
+            plan = TurnPlan(self.turns, self.turns, plan.steps)
 
         def takers() -> Takers:
-            return {name: TurnTaker(side, steps, IDLE_S) for name, side in sides.items()}
+            return {name: TurnTaker(side, plan.steps, IDLE_S) for name, side in sides.items()}
+
+        def told() -> bool:
+            return is_told(*(one.each("step_s") for one in plain.values()))
 
         def take(takers: Takers, name: str, planted_ratio: float = 0.0) -> None:
             if name == BASE:
@@ -149,7 +154,7 @@ class PairBench:
         # Each share has a base turn of its own: a turn after one of the same process finds its
         # data in the cache, and would look faster than it is.
         plain, planted = takers(), {share: takers() for share in self.plants}
-        for names in there_and_back(tuple(sides), self.turns or turns):
+        for names in rounds_until(tuple(sides), plan, told):
             for name in names:
                 take(plain, name)
             for share, one in planted.items():

@@ -54,7 +54,7 @@ def test_sides_take_turns_there_and_back(bench: MakeBench, tmp_path: Path) -> No
     log = tmp_path / "turns.txt"
     pair = bench(f"a.py --who=A --log={log}", f"b.py --who=B --log={log}").pair([0, 1], 1, 60.0)
     said = [line.split(" ", 1) for line in log.read_text().splitlines()]
-    turns, steps = turn_plan(0.01)
+    turns, _, steps = turn_plan(0.01)
     order = "".join(who for who, request in said if "turn" in request)
     assert order == ("BAAB" * turns)[: 2 * turns]  # of an odd pair
     assert {r for _, r in said if "turn" in r} == {f"{{'turn': {steps}}}"}

@@ -18,6 +18,7 @@ from mfubench.compare.document import Comparison
 from mfubench.compare.losses import of_reference, of_side
 from mfubench.pairs import machine_lock
 from mfubench.pairs.journal import PairJournal
+from mfubench.pairs.pairing import TurnPlan
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results.collect import collect
@@ -54,7 +55,7 @@ def few_turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     lock = tmp_path_factory.mktemp("lock") / "timing.lock"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine_lock, "lock_path", lambda: lock)
-        patch.setattr(bench_module, "turn_plan", lambda step_s: (4, 2))
+        patch.setattr(bench_module, "turn_plan", lambda step_s: TurnPlan(4, 4, 2))
         yield
 
 

@@ -30,6 +30,7 @@ from mfubench.gate.rules.policy import (
     judge_case,
 )
 from mfubench.pairs import machine_lock
+from mfubench.pairs.pairing import TurnPlan
 from mfubench.report.bodies import BODIES
 from mfubench.results.schema import problems
 from mfubench.sides import bench as bench_module
@@ -161,7 +162,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fake(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same with sides that stand in for the script: their arguments say how fast they are."""
     monkeypatch.setattr(bench_module, "PROGRAM", FAKE)
-    monkeypatch.setattr(bench_module, "turn_plan", lambda step_s: (6, 1))
+    monkeypatch.setattr(bench_module, "turn_plan", lambda step_s: TurnPlan(6, 6, 1))
     return repository
 
 

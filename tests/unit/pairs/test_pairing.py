@@ -5,13 +5,23 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mfubench.analysis.effect import HELPS, UNCLEAR
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs import pairing
 from mfubench.pairs.loop_side import LoopSide, profiled_changes
-from mfubench.pairs.pairing import Pairing, TurnTaker
+from mfubench.pairs.pairing import (
+    Pairing,
+    TurnPlan,
+    TurnTaker,
+    error_of_median,
+    is_told,
+    rounds_until,
+)
 from mfubench.pairs.side import SideError
 from mfubench.results.outcomes import Outcome
 
@@ -166,3 +176,25 @@ def test_the_first_evaluation_is_charged_as_the_first_steps_are() -> None:
     start_up_s, step_s = Compiling("c", []).warm()
     assert start_up_s == pytest.approx(20.0 - 0.04 + 5.0 - 0.01)
     assert step_s == pytest.approx(0.04)
+
+
+def test_turns_that_agree_are_few_and_the_others_many() -> None:
+    plan = TurnPlan(least=6, most=20, steps=1)
+    assert "".join("".join(names) for names in rounds_until("AB", plan, lambda: True)) == "ABBA" * 3
+    assert len(list(rounds_until("AB", plan, lambda: False))) == 20
+    told = iter([False, False, True])
+    assert len(list(rounds_until("AB", plan, lambda: next(told)))) == 10
+
+
+@given(st.integers(2, 200), st.integers(0, 2**32 - 1))
+def test_the_error_of_a_median_is_about_the_true_one(count: int, seed: int) -> None:
+    draws = np.random.default_rng(seed).normal(size=(400, count))
+    found = np.mean([error_of_median(list(row)) for row in draws])
+    true = np.median(draws, axis=1).std()
+    assert 0.7 < found / true < 1.4
+
+
+def test_quiet_turns_tell_and_those_of_a_busy_machine_do_not() -> None:
+    quiet, busy = [0.040, 0.0402] * 10, [0.040, 0.048] * 10
+    assert is_told(quiet, [0.040] * 20)
+    assert not is_told(busy, [0.040] * 20)
