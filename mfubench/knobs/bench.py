@@ -19,7 +19,8 @@ from mfubench.hardware.devices import parse_device
 from mfubench.knobs.knob import Knob, Machine
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
-from mfubench.pairs.loop_side import WARM_STEPS, LoopSide
+from mfubench.pairs.fork_server import ForkServers
+from mfubench.pairs.loop_side import COMMAND, WARM_STEPS, LoopSide
 from mfubench.pairs.pairing import (
     TURN_S,
     Pairing,
@@ -42,6 +43,7 @@ class KnobBench:
         self._corpus = corpus
         self._cache = tempfile.TemporaryDirectory(prefix="mfubench-knobs-")
         self._resident: dict[str, list[LoopSide]] = {}
+        self._forks = ForkServers()
 
     def config_of(self, knob: Knob, config: LoopConfig | None = None) -> LoopConfig:
         """A configuration (the baseline, if none is given) with the knob turned."""
@@ -52,7 +54,11 @@ class KnobBench:
 
     def launch(self, config: LoopConfig, *, seed: int = SEED) -> LoopSide:
         """A side that builds its loop while the parent goes on; `LoopSide.wait` before its use."""
-        return LoopSide(config, cache=Path(self._cache.name), corpus=self._corpus, seed=seed)
+        start, usual = None, self.base.steadied.environment
+        if config.environment == usual:  # others come once, and would load torch for themselves
+            start = self._forks.start_of(COMMAND, config, usual)
+        cache = Path(self._cache.name)
+        return LoopSide(config, cache=cache, corpus=self._corpus, seed=seed, start=start)
 
     def start(self, config: LoopConfig, *, seed: int = SEED) -> LoopSide:
         """A side of a configuration, built. Raises SideError when it cannot be."""
@@ -110,6 +116,7 @@ class KnobBench:
         for side in (side for sides in self._resident.values() for side in sides):
             with contextlib.suppress(OSError):
                 side.close()
+        self._forks.close()
         self._cache.cleanup()
 
     # --- pairings ---------------------------------------------------------------------------------

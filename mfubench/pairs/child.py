@@ -66,6 +66,10 @@ class Parent:
         except (EOFError, OSError):
             os._exit(1)
 
+    def leave(self) -> None:
+        """In a fork: this connection is that of the process that was forked."""
+        self._connection.close()
+
     def next_request(self) -> Request | None:
         """Wait for what to do next; None says that this was all."""
         return self._requests.get()

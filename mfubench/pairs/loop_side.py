@@ -11,11 +11,12 @@ from typing import Any, Self
 from mfubench.analysis.bar_changes import bars_before_and_after, typical_bars
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.child import Answer, Request
-from mfubench.pairs.side import START_TIMEOUT_S, Side, SideError
+from mfubench.pairs.side import START_TIMEOUT_S, Side, SideError, Start
 from mfubench.results.bars import BarChange
 
 PROGRAM = ("-P", "-m", "mfubench.pairs.loop_program")
 """`-P`: modules of the user's folder are not ours to import."""
+COMMAND = [sys.executable, *PROGRAM]
 WARM_STEPS, FEW_WARM_STEPS = 12, 5
 WARM_S = 1.0
 """At most, of an eager loop on a CPU, at least two steps: slow ones are warm after few. On a GPU
@@ -33,16 +34,23 @@ class LoopSide(Side):
     tokens_per_step: int
 
     def __init__(
-        self, config: LoopConfig, *, cache: Path, corpus: Path | None = None, seed: int = 1337
+        self,
+        config: LoopConfig,
+        *,
+        cache: Path,
+        corpus: Path | None = None,
+        seed: int = 1337,
+        start: Start | None = None,
     ) -> None:
         self.config = config
         self.checkpoint_s = 0.0
         self._request = build_request(config, cache=cache, corpus=corpus)
         super().__init__(
-            [sys.executable, *PROGRAM],
+            COMMAND,
             # Compiled code of an earlier run would make the first compilation a warm one.
             environment={"TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"), **config.environment},
             first={**self._request, "seed": seed},
+            start=start,
         )
 
     def wait(self) -> Self:

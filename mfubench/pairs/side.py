@@ -13,11 +13,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 import psutil
 
@@ -36,6 +37,27 @@ TAIL_BYTES = 1 << 16
 LOOK_S = 0.5
 """While it waits for an answer, the parent looks so often whether the process still runs: one of
 the process's own children may hold the connection open."""
+
+
+class Process(Protocol):
+    """What is asked of a side's process; `subprocess.Popen` has it."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+class Said(Protocol):
+    """What a process has said on a stream."""
+
+    def last_line(self) -> str | None: ...
+    def close(self) -> None: ...
+
+
+Start = Callable[[Mapping[str, str], Path | None], tuple[Process, Sequence[Said]]]
+"""Makes a process with more in its environment, in a folder."""
 
 
 class SideError(RuntimeError):
@@ -81,33 +103,18 @@ class Side:
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         first: Request | None = None,
+        start: Start | None = None,
     ) -> None:
-        """Start `command`, and tell it `first` as soon as it listens."""
+        """Start `command`, by `start` where that is given, and tell it `first` as soon as it
+        listens."""
         self.name = name
         key = os.urandom(32)
         self._listener = _listener(key)
         self._connection: Connection[Any, Any] | None = None
         self._is_closing = False
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={
-                **os.environ,
-                "KINETO_LOG_LEVEL": "99",
-                **(environment or {}),
-                ADDRESS: json.dumps(self._listener.address),
-                KEY: key.hex(),
-            },
-            cwd=cwd,
-            # A group of its own: Ctrl-C reaches the parent alone, and what the process started can
-            # be ended when it is itself gone.
-            process_group=None if sys.platform == "win32" else 0,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._said = (_Tail(self._process.stderr), _Tail(self._process.stdout))
+        secrets = {ADDRESS: json.dumps(self._listener.address), KEY: key.hex()}
+        start = start or partial(start_process, command)
+        self._process, self._said = start({**(environment or {}), **secrets}, cwd)
         self._accepting = threading.Thread(target=self._accept, args=(first,), daemon=True)
         self._accepting.start()
 
@@ -204,7 +211,8 @@ class Side:
         return self._error(f"the process ended (status {self._process.returncode})")
 
     def _error(self, what: str) -> SideError:
-        words = with_a_way_out(self._said[0].last_line() or self._said[1].last_line() or "")
+        lines = (stream.last_line() for stream in self._said)
+        words = with_a_way_out(next(filter(None, lines), ""))
         return SideError(Outcome.ERROR, f"{what}: {words or 'it said nothing'}", self.name)
 
     def close(self, *, gently: bool = True) -> None:
@@ -250,11 +258,41 @@ class Side:
         self.close(gently=kind is None or issubclass(kind, Exception))
 
 
+def start_process(
+    command: Sequence[str], environment: Mapping[str, str], cwd: Path | None
+) -> tuple[Process, Sequence[Said]]:
+    """A new process of a program, and what it will have said."""
+    process = subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "KINETO_LOG_LEVEL": "99", **environment},
+        cwd=cwd,
+        # A group of its own: Ctrl-C reaches the parent alone, and what the process started can be
+        # ended when it is itself gone.
+        process_group=None if sys.platform == "win32" else 0,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return process, [_Tail(process.stderr), _Tail(process.stdout)]
+
+
 def _listener(key: bytes) -> Listener:
     try:
         return Listener(authkey=key)
     except OSError:  # a temporary folder whose name is too long for a socket
         return Listener(("127.0.0.1", 0), authkey=key)
+
+
+def last_line(said: bytes) -> str | None:
+    """The last line with something in it.
+
+    >>> last_line(b"a traceback\\nValueError: no such preset\\n\\n")
+    'ValueError: no such preset'
+    """
+    lines = said.decode("utf-8", errors="replace").split("\n")
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), None)
 
 
 class _Tail(threading.Thread):
@@ -274,8 +312,7 @@ class _Tail(threading.Thread):
     def last_line(self) -> str | None:
         """The last line with something in it, of a process that has ended."""
         self.join(END_S)
-        lines = self._kept.decode("utf-8", errors="replace").split("\n")
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), None)
+        return last_line(self._kept)
 
     def close(self) -> None:
         """The process and all that it started are gone."""

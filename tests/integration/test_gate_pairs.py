@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mfubench.gate.measure.variants import (
     variant,
 )
 from mfubench.pairs import machine_lock
+from mfubench.pairs.fork_server import ForkServers
 from mfubench.pairs.side import Side, SideError
 from tests.one_sentence import assert_refused
 
@@ -46,13 +48,23 @@ def changed_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree
 
 
+@pytest.fixture
+def forks() -> Iterator[ForkServers]:
+    with ForkServers() as forks:
+        yield forks
+
+
 def variants(tmp_path: Path, tree: Path) -> tuple[Variant, Variant]:
     base = variant("base", HARNESS, tmp_path / "a")
     return base, variant("candidate", tree, tmp_path / "b")
 
 
-def test_a_pair_runs_each_side_with_its_own_code(tmp_path: Path, changed_tree: Path) -> None:
-    bench = PairBench(*variants(tmp_path, changed_tree), cache=tmp_path, turns=2, plants=(0.5,))
+def test_a_pair_runs_each_side_with_its_own_code(
+    tmp_path: Path, changed_tree: Path, forks: ForkServers
+) -> None:
+    bench = PairBench(
+        *variants(tmp_path, changed_tree), cache=tmp_path, turns=2, plants=(0.5,), forks=forks
+    )
     pair = bench.pair([CASE], 0)
     found = case_pairs([pair], CASE.id)
     assert len(found.step) == len(found.control) == 1
@@ -66,30 +78,33 @@ def test_a_pair_runs_each_side_with_its_own_code(tmp_path: Path, changed_tree: P
 
 
 def test_code_that_does_not_import_is_a_failure_of_its_side(
-    tmp_path: Path, changed_tree: Path
+    tmp_path: Path, changed_tree: Path, forks: ForkServers
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(changed_tree / "model", broken / "model")
     (broken / MODEL_UNDER_TEST / "gpt.py").write_text(
         "raise RuntimeError('half a change')\n", encoding="utf-8"
     )
-    pair = PairBench(*variants(tmp_path, broken), cache=tmp_path, turns=1).pair([CASE], 0)
+    bench = PairBench(*variants(tmp_path, broken), cache=tmp_path, turns=1, forks=forks)
+    pair = bench.pair([CASE], 0)
     errors = pair["cases"][CASE.id]["errors"]
     assert set(errors) == {CANDIDATE}
     assert "half a change" in errors[CANDIDATE]
 
 
-def test_a_model_from_elsewhere_is_refused(tmp_path: Path, changed_tree: Path) -> None:
+def test_a_model_from_elsewhere_is_refused(
+    tmp_path: Path, changed_tree: Path, forks: ForkServers
+) -> None:
     base, _ = variants(tmp_path, changed_tree)
     elsewhere = replace(base, tree=tmp_path)
-    with base.start(CASE) as side:
+    with base.start(CASE, forks) as side:
         elsewhere.build(side, CASE, corpus=None, cache=tmp_path, seed=1)
         with pytest.raises(SideError, match="the model was loaded from"):
             elsewhere.built(side)
 
 
 def test_a_side_that_is_killed_fails_alone_and_is_replaced_for_the_next_case(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: ForkServers
 ) -> None:
     turn = Side.turn
 
@@ -101,7 +116,7 @@ def test_a_side_that_is_killed_fails_alone_and_is_replaced_for_the_next_case(
 
     killed: list[int] = []
     monkeypatch.setattr(Side, "turn", killed_once)
-    bench = PairBench(*variants(tmp_path, HARNESS), cache=tmp_path, turns=2)
+    bench = PairBench(*variants(tmp_path, HARNESS), cache=tmp_path, turns=2, forks=forks)
     other = gate_cases("nanogpt-cpu", "cpu", threads=1)[1]
     cases = bench.pair([CASE, other], 1)["cases"]
     words = "the process ended (status -9): it said nothing"

@@ -137,6 +137,7 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
     from mfubench.gate.measure import variants
     from mfubench.gate.measure.pairs import PairBench
     from mfubench.pairs import revisions
+    from mfubench.pairs.fork_server import ForkServers
 
     refuse_corpus(arguments.corpus)
     under_test = _under_test(arguments.under_test)
@@ -177,6 +178,7 @@ def pair_bench(arguments: argparse.Namespace, **more: Any) -> Iterator[PairBench
             cache=cache,
             corpus=arguments.corpus,
             say=say,
+            forks=stack.enter_context(ForkServers()),
             **more,
         )
 

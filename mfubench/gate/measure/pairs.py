@@ -1,4 +1,4 @@
-"""Pairs of fresh processes, one per variant, that take turns case by case."""
+"""Pairs of new processes, one per variant, that take turns case by case."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from mfubench.gate.measure.variants import Variant
 from mfubench.gate.rules.limits import Limits
 from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
 from mfubench.pairs.child import Answer
+from mfubench.pairs.fork_server import ForkServers
 from mfubench.pairs.loop_side import profiled_in_turns
 from mfubench.pairs.pairing import TurnPlan, TurnTaker, is_told, rounds_until, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
@@ -47,6 +48,8 @@ class PairBench:
     plants: Sequence[float] = ()
     """Shares of extra work in further turns of the candidate: for a self-test."""
     say: Callable[[str], None] = lambda _: None
+    forks: ForkServers = field(default_factory=ForkServers)
+    """Close them with the bench."""
 
     @property
     def _variants(self) -> dict[str, Variant]:
@@ -64,7 +67,7 @@ class PairBench:
             for case in cases:
                 for name in order:  # both load torch at once
                     if name not in sides or sides[name].has_ended:
-                        side = self._variants[name].start(case, name=name)
+                        side = self._variants[name].start(case, self.forks, name=name)
                         sides[name] = stack.enter_context(side)
                 self.say(f"pair {number + 1}: {case.id}")
                 found[case.id] = self._case(case, {name: sides[name] for name in order}, number)
@@ -178,7 +181,7 @@ class PairBench:
         and ValueError where a profile holds no time."""
         with contextlib.ExitStack() as stack:
             sides = [
-                stack.enter_context(variant.start(case, name=name))
+                stack.enter_context(variant.start(case, self.forks, name=name))
                 for name, variant in self._variants.items()
             ]
             for side in sides:

@@ -18,6 +18,7 @@ import mfubench_model
 
 import mfubench
 from mfubench.gate.measure.cases import BINDING, GateCase
+from mfubench.pairs.fork_server import ForkServers
 from mfubench.pairs.loop_program import LOAD_FIRST
 from mfubench.pairs.loop_side import PROGRAM, build_request
 from mfubench.pairs.side import START_TIMEOUT_S, Side, SideError
@@ -50,20 +51,27 @@ class Variant:
     planted_memory_ratio: float = 0.0
     """Memory that a self-test plants, as a share of the step's peak."""
 
-    def start(self, case: GateCase, *, name: str = "") -> Side:
+    def start(self, case: GateCase, forks: ForkServers, *, name: str = "") -> Side:
         """A process that can build cases; `case` gives the environment, the same for all cases."""
         config = case.config.changed(dict(self.settings))
         unbound = BINDING if config.cpus is not None else ()
+        command = [self.python, *PROGRAM, LOAD_FIRST]
+        paths = (str(HARNESS), str(MODEL.parent))
+        shared = {
+            **{k: v for k, v in config.environment.items() if k not in unbound},
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         return Side(
-            [self.python, *PROGRAM, LOAD_FIRST],
+            command,
             name=name,
             environment={
-                **{k: v for k, v in config.environment.items() if k not in unbound},
-                "PYTHONPATH": os.pathsep.join((str(self.folder), str(HARNESS), str(MODEL.parent))),
-                "PYTHONDONTWRITEBYTECODE": "1",
+                **shared,
+                "PYTHONPATH": os.pathsep.join((str(self.folder), *paths)),
                 "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"),
             },
             cwd=self.folder,
+            start=forks.start_of(command, config, shared),
         )
 
     def build(

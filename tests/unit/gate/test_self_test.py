@@ -12,6 +12,7 @@ import pytest
 from mfubench.gate.measure import self_test as gate_self_test
 from mfubench.gate.measure.cases import BINDING, gate_cases
 from mfubench.gate.measure.variants import HARNESS, variant
+from mfubench.pairs.fork_server import ForkServers
 from mfubench.pairs.side import Side
 
 
@@ -54,7 +55,7 @@ def test_threads_are_bound_to_cores_unless_cpus_are_chosen(
 
     monkeypatch.setattr(Side, "__init__", kept)
     (case,) = gate_cases("nanogpt-cpu", "cpu")[:1]
-    variant("candidate", HARNESS, tmp_path / "a", settings=settings).start(case)
+    variant("candidate", HARNESS, tmp_path / "a", settings=settings).start(case, ForkServers())
     (environment,) = environments
     assert all((name in environment) == is_bound for name in BINDING)
     assert int(environment["GOMP_SPINCOUNT"]) < 100_000

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from mfubench_model.gpt import CausalSelfAttention
@@ -184,7 +185,7 @@ def test_two_processes_take_turns_and_a_dead_baseline_is_replaced() -> None:
             assert data["pairs"] == 3
             assert len(data["candidate_s_per_token"]) == 3
             first = bench.baseline()
-            first._process.kill()
+            psutil.Process(first._process.pid).kill()
             assert bench.baseline() is not first
     finally:
         bench.close()
