@@ -46,6 +46,8 @@ LEAST_STEPS, MOST_STEPS = 6, 24
 SLOW_START_S = 2.0
 """Of slow steps, three are enough when they have taken this long together."""
 SETTLED = 0.10
+COMPILING = 5.0
+"""A step of the start that takes so many times the usual one did more than train."""
 MOST_DISORDER = 200
 """Optimizer steps after which no order in them is none."""
 ENDED = "ended"
@@ -200,14 +202,18 @@ class HeldScript:
     # --- answers ----------------------------------------------------------------------------------
 
     def _started(self, so_far_s: float) -> Answer:
-        step_s = statistics.median(self._start_s[-3:])
-        steps = len(self._start_s) + 1
+        """Beyond steady steps, the start is what the first one took, and what a later one took that
+        is no slow moment of the machine: compiling takes many steps' time."""
+        times = self._start_s
+        step_s, usual_s = statistics.median(times[-3:]), statistics.median(times)
+        first_s = so_far_s - sum(times)
+        later_s = sum(s - usual_s for s in times if s > COMPILING * usual_s)
         torch = sys.modules["torch"]
         device = self._recorder.device
         return {
-            "start_up_s": max(0.0, so_far_s - steps * step_s),
+            "start_up_s": max(0.0, first_s - usual_s + later_s),
             "step_s": step_s,
-            "steps": steps,
+            "steps": len(times) + 1,
             "compile_s": compile_s(),
             "workers": len(self._recorder.workers),
             "places": self._adjustments.places,

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 import mfubench
-from mfubench.measure.loop_config import ALLOCATOR_VARIABLES, HELD_MEMORY, IDLE_THREADS
+from mfubench.measure.loop_config import (
+    ALLOCATOR_VARIABLES,
+    HELD_MEMORY,
+    IDLE_THREADS,
+)
 from mfubench.pairs.child import Answer
 from mfubench.pairs.pairing import SETTLE_S, is_told, rounds_until, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
@@ -24,6 +28,8 @@ from mfubench.sides.spec import SideSpec
 PROGRAM = Path(mfubench.__file__).resolve().parent / "script" / "side_main.py"
 """Run by its path: the Python of a side need not have this package."""
 LEAST_TURNS = 4
+ALONE_STEPS, LONG_STEP_S = 2, 1.0
+"""Before the turns: steps of each side alone, unless they are long."""
 ENDED = "ended"
 LOSS_TURN = 10
 """Steps between two looks at the clock, where losses alone are wanted."""
@@ -199,8 +205,7 @@ class ScriptBench:
         """Turns in the order A B B A; what went wrong, by side. They end when a script does; a side
         that fails has no more of them, and the others go on."""
         try:
-            self._align(taken)
-            plan = turn_plan(max(float(one.start["step_s"]) for one in taken.values()))
+            plan = turn_plan(self._aligned(taken))
             for names in rounds_until(tuple(taken), plan, lambda: self._is_told(taken)):
                 running = {which: taken[which] for which in names if not taken[which].has_ended}
                 if len(running) < 2 or any(one.ending == "" for one in taken.values()):
@@ -228,12 +233,15 @@ class ScriptBench:
         able = [one.steps_s for one in taken.values() if not one.has_ended]
         return all(is_told(steps_s, able[0]) for steps_s in able[1:])
 
-    def _align(self, taken: dict[int, Taken]) -> None:
-        """All sides at the same step of their run."""
-        most = max(one.steps for one in taken.values())
-        for one in taken.values():
-            if one.steps < most:
-                one.turn(most - one.steps)
+    @staticmethod
+    def _aligned(taken: Mapping[int, Taken]) -> float:
+        """All sides at the same step of their run, and the seconds of a step that runs alone: at
+        their start the sides slowed each other down."""
+        step_s = max(float(one.start["step_s"]) for one in taken.values())
+        more = ALONE_STEPS if step_s < LONG_STEP_S else 0
+        goal = more + max(one.steps for one in taken.values())
+        alone = [one.turn(goal - one.steps) for one in taken.values() if one.steps < goal]
+        return max(filter(None, alone), default=step_s) if more else step_s
 
     def _turn(self, one: Taken, steps: int) -> None:
         step_s = one.turn(steps)

@@ -21,7 +21,7 @@ from mfubench.gate.rules.policy import REGRESSED
 from mfubench.gate.rules.rivals import rivals
 from mfubench.pairs.journal import PairJournal
 
-PLANTS = (0.03, 0.05, 0.10)
+PLANTS = (0.02, 0.03, 0.05)
 MEMORY_RATIO = 0.05
 LOAD_S = 4.0
 """A planted load computes for this long and rests as long."""

@@ -12,7 +12,7 @@ import pytest
 from mfubench.compare.losses import of_reference, of_side
 from mfubench.pairs.pairing import turn_plan
 from mfubench.sides import bench as bench_module
-from mfubench.sides.bench import ScriptBench, TooShortError
+from mfubench.sides.bench import ALONE_STEPS, ScriptBench, TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 from tests.unit.compare.made_up import SOFTWARE
@@ -56,11 +56,13 @@ def test_sides_take_turns_there_and_back(bench: MakeBench, tmp_path: Path) -> No
     said = [line.split(" ", 1) for line in log.read_text().splitlines()]
     turns, _, steps = turn_plan(0.01)
     order = "".join(who for who, request in said if "turn" in request)
-    assert order == ("BAAB" * turns)[: 2 * turns]  # of an odd pair
-    assert {r for _, r in said if "turn" in r} == {f"{{'turn': {steps}}}"}
+    assert order == "BA" + ("BAAB" * turns)[: 2 * turns]  # of an odd pair
+    requests = [r for _, r in said if "turn" in r]
+    assert requests[:2] == [f"{{'turn': {ALONE_STEPS}}}"] * 2
+    assert set(requests[2:]) == {f"{{'turn': {steps}}}"}
     assert pair.errors == {}
     assert pair.sides["0"].steps_s == [0.01] * turns
-    assert len(pair.sides["1"].losses) == 6 + turns * steps
+    assert len(pair.sides["1"].losses) == 6 + ALONE_STEPS + turns * steps
     assert no_process_is_left()
 
 
@@ -73,7 +75,9 @@ def test_both_begin_their_turns_at_the_same_step(bench: MakeBench) -> None:
 def test_a_script_that_ends_keeps_the_turns_that_all_had(bench: MakeBench) -> None:
     pair = bench("a.py", "b.py --ends_after=25").pair([0, 1], 0, 60.0)
     assert pair.errors == {}
-    assert len(pair.sides["0"].steps_s) == len(pair.sides["1"].steps_s) == (25 - 6) // 3
+    assert (
+        len(pair.sides["0"].steps_s) == len(pair.sides["1"].steps_s) == (25 - 6 - ALONE_STEPS) // 3
+    )
     assert pair.sides["1"].peak_bytes == 1000
 
 
