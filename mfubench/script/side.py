@@ -24,6 +24,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mfubench.arguments import UserError
@@ -202,18 +203,12 @@ class HeldScript:
     # --- answers ----------------------------------------------------------------------------------
 
     def _started(self, so_far_s: float) -> Answer:
-        """Beyond steady steps, the start is what the first one took, and what a later one took that
-        is no slow moment of the machine: compiling takes many steps' time."""
-        times = self._start_s
-        step_s, usual_s = statistics.median(times[-3:]), statistics.median(times)
-        first_s = so_far_s - sum(times)
-        later_s = sum(s - usual_s for s in times if s > COMPILING * usual_s)
         torch = sys.modules["torch"]
         device = self._recorder.device
         return {
-            "start_up_s": max(0.0, first_s - usual_s + later_s),
-            "step_s": step_s,
-            "steps": len(times) + 1,
+            "start_up_s": start_up_s(so_far_s, self._start_s),
+            "step_s": statistics.median(self._start_s[-3:]),
+            "steps": len(self._start_s) + 1,
             "compile_s": compile_s(),
             "workers": len(self._recorder.workers),
             "places": self._adjustments.places,
@@ -264,6 +259,21 @@ class HeldScript:
             f"it ended after {len(found.steps) + 1} steps; {LEAST_STEPS} and more are needed "
             "before the first turn. Let it train for longer"
         )
+
+
+def start_up_s(so_far_s: float, later_s: Sequence[float]) -> float:
+    """What a start took beyond steady steps, in seconds: of all that is over, pauses apart, what
+    came before the second step, and of `later_s`, the steps from the second one on, those that did
+    more than train. A slow moment of the machine is no part of it.
+
+    >>> start_up_s(10.0, [0.1, 0.3, 0.1, 0.1])  # one step met a slow moment
+    9.3
+    >>> start_up_s(13.0, [0.1, 3.1, 0.1, 0.1, 0.1])  # one step compiled for three seconds
+    12.4
+    """
+    usual_s = statistics.median(later_s)
+    compiling_s = sum(step_s - usual_s for step_s in later_s if step_s > COMPILING * usual_s)
+    return max(0.0, so_far_s - sum(later_s) - usual_s + compiling_s)
 
 
 def _alike(last: list[float], before: list[float]) -> bool:
