@@ -9,10 +9,10 @@ from __future__ import annotations
 import statistics
 from array import array
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from mfubench.script.pauses import CHECKPOINT, QUIET, Pause, is_occasional
+from mfubench.script.pauses import CHECKPOINT, EVALUATION, QUIET, Pause, is_occasional
 
 COLUMNS = (
     "at_s",
@@ -161,14 +161,33 @@ def _unseen(rows: Rows, steps: list[Step]) -> str:
 
 
 def pauses_by_row(pauses: list[Pause], rows: int) -> defaultdict[int, list[Pause]]:
-    """Pauses by the row that they come before. A block without gradients that runs in most rows is
-    part of a step, and none."""
+    """Pauses by the row that they come before, none of them within another: nanoGPT announces its
+    evaluation inside of a function without gradients. A block without gradients that runs in most
+    rows is part of a step, and none."""
     sites = Counter(site for site, _ in {(p.site, p.row) for p in pauses if p.kind == QUIET})
     found: defaultdict[int, list[Pause]] = defaultdict(list)
-    for pause in pauses:
-        if pause.kind != QUIET or is_occasional(sites[pause.site], rows):
+    for pause in sorted(pauses, key=lambda p: (p.since_s, -p.until_s)):
+        if pause.kind == QUIET and not is_occasional(sites[pause.site], rows):
+            continue
+        before = found[pause.row][-1] if found[pause.row] else None
+        if before is not None and pause.since_s < before.until_s:
+            found[pause.row][-1] = _together(before, pause)
+        else:
             found[pause.row].append(pause)
     return found
+
+
+def _together(first: Pause, second: Pause) -> Pause:
+    """Two that overlap, as one: of the kind that was announced, if one was. On a device's clock
+    their overlap is not known; the longer one counts."""
+    kinds = {first.kind, second.kind}
+    devices_s = [p.device_s for p in (first, second) if p.device_s is not None]
+    return replace(
+        first,
+        kind=EVALUATION if EVALUATION in kinds else first.kind,
+        until_s=max(first.until_s, second.until_s),
+        device_s=max(devices_s, default=None),
+    )
 
 
 def _step(

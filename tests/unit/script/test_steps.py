@@ -47,6 +47,32 @@ def test_a_block_without_gradients_is_a_pause_where_it_runs_now_and_then() -> No
     assert [step.has_quiet_evaluation for step in found.steps] == [i == 2 for i in range(5)]
 
 
+@pytest.mark.parametrize(
+    ("announced", "quiet", "device_s", "paused_s"),
+    [
+        ((2.3, 2.7), (2.2, 2.8), (None, None), 0.6),  # nanoGPT: announced in a block
+        ((2.3, 2.9), (2.2, 2.8), (None, None), 0.7),  # told to train again after the block
+        ((2.2, 2.4), (2.5, 2.8), (None, None), 0.5),  # one after the other
+        ((2.3, 2.7), (2.2, 2.8), (0.3, 0.5), 0.5),  # on the device's clock
+    ],
+)
+def test_a_pause_within_another_counts_once(
+    announced: tuple[float, float],
+    quiet: tuple[float, float],
+    device_s: tuple[float | None, float | None],
+    paused_s: float,
+) -> None:
+    noted = rows(*((float(i), 0, 0.0) for i in range(6)))
+    noted.pauses = [
+        Pause(EVALUATION, 3, *announced, device_s=device_s[0]),
+        Pause(QUIET, 3, *quiet, site=1, device_s=device_s[1]),
+    ]
+    step = find_steps(noted).steps[2]
+    assert step.evaluation_s == pytest.approx(paused_s)
+    assert step.seconds == pytest.approx(1 - paused_s)
+    assert step.has_quiet_evaluation == (announced[1] < quiet[0])
+
+
 def test_one_step_is_not_enough_and_says_so() -> None:
     found = find_steps(rows((1.0, 0, 0.0)))
     assert not found.found
