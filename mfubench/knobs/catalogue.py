@@ -56,11 +56,14 @@ KNOBS: tuple[Knob, ...] = (
             before="the system's allocator",
             after=library,
             change=preload(library),
-            nanogpt=f"LD_PRELOAD=lib{library}.so python train.py",
+            nanogpt=f"LD_PRELOAD={file} python train.py",
             pytorch="the same variable",
             inapplicable=installed(library),
         )
-        for library in ("jemalloc", "tcmalloc")
+        for library, file in (
+            ("jemalloc", "libjemalloc.so.2"),
+            ("tcmalloc", "libtcmalloc_minimal.so.4"),
+        )
     ),
     *(
         Knob(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ctypes.util import find_library
 from typing import Any
 
-from mfubench.knobs.knob import Change, Knob, only_cpu, only_cuda, supports
+from mfubench.knobs.knob import Change, Knob, library_file, only_cpu, only_cuda, supports
 
 
 def set_to(**changes: Any) -> Change:
@@ -21,7 +20,7 @@ def _batch(factor: int) -> Change:
 
 
 def preload(name: str) -> Change:
-    return lambda config, machine: {"environment": {"LD_PRELOAD": find_library(name) or name}}
+    return lambda config, machine: {"environment": {"LD_PRELOAD": library_file(name) or name}}
 
 
 def compiled(mode: str, **settings: Any) -> Knob:

@@ -107,9 +107,14 @@ def unpadded(multiple: int) -> Callable[[Machine], Reason]:
     return reason
 
 
+def library_file(name: str) -> str | None:
+    """The file of a library that is installed here; Debian has tcmalloc as tcmalloc_minimal."""
+    return find_library(f"{name}_minimal") or find_library(name)
+
+
 def installed(name: str) -> Callable[[Machine], Reason]:
     def reason(machine: Machine) -> Reason:
-        found = find_library(name)
+        found = library_file(name)
         return only_cpu(machine) or (None if found else f"lib{name} is not installed here")
 
     return reason

@@ -158,8 +158,10 @@ class Gate(Generic[C]):
         return any(len(self._failed(case, side)) >= GIVE_UP_AFTER for side in (BASE, CANDIDATE))
 
     def _is_open(self, case: C) -> bool:
-        is_near = any(one.is_open for one in self._metrics(case))
-        return is_near and not self._is_hopeless(case)
+        metrics = self._metrics(case)
+        is_near = any(one.is_open for one in metrics)
+        is_red = any(one.verdict == policy.REGRESSED and not one.is_open for one in metrics)
+        return is_near and not is_red and not self._is_hopeless(case)
 
     def _refuse_without_base(self) -> None:
         words = [self._failed(case, BASE) for case in self.cases]

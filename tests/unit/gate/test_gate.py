@@ -109,6 +109,20 @@ def test_a_case_that_is_near_gets_more_pairs_and_the_others_do_not(tmp_path: Pat
     assert found["looks"] == [6, 10, 18, 30]
 
 
+def test_a_case_that_is_certainly_red_is_measured_no_further(tmp_path: Path) -> None:
+    red = CASES[1].id
+
+    def answer(case: GateCase, number: int) -> dict[str, Any]:
+        one = near(number)
+        one["counts"][CANDIDATE]["peak_bytes"] = 1050 if case.id == red else 1000
+        return one
+
+    found = gate(tmp_path, answer)
+    assert found["cases"][1]["verdict"] == REGRESSED
+    assert all(red not in ids for number, ids in found["asked"] if number >= 6)
+    assert len(found["asked"]) == 30
+
+
 @pytest.mark.parametrize(("setting", "status"), [("fail", 1), ("pass", 0)])
 def test_between_floor_and_tolerance_it_is_never_silent(
     tmp_path: Path, setting: str, status: int

@@ -19,9 +19,10 @@ from mfubench.analysis.effect import HELPS, HURTS, NO_DIFFERENCE, UNCLEAR, effec
 from mfubench.hardware.affinity import performance_cpus
 from mfubench.hardware.devices import CpuDevice
 from mfubench.knobs import bench
+from mfubench.knobs import knob as knob_module
 from mfubench.knobs.bench import KnobBench, machine_of
 from mfubench.knobs.catalogue import KNOBS, KNOBS_BY_NAME
-from mfubench.knobs.knob import Knob
+from mfubench.knobs.knob import Knob, library_file
 from mfubench.measure.configured_loop import configured_model
 from mfubench.measure.loop_config import ConfigError, LoopConfig
 from mfubench.measure.train_step import make_autocast
@@ -267,3 +268,20 @@ def test_the_baseline_on_cuda_is_what_nanogpt_runs_there(
 def test_the_baseline_elsewhere_is_float32_eager() -> None:
     base = bench.nanogpt_baseline("nanogpt-cpu", "cpu", threads=2)
     assert (base.dtype, base.compile, base.threads) == ("float32", "no", 2)
+
+
+@pytest.mark.parametrize(
+    ("has", "file"),
+    [
+        ({"tcmalloc_minimal": "libtcmalloc_minimal.so.4"}, "libtcmalloc_minimal.so.4"),
+        ({"tcmalloc": "libtcmalloc.so.4"}, "libtcmalloc.so.4"),
+        ({}, None),
+    ],
+)
+def test_an_allocator_is_found_by_the_name_that_its_package_gives_it(
+    monkeypatch: pytest.MonkeyPatch, has: dict[str, str], file: str | None
+) -> None:
+    monkeypatch.setattr(knob_module, "find_library", has.get)
+    assert library_file("tcmalloc") == file
+    reason = KNOBS_BY_NAME["tcmalloc"].inapplicable(machine_of(BASE))
+    assert (reason is None) == (file is not None)
