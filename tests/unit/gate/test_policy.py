@@ -179,3 +179,12 @@ def test_a_higher_tolerance_of_a_case_lets_it_pass() -> None:
     strict = judge(noisy, limits=limits_for("train-step/x", table))[0]
     lax = judge(noisy, limits=limits_for("train-loop/x", table))[0]
     assert (strict.verdict, lax.verdict) == (INCONCLUSIVE, PASS)
+
+
+@pytest.mark.parametrize(("percent", "verdict"), [(5, PASS), (15, SLOWER), (40, REGRESSED)])
+def test_a_start_up_that_is_clear_asks_for_no_more_pairs(percent: float, verdict: str) -> None:
+    case = CasePairs(step=logs(0), control=[0.0] * 10, start_up=logs(percent, sd=0.03))
+    _, start_up = policy.judge_case(case, LIMITS, family=2, looks=[6, 10], most=30)
+    low, high = printed(start_up)
+    assert low < 0.0625 < high or verdict != PASS  # it may be above its floor, and looks like it
+    assert (start_up.verdict, start_up.is_open) == (verdict, False)
