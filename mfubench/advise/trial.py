@@ -130,7 +130,8 @@ def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verifi
     with contextlib.ExitStack() as stack:
 
         def fresh(config: LoopConfig, count: int) -> list[LoopSide]:
-            return [stack.enter_context(side) for side in bench.start_warm(config, count)]
+            sides = bench.start_warm(config, count, may_fork=False)
+            return [stack.enter_context(side) for side in sides]
 
         bases = bench.plain_baselines()
         count = processes_that_fit(bench, config)

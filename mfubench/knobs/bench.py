@@ -52,10 +52,13 @@ class KnobBench:
 
     # --- processes --------------------------------------------------------------------------------
 
-    def launch(self, config: LoopConfig, *, seed: int = SEED) -> LoopSide:
-        """A side that builds its loop while the parent goes on; `LoopSide.wait` before its use."""
+    def launch(self, config: LoopConfig, *, seed: int = SEED, may_fork: bool = True) -> LoopSide:
+        """A side that builds its loop while the parent goes on; `LoopSide.wait` before its use.
+
+        What is compared with processes of the plain loop, which are no forks, is none either.
+        """
         start, usual = None, self.base.steadied.environment
-        if config.environment == usual:  # others come once, and would load torch for themselves
+        if may_fork and config.environment == usual:  # others come once
             start = self._forks.start_of(COMMAND, config, usual)
         cache = Path(self._cache.name)
         return LoopSide(config, cache=cache, corpus=self._corpus, seed=seed, start=start)
@@ -65,12 +68,19 @@ class KnobBench:
         return self.launch(config, seed=seed).wait()
 
     def start_warm(
-        self, config: LoopConfig, count: int, *, beside: Sequence[LoopSide] = ()
+        self,
+        config: LoopConfig,
+        count: int,
+        *,
+        beside: Sequence[LoopSide] = (),
+        may_fork: bool = True,
     ) -> list[LoopSide]:
         """Sides of a configuration, built and warmed. They load their libraries together; those
         `beside` are built before any is warmed, which is timed. Raises SideError, none left."""
         with contextlib.ExitStack() as started:
-            sides = [started.enter_context(self.launch(config)) for _ in range(count)]
+            sides = [
+                started.enter_context(self.launch(config, may_fork=may_fork)) for _ in range(count)
+            ]
             for side in sides:
                 side.wait()
             for side in beside if sides else ():
@@ -161,8 +171,10 @@ class KnobBench:
         with; its own end with the context. Processes `beside` may still build: they are waited
         for. Raises SideError."""
         with contextlib.ExitStack() as started:
+            may_fork = not config.chooses_allocator
             candidates = [
-                started.enter_context(self.launch(config.steadied)) for _ in range(processes)
+                started.enter_context(self.launch(config.steadied, may_fork=may_fork))
+                for _ in range(processes)
             ]
             everyone = [*beside, *candidates]
             bases = self.bases_for(config, processes=processes, beside=everyone)

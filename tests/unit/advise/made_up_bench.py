@@ -82,7 +82,7 @@ class MadeUpBench(KnobBench):
     def draw(self, sd: float) -> float:
         return self._random.lognormvariate(0.0, sd) if sd else 1.0
 
-    def launch(self, config: LoopConfig, *, seed: int = 0) -> LoopSide:
+    def launch(self, config: LoopConfig, *, seed: int = 0, may_fork: bool = True) -> LoopSide:
         self.started.append(MadeUpSide(config, self))
         return self.started[-1]
 

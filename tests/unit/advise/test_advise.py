@@ -210,7 +210,7 @@ def test_an_interrupt_keeps_the_tries_and_recommends_nothing(
 
 def test_a_knob_whose_side_fails_is_a_try_with_its_reason() -> None:
     class Failing(MadeUpBench):
-        def launch(self, config: LoopConfig, *, seed: int = 0) -> LoopSide:
+        def launch(self, config: LoopConfig, *, seed: int = 0, may_fork: bool = True) -> LoopSide:
             if config.optimizer == "fused":
                 raise SideError(Outcome.OUT_OF_MEMORY, "no room")
             return super().launch(config, seed=seed)
