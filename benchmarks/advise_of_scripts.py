@@ -2,8 +2,8 @@
 
     python benchmarks/advise_of_scripts.py --budget 5m --times 2
 
-Searches of the suite and of `seed_loop.py` take turns. It prints what each recommends, the verified
-speed-up, and the script's over the suite's; nothing is asserted.
+Searches of the suite and of `trial_scripts/seed_loop.py` take turns. It prints what each one
+recommends, the verified speed-up, and the script's over the suite's; nothing is asserted.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> int:
     suite, script = [], []
     for _ in range(asked.times):
         suite.append(search(budget=asked.budget))
-        script.append(search("seed_loop.py", budget=asked.budget))
+        script.append(search("trial_scripts/seed_loop.py", budget=asked.budget))
     of_suite = statistics.median(script) / statistics.median(suite)
     print(
         f"medians: suite x{statistics.median(suite):.3f}, script x{statistics.median(script):.3f}"

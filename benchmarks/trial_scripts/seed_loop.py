@@ -1,6 +1,6 @@
 """nanoGPT's loop for the preset nanogpt-cpu as a script of its own, to try `mfubench advise` on.
 
-    mfubench advise benchmarks/seed_loop.py
+    mfubench advise benchmarks/trial_scripts/seed_loop.py
 
 It is what the suite's own search measures: the same model, data, batch, schedule, evaluation and
 log. A setting that helps one should help the other.
