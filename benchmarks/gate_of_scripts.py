@@ -20,6 +20,8 @@ from pathlib import Path
 
 import torch
 
+from mfubench.gate.rules.policy import REGRESSED, SLOWER
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -72,8 +74,7 @@ def gate(folder: Path, branch: str) -> dict[str, object]:
         return found | {"verdict": "could not run", "reasons": [done.stderr.splitlines()[-1]]}
     data = json.loads(done.stdout)
     (case,) = data["cases"]
-    red = ("regressed", "slower, within tolerance")
-    bad = [one["metric"] for one in case["metrics"] if one["verdict"] in red]
+    bad = [one["metric"] for one in case["metrics"] if one["verdict"] in (REGRESSED, SLOWER)]
     changes = {one["metric"]: one["change"] for one in case["metrics"]}
     return found | {"verdict": data["verdict"], "reasons": bad or [case["reason"]]} | changes
 

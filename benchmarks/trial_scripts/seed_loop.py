@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from mfubench_model.corpus import open_corpus
 from mfubench_model.gpt import GPT
+from mfubench_model.optimizer import adamw_groups
 from mfubench_model.presets import get_preset
-
-EVALUATE_EVERY, EVALUATION_BATCHES, DECAY = 250, 20, 0.1
 
 options = argparse.ArgumentParser()
 options.add_argument("--steps", type=int, default=2000)
@@ -31,12 +30,10 @@ length, batch = preset.config.block_size, preset.batch_size
 cache = Path(tempfile.gettempdir()) / "mfubench-seed-loop"
 corpus = open_corpus(None, vocab_size=preset.config.vocab_size, block_size=length, cache_dir=cache)
 model = GPT(preset.config)
-matrices = [p for p in model.parameters() if p.dim() >= 2]
-vectors = [p for p in model.parameters() if p.dim() < 2]
 optimizer = torch.optim.AdamW(
-    [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}],
-    lr=1e-3,
-    betas=(0.9, 0.99),
+    adamw_groups(model, preset.weight_decay),
+    lr=preset.learning_rate,
+    betas=(preset.beta1, preset.beta2),
 )
 
 
@@ -52,7 +49,7 @@ def get_batch(split: str) -> tuple[torch.Tensor, torch.Tensor]:
 def evaluate() -> None:
     model.eval()
     for split in ("train", "val"):
-        losses = [model(*get_batch(split))[1].item() for _ in range(EVALUATION_BATCHES)]
+        losses = [model(*get_batch(split))[1].item() for _ in range(preset.eval_iters)]
         print(split, sum(losses) / len(losses))
     model.train()
 
@@ -65,7 +62,7 @@ for step in range(asked.steps):
     )
     for group in optimizer.param_groups:
         group["lr"] = rate
-    if step and step % EVALUATE_EVERY == 0:
+    if step and step % preset.eval_interval == 0:
         evaluate()
         torch.save({"model": model.state_dict()}, cache / "ckpt.pt")
     _, loss = model(x, y)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
 from msgspec.structs import asdict
 
 from mfubench.analysis.effect import (
@@ -141,14 +142,10 @@ def error_of_median(values: Sequence[float]) -> float:
     >>> error_of_median([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
     1.5
     """
-    ordered, middle = sorted(values), (len(values) - 1) / 2
-    reach = min(math.sqrt(len(values)) / 2, middle)
-
-    def at(rank: float) -> float:
-        below, above = ordered[math.floor(rank)], ordered[math.ceil(rank)]
-        return below + (rank - math.floor(rank)) * (above - below)
-
-    return (at(middle + reach) - at(middle - reach)) / 2
+    count = len(values)
+    share = min(math.sqrt(count) / (2 * (count - 1)), 0.5) if count > 1 else 0.0
+    low, high = np.quantile(values, (0.5 - share, 0.5 + share))
+    return float(high - low) / 2
 
 
 def is_told(times_s: Sequence[float], others_s: Sequence[float]) -> bool:
