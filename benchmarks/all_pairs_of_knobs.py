@@ -89,7 +89,8 @@ def measure(bench: KnobBench, asked: argparse.Namespace) -> None:
 
 def pairs_of(bench: KnobBench, found: Ledger) -> Iterator[tuple[Knob, Knob]]:
     """Pairs that can be set together, of knobs that ran and learn as much."""
-    able = [KNOBS_BY_NAME[names[0]] for names, line in found.items() if _counts(line)]
+    alone = [line for names, line in found.items() if len(names) == 1]
+    able = [KNOBS_BY_NAME[line["knobs"][0]] for line in alone if _counts(line)]
     for one, other in combinations(able, 2):
         settings = [settings_of(k.change(bench.base, bench.machine)) for k in (one, other)]
         if not settings[0] & settings[1]:
