@@ -38,7 +38,7 @@ class ScriptForks:
 
     def learn(self, spec: SideSpec, started: Answer) -> None:
         """From the answer of a process of its own."""
-        self._may_fork.setdefault(_key(spec), bool(started["may_fork"]))
+        self._may_fork.setdefault(_key(spec), bool(started.get("may_fork")))
 
     def __enter__(self) -> Self:
         return self
