@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mfubench.sides.bench import Beside, ScriptBench
 from mfubench.sides.control import Control
+from mfubench.sides.forks import ScriptForks
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
@@ -33,6 +34,7 @@ class FreshProcesses:
 
     folder: Path
     control: Beside = field(default_factory=Control)
+    forks: ScriptForks | None = None
     _number: int = 0
 
     def pair(self, sides: Sequence[SideSpec], *, steadied: bool, left_s: float) -> ScriptPair:
@@ -49,7 +51,11 @@ class FreshProcesses:
 
     def _bench(self, sides: Sequence[SideSpec], *, steadied: bool) -> ScriptBench:
         return ScriptBench(
-            sides=sides, folder=self.folder, control=self.control, is_steadied=steadied
+            sides=sides,
+            folder=self.folder,
+            control=self.control,
+            is_steadied=steadied,
+            forks=self.forks,
         )
 
 
@@ -57,10 +63,9 @@ class FreshProcesses:
 def fresh_processes() -> Iterator[FreshProcesses]:
     """A bench with a folder for compiled code, gone afterwards."""
     control = Control()
-    with tempfile.TemporaryDirectory(
-        prefix="mfubench-advise-", ignore_cleanup_errors=True
-    ) as folder:
+    folder = tempfile.TemporaryDirectory(prefix="mfubench-advise-", ignore_cleanup_errors=True)
+    with folder as path, ScriptForks() as forks:
         try:
-            yield FreshProcesses(Path(folder), control)
+            yield FreshProcesses(Path(path), control, forks)
         finally:
             control.close()

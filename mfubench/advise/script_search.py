@@ -9,14 +9,22 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from mfubench.advise import advice
 from mfubench.advise.advice import Advice, Try, Verification
 from mfubench.advise.learning import Learning
 from mfubench.advise.script_bench import Bench
 from mfubench.advise.script_losses import SEEDS, compared, steps_within
-from mfubench.advise.script_turns import effect_in, groups, means
-from mfubench.analysis.effect import HELPS, Effect, effect_over_processes
+from mfubench.advise.script_turns import effect_in, groups, means, rounds_in
+from mfubench.analysis.effect import (
+    HELPS,
+    UNCLEAR,
+    WORTH_RATIO,
+    Effect,
+    effect_of,
+    effect_over_processes,
+)
 from mfubench.knobs.knob import Knob, Machine
 from mfubench.knobs.script import Turned, code_lines, command_line
 from mfubench.sides.bench import TooShortError
@@ -24,7 +32,12 @@ from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
 VERIFIED_PAIRS, LEAST_VERIFIED = 6, 3
-SINGLES_SHARE = 0.5
+LOSSES_PAIRS = 2
+"""The comparison of losses takes about as long as so many pairs, where the budget is small."""
+MOST_LOOKS = 3
+"""At a knob alone that looks faster and stays unclear. This is a sieve: what passes is verified."""
+PLAIN, ALLOCATOR, COMPILED, LONG_SHOT = range(4)
+"""Kinds of knobs, in the order in which they are tried."""
 
 
 @dataclass
@@ -40,6 +53,8 @@ class ScriptSearch:
     now_s: Callable[[], float] = time.monotonic
     tries: list[Try] = field(default_factory=list)
     _gains: dict[str, Effect] = field(default_factory=dict)
+    _rounds: dict[str, list[tuple[list[float], list[float]]]] = field(default_factory=dict)
+    """Of each knob alone, by pair."""
     _found: Turned = field(default_factory=Turned)
     _places: dict[str, str] = field(default_factory=dict)
     _learning: Learning | None = None
@@ -71,23 +86,61 @@ class ScriptSearch:
     def _left_s(self, share: float = 1.0) -> float:
         return share * self.budget_s - self._spent_s
 
+    @property
+    def _spare_s(self) -> float:
+        """What is left when each knob that helps has been tried on top of the others, losses have
+        been compared where one changes numbers, and the result has been verified."""
+        helpful = [knob for knob in self.knobs if knob.name in self._gains]
+        pairs = max(0, len(helpful) - 1) + LEAST_VERIFIED
+        if any(knob.changes_numerics for knob in helpful):
+            pairs += LOSSES_PAIRS
+        return self._left_s() - pairs * self._pair_s
+
     # --- knobs alone ------------------------------------------------------------------------------
 
     def _alone(self) -> None:
         able = []
-        for knob in sorted(self.knobs, key=lambda one: (self._compiles(one), one.long_shot)):
+        for knob in self.knobs:
             turned = Turned().and_(knob, self.machine)
             reason = knob.inapplicable(self.machine) or self._has_it(turned)
             if reason is None:
                 able.append(knob)
             else:
                 self._note(knob, reason=reason)
-        # What chooses the allocator is compared with the script as it is, all else with one whose
-        # allocator keeps its memory: processes then differ less.
-        for chooses in (False, True):
-            alike = [k for k in able if Turned().and_(k, self.machine).chooses_allocator == chooses]
+        for kind in (PLAIN, ALLOCATOR, COMPILED, LONG_SHOT):
+            alike = [knob for knob in able if self._kind(knob) == kind]
             for group in groups(alike, self._compiles):
-                self._group(group, steadied=not chooses)
+                self._group(group, kind)
+        self._look_again(able)
+
+    def _kind(self, knob: Knob) -> int:
+        if knob.long_shot:
+            return LONG_SHOT
+        if self._compiles(knob):
+            return COMPILED
+        return ALLOCATOR if Turned().and_(knob, self.machine).chooses_allocator else PLAIN
+
+    def _look_again(self, able: Sequence[Knob]) -> None:
+        """At what looks faster and is unclear, the best first, while there is time."""
+        for _ in range(MOST_LOOKS - 1):
+            unclear = [knob for knob in able if self._looks_faster(knob)]
+            unclear.sort(key=lambda knob: -self._alone_effect(knob).ratio)
+            for kind in (PLAIN, ALLOCATOR, COMPILED, LONG_SHOT):
+                alike = [knob for knob in unclear if self._kind(knob) == kind]
+                for group in groups(alike, self._compiles):
+                    if self._spare_s >= self._pair_s:
+                        self._group(group, kind)
+
+    def _looks_faster(self, knob: Knob) -> bool:
+        if knob.name not in self._rounds:
+            return False
+        effect = self._alone_effect(knob)
+        return effect.verdict == UNCLEAR and effect.ratio >= 1 + WORTH_RATIO
+
+    def _alone_effect(self, knob: Knob) -> Effect:
+        """Over all rounds of all pairs."""
+        bases, sides = zip(*self._rounds[knob.name], strict=True)
+        return effect_of([*chain(*bases)], [*chain(*sides)])
 
     def _compiles(self, knob: Knob) -> bool:
         return "compile" in Turned().and_(knob, self.machine).adjust
@@ -97,14 +150,17 @@ class ScriptSearch:
         has = turned.environment and all(own.get(k) == v for k, v in turned.environment.items())
         return "the script is started with it already" if has and not turned.adjust else None
 
-    def _group(self, group: Sequence[Knob], *, steadied: bool) -> None:
-        if self._left_s(SINGLES_SHARE) < self._pair_s:
+    def _group(self, group: Sequence[Knob], kind: int) -> None:
+        if self._spare_s < self._pair_s:
             self._not_tried(group)
             return
         sides = [self.base]
         sides += [Turned().and_(k, self.machine).of(self.base, k.name) for k in group]
+        # What chooses the allocator is compared with the script as it is, all else with one whose
+        # allocator keeps its memory: processes then differ less.
+        steadied = kind != ALLOCATOR
         try:
-            pair = self._pair(sides, steadied=steadied, share=1.0)
+            pair = self._pair(sides, steadied=steadied, is_typical=kind != COMPILED)
         except TooShortError:
             if not self._step_s:
                 raise
@@ -122,11 +178,13 @@ class ScriptSearch:
             self._note_single(knob, pair, str(number))
 
     def _note_single(self, knob: Knob, pair: ScriptPair, side: str) -> None:
+        self.tries = [one for one in self.tries if one.knob != knob.name]  # of an earlier look
         if side not in pair.sides:
             self._note(knob, reason=pair.errors.get(side, "it was not measured"))
             return
         self._places |= pair.sides[side].places
-        effect = effect_in(pair, "0", side)
+        self._rounds.setdefault(knob.name, []).append(rounds_in(pair, "0", side))
+        effect = self._alone_effect(knob)
         self._note(knob, effect=effect)
         if effect.verdict == HELPS:
             self._gains[knob.name] = effect
@@ -239,9 +297,18 @@ class ScriptSearch:
 
     # --- what came of it --------------------------------------------------------------------------
 
-    def _pair(self, sides: Sequence[SideSpec], *, steadied: bool, share: float = 1.0) -> ScriptPair:
+    def _pair(
+        self,
+        sides: Sequence[SideSpec],
+        *,
+        steadied: bool,
+        share: float = 1.0,
+        is_typical: bool = True,
+    ) -> ScriptPair:
+        """`is_typical` unless something compiles in it for the first time."""
         pair = self.bench.pair(sides, steadied=steadied, left_s=self._left_s(share))
-        self._pair_s = max(self._pair_s, pair.seconds)
+        if is_typical:
+            self._pair_s = max(self._pair_s, pair.seconds)
         return pair
 
     def _note(
@@ -260,7 +327,8 @@ class ScriptSearch:
     def _not_tried(self, knobs: Sequence[Knob], on_top_of: tuple[str, ...] = ()) -> None:
         self._is_cut = True
         for knob in knobs:
-            self._note(knob, on_top_of, reason=advice.NO_BUDGET)
+            if on_top_of or knob.name not in self._rounds:
+                self._note(knob, on_top_of, reason=advice.NO_BUDGET)
 
     def _advice(
         self,

@@ -20,9 +20,13 @@ def groups(knobs: Sequence[Knob], compiles: Callable[[Knob], bool]) -> list[tupl
 
 
 def effect_in(pair: ScriptPair, base: str, side: str) -> Effect:
-    """Over turns, the mean of the two orders of each round: who is second finds a warm cache."""
-    base_s, side_s = (pair.sides[name].steps_s for name in (base, side))
-    return effect_of(_rounds(base_s), _rounds(side_s))
+    """Over the rounds of a pair."""
+    return effect_of(*rounds_in(pair, base, side))
+
+
+def rounds_in(pair: ScriptPair, base: str, side: str) -> tuple[list[float], list[float]]:
+    """Of both sides, the mean of the two orders of each round: who is second finds a warm cache."""
+    return _rounds(pair.sides[base].steps_s), _rounds(pair.sides[side].steps_s)
 
 
 def _rounds(times: Sequence[float]) -> list[float]:

@@ -30,8 +30,6 @@ from mfubench.pairs.pairing import Pairing
 from mfubench.pairs.side import SideError
 from mfubench.predict.elsewhere import KnownDevice
 
-SINGLES_SHARE = 0.55
-"""Of the budget: the rest is for combinations, the losses and the last check."""
 EXPECTED_PROFILE_S = 12.0
 
 Say = Callable[[str], None]
@@ -94,18 +92,27 @@ class Search:
                 knob.inapplicable(self._bench.machine)
                 or ("the baseline has it already" if config == self._bench.base else None)
                 or advice.hopeless(knob.aims_at, self._prospects.of(knob))
-                or self._over_budget(self._budget.left_s(SINGLES_SHARE), config)
+                or self._over_budget(self._spare_alone_s(), config)
             )
             tried = Trial(reason=reason)
             if reason is None:
                 tried = self._against(
                     self._bench.turns_with(config),
-                    left_s=lambda: self._budget.left_s(SINGLES_SHARE),
+                    left_s=self._spare_alone_s,
                     starts_one=self._bench.processes_to_start(config) == 1,
                 )
             self._note(knob, tried)
             if tried.helps:
                 self._singles[knob.name] = tried
+
+    def _spare_alone_s(self) -> float:
+        """What is left when each knob that helps has been tried on top of the others, losses have
+        been compared where they may differ, and the result has been verified."""
+        helpful = [knob for knob in self._knobs if knob.name in self._singles]
+        later_s = self._budget.expected_s(*map(self._bench.config_of, helpful[1:]))
+        if any(k.changes_numerics or self._prospects.trains_other_batches(k) for k in helpful):
+            later_s += self._learning_bench.expected_s(self._bench.base_step_s())
+        return self._budget.spare_s(self._bench.base) - later_s
 
     # --- knobs on top of each other -----------------------------------------------------------
 

@@ -126,6 +126,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from mfubench.results import document
     from mfubench.sides.bench import ScriptBench
     from mfubench.sides.control import Control
+    from mfubench.sides.forks import ScriptForks
 
     sides = make_sides(arguments.commands, arguments.python, arguments.env, arguments.rev)
     if arguments.tokens_per_step is not None and arguments.tokens_per_step < 1:
@@ -133,7 +134,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     machine = document.machine_dir(arguments.results_dir)
     if refusal := document.refusal_to_write(machine / "comparison"):
         raise UserError(f"{refusal}. Nothing was started.")
-    with _in_trees(sides, arguments.link) as placed, _folder() as folder:
+    with _in_trees(sides, arguments.link) as placed, _folder() as folder, ScriptForks() as forks:
         _refuse_missing(placed)
         journal = _journal(machine / "comparison", placed, arguments)
         control = Control()
@@ -144,6 +145,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             is_steadied=not arguments.as_is,
             tokens_per_step=arguments.tokens_per_step,
             say=_say,
+            forks=forks,
         )
         try:
             found = Comparing(bench, journal, arguments.precision, arguments.budget, say=_say).run()

@@ -58,8 +58,8 @@ class KnobBench:
         What is compared with processes of the plain loop, which are no forks, is none either.
         """
         start, usual = None, self.base.steadied.environment
-        if may_fork and config.environment == usual:  # others come once
-            start = self._forks.start_of(COMMAND, config, usual)
+        if may_fork and config.may_fork and config.environment == usual:  # others come once
+            start = self._forks.start_of(COMMAND, usual)
         cache = Path(self._cache.name)
         return LoopSide(config, cache=cache, corpus=self._corpus, seed=seed, start=start)
 

@@ -117,6 +117,12 @@ class LoopConfig:
         return any(name in ALLOCATOR_VARIABLES for name in self.environment)
 
     @property
+    def may_fork(self) -> bool:
+        """Whether a fork of a process that has loaded torch may run it: on the CPU, and bound to no
+        processors before torch is loaded."""
+        return self.device == "cpu" and not self.cpus
+
+    @property
     def steadied(self) -> LoopConfig:
         """The same with an allocator that keeps its memory, unless the allocator is chosen.
 

@@ -1,4 +1,4 @@
-"""Processes of a training loop, forked from one that has loaded torch.
+"""Processes of a training loop or script, forked from one that has loaded torch.
 
 Loading torch and its compiler is most of what a pair of processes takes: five to six seconds on two
 cores. Nothing of it is under test. So one process loads it, computes nothing, and is forked for
@@ -6,9 +6,9 @@ every side. A fork has no threads yet and no code under test: that, its environm
 come with it. Two forks share the addresses of what was loaded before them, as all processes of one
 program share its pages; what they allocate for a loop is their own.
 
-Only Linux does this, and only for loops on its CPU whose allocator is steadied: glibc's default
+Only Linux does this, and only for training on its CPU with a steadied allocator: glibc's default
 ends up in another state from process to process, which forks would hide, and a GPU was never tried.
-Where a fork fails, a process is started as everywhere else.
+Where a fork fails, a process is started as everywhere else. `forked.py` is the child's half.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import psutil
 
-from mfubench.measure.loop_config import HELD_MEMORY, LoopConfig
-from mfubench.pairs.loop_program import FORK_SERVER
+from mfubench.measure.loop_config import HELD_MEMORY
+from mfubench.pairs.forked import FORK_SERVER
 from mfubench.pairs.side import (
-    TAIL_BYTES,
     Process,
     Said,
     Side,
     SideError,
     Start,
-    last_line,
+    Tail,
     start_process,
 )
 
@@ -53,14 +52,20 @@ class ForkServer:
         self._number = 0
         self._side = Side(command, name="the process that loads torch", environment=environment)
 
-    def fork(self, environment: Mapping[str, str], cwd: Path | None) -> tuple[Fork, list[SaidFile]]:
-        """A new process in a folder, with more in its environment, and what it will have said.
-        Raises SideError."""
+    def fork(self, environment: Mapping[str, str], cwd: Path | None) -> tuple[Fork, list[Tail]]:
+        """A new process in a folder, with more in its environment, and what it will have said on
+        its standard error and output. Raises SideError."""
         self._number += 1
-        said = Path(self._folder.name) / f"{self._number}.txt"
-        asked = {"environment": dict(environment), "cwd": cwd and str(cwd), "said": str(said)}
-        pid = int(self._side.ask({"fork": asked})["pid"])
-        return Fork(pid, self), [SaidFile(said)]
+        paths = [Path(self._folder.name) / f"{self._number}-{name}" for name in ("error", "output")]
+        asked = {"environment": dict(environment), "cwd": cwd and str(cwd)}
+        with contextlib.ExitStack() as opened:
+            pipes = [opened.enter_context(_pipe(path)) for path in paths]
+            answer = self._side.ask({"fork": {**asked, "said": list(map(str, paths))}})
+            opened.pop_all()
+        for path, pipe in zip(paths, pipes, strict=True):
+            path.unlink()
+            os.set_blocking(pipe.fileno(), True)
+        return Fork(int(answer["pid"]), self), [Tail(pipe) for pipe in pipes]
 
     def status_of(self, pid: int) -> int | None:
         """How a fork ended; None while it runs."""
@@ -103,22 +108,10 @@ class Fork:
         return status
 
 
-class SaidFile:
-    """What a fork wrote to its standard output and error: the end of a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def last_line(self) -> str | None:
-        """The last line with something in it."""
-        with contextlib.suppress(OSError), self._path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            return last_line(file.read())
-        return None
-
-    def close(self) -> None:
-        """Nobody will ask any more."""
-        self._path.unlink(missing_ok=True)
+def _pipe(path: Path) -> IO[bytes]:
+    """The reader's end of a pipe with a name, without waiting for somebody who writes."""
+    os.mkfifo(path, 0o600)
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
 
 
 class ForkServers:
@@ -128,14 +121,11 @@ class ForkServers:
         self._servers: dict[tuple[str, ...], ForkServer] = {}
         self._failed: set[tuple[str, ...]] = set()
 
-    def start_of(
-        self, command: list[str], config: LoopConfig, environment: Mapping[str, str]
-    ) -> Start | None:
-        """What starts a side of a configuration with `command` and, among others, `environment`:
-        a fork of the server for them, which starts with the first one. None where sides are
-        processes of their own from the start."""
-        steadied = HELD_MEMORY.items() <= config.environment.items()
-        if sys.platform != "linux" or config.device != "cpu" or config.cpus or not steadied:
+    def start_of(self, command: list[str], environment: Mapping[str, str]) -> Start | None:
+        """What starts a side with `command` and, among others, `environment`: a fork of the server
+        for them, which starts with the first one. None where sides are processes of their own from
+        the start: not on Linux, or without a steadied allocator."""
+        if sys.platform != "linux" or not HELD_MEMORY.items() <= environment.items():
             return None
         key = (*command, *sorted(f"{name}={value}" for name, value in environment.items()))
 

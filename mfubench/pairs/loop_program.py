@@ -11,22 +11,20 @@ Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mfubench.pairs.child import Answer, Parent, Request
+from mfubench.pairs.forked import FORK_SERVER, load_and_fork, load_torch, without_gc
 
 LOAD_FIRST = "--load-torch-first"
 """Before the first request: both sides of a gate do so at once, before either builds a loop."""
 COUNTED = ("run", "turn", "losses", "evaluate", "start")
 """Requests whose value is a number of steps or batches; further keys are keyword arguments."""
 PLAIN = ("save", "bars", "count")
-FORK_SERVER = "--fork-server"
-"""Load torch, and be forked for every side (`fork_server.py`)."""
 
 
 class LoopProgram:
@@ -51,6 +49,7 @@ class LoopProgram:
         return answer
 
     def _build(self, request: Request) -> Answer:
+        # A loop that replaces another needs the memory of what it replaces.
         imports = without_gc() if self._loop is None else contextlib.nullcontext()
         self.close()  # the old loop's memory is free before the next one is built
         with imports:
@@ -63,17 +62,6 @@ class LoopProgram:
         if self._loop is not None:
             self._loop.close()
         self._loop = None
-
-
-@contextlib.contextmanager
-def without_gc() -> Iterator[None]:
-    """For the first loop: importing torch leaves no garbage, and looking for it is a fifth of the
-    import. A loop that replaces another needs the memory of what it replaces."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def build_loop(request: Request) -> Any:
@@ -110,51 +98,12 @@ def failure(error: Exception) -> tuple[str, str]:
     return outcome.value, reason
 
 
-def load_torch() -> None:
-    """With its compiler, which any optimizer of torch loads."""
-    with without_gc():
-        import torch._dynamo  # noqa: F401
-
-
-def serve_forks(parent: Parent) -> None:
-    """Fork when asked to, and say how a fork has ended. Returns in each fork, as the process that
-    was asked for; the server itself ends here."""
-    while (request := parent.next_request()) is not None:
-        if "reap" in request:
-            pid, status = os.waitpid(request["reap"], os.WNOHANG)
-            parent.reply({"status": os.waitstatus_to_exitcode(status) if pid else None})
-            continue
-        if not (pid := os.fork()):
-            parent.leave()
-            become(request["fork"])
-            return
-        parent.reply({"pid": pid})
-    os._exit(0)
-
-
-def become(asked: Request) -> None:
-    """What a new process would have been started with: a group, streams, environment, folder."""
-    os.setpgid(0, 0)
-    said = os.open(asked["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(said, sys.stdout.fileno())
-    os.dup2(said, sys.stderr.fileno())
-    os.environ.update(asked["environment"])
-    if asked["cwd"]:
-        os.chdir(asked["cwd"])
-    paths = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:0] = [path for path in paths if path]
-    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
-
-
 def main() -> None:
     """Serve until there are no more requests."""
-    parent = Parent()
     if FORK_SERVER in sys.argv:
-        load_torch()
-        gc.freeze()  # a fork would copy every page that the collector marks
-        serve_forks(parent)
-        parent = Parent()
-    elif LOAD_FIRST in sys.argv:
+        load_and_fork()
+    parent = Parent()
+    if LOAD_FIRST in sys.argv:
         load_torch()
     program = LoopProgram()
     parent.serve(program.answer, failure)

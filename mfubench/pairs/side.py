@@ -275,7 +275,7 @@ def start_process(
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    return process, [_Tail(process.stderr), _Tail(process.stdout)]
+    return process, [Tail(process.stderr), Tail(process.stdout)]
 
 
 def _listener(key: bytes) -> Listener:
@@ -285,17 +285,17 @@ def _listener(key: bytes) -> Listener:
         return Listener(("127.0.0.1", 0), authkey=key)
 
 
-def last_line(said: bytes) -> str | None:
+def _last_line(said: bytes) -> str | None:
     """The last line with something in it.
 
-    >>> last_line(b"a traceback\\nValueError: no such preset\\n\\n")
+    >>> _last_line(b"a traceback\\nValueError: no such preset\\n\\n")
     'ValueError: no such preset'
     """
     lines = said.decode("utf-8", errors="replace").split("\n")
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), None)
 
 
-class _Tail(threading.Thread):
+class Tail(threading.Thread):
     """Reads what a process says as it says it, and keeps the end: some print gigabytes."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -312,7 +312,7 @@ class _Tail(threading.Thread):
     def last_line(self) -> str | None:
         """The last line with something in it, of a process that has ended."""
         self.join(END_S)
-        return last_line(self._kept)
+        return _last_line(self._kept)
 
     def close(self) -> None:
         """The process and all that it started are gone."""

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def process_bytes(name: str) -> int | None:
-    """VmRSS or VmHWM of this process on Linux, which writes them in kB of 1024 bytes."""
+    """VmRSS, VmHWM or RssFile of this process on Linux, which writes them in kB of 1024 bytes."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -18,6 +18,12 @@ def process_bytes(name: str) -> int | None:
     except OSError:
         return None
     return None
+
+
+def own_bytes(name: str) -> int | None:
+    """The same without pages of files, which a fork maps again one by one as it uses them."""
+    size, of_files = process_bytes(name), process_bytes("RssFile")
+    return None if size is None or of_files is None else size - of_files
 
 
 def peak_memory_bytes(before_bytes: int | None, device: Any) -> int | None:

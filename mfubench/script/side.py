@@ -33,7 +33,7 @@ from mfubench.script.adjust import Adjustments
 from mfubench.script.launch import Ending, Target, refuse_missing
 from mfubench.script.launch import run as run_target
 from mfubench.script.loss_trace import LossTrace
-from mfubench.script.memory import process_bytes
+from mfubench.script.memory import own_bytes
 from mfubench.script.pauses import clock_s
 from mfubench.script.recorder import Recorder
 from mfubench.script.run import EnoughSteps
@@ -57,9 +57,12 @@ ENDED = "ended"
 class HeldScript:
     """What is seen of the script in this process, and the turns that it takes."""
 
-    def __init__(self, parent: Parent, request: Request) -> None:
+    def __init__(self, parent: Parent, request: Request, loaded_s: float = 0.0) -> None:
+        """A fork starts later by the `loaded_s` seconds that loading torch took before it."""
         self._parent = parent
-        self._since_s: float = request["since_s"]
+        self._since_s: float = request["since_s"] - loaded_s
+        self._environment = dict(os.environ)
+        self._may_fork = False
         self._not_from: str | None = request.get("not_from")
         self._adjustments = Adjustments(request.get("adjust") or {})
         self._recorder = Recorder()
@@ -86,7 +89,9 @@ class HeldScript:
         self._signals.attach_when_imported(self._torch_is_here)
 
     def _torch_is_here(self) -> None:
-        self._memory_before = process_bytes("VmRSS")
+        # What torch reads as it is loaded must be there before a process is forked.
+        self._may_fork = dict(os.environ) == self._environment
+        self._memory_before = own_bytes("VmRSS")
         self._adjustments.torch_is_here()
         self._writes.watch_saves(self._signals)
 
@@ -212,6 +217,7 @@ class HeldScript:
             "compile_s": compile_s(),
             "workers": len(self._recorder.workers),
             "places": self._adjustments.places,
+            "may_fork": self._may_fork and device is not None and device.type == "cpu",
             "software": {
                 "python": sys.version.split()[0],
                 "torch": str(torch.__version__),
@@ -226,7 +232,7 @@ class HeldScript:
         peak: int | None = None
         if device is not None and device.type == "cuda":
             peak = int(sys.modules["torch"].cuda.max_memory_allocated(device))
-        elif (highest := process_bytes("VmHWM")) and self._memory_before is not None:
+        elif (highest := own_bytes("VmHWM")) and self._memory_before is not None:
             peak = max(0, highest - self._memory_before)
         return {"peak_bytes": peak, "graphs": graphs(), "writes": self._writes.paths}
 
@@ -281,8 +287,9 @@ def _alike(last: list[float], before: list[float]) -> bool:
     return abs(ratio - 1) <= SETTLED
 
 
-def serve() -> None:
-    """Run the script of the first request, and answer; the process ends with it."""
+def serve(loaded_s: float) -> None:
+    """Run the script of the first request, and answer; the process ends with it. In a fork torch
+    was loaded before, in `loaded_s`."""
     parent = Parent()
     request = parent.next_request()
     if request is None:
@@ -297,7 +304,7 @@ def serve() -> None:
     except UserError as error:
         parent.fail(str(error))
     else:
-        held = HeldScript(parent, request)
+        held = HeldScript(parent, request, loaded_s)
         held.attach()
         held.script_ended(run_target(target))
     with contextlib.suppress(OSError, ValueError, AttributeError):

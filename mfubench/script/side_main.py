@@ -30,9 +30,10 @@ def main() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules["mfubench"] = module
     spec.loader.exec_module(module)
+    from mfubench.pairs.forked import FORK_SERVER, load_and_fork
     from mfubench.script.side import serve
 
-    serve()
+    serve(load_and_fork() if FORK_SERVER in sys.argv else 0.0)
 
 
 if __name__ == "__main__":

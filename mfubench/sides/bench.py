@@ -22,6 +22,7 @@ from mfubench.pairs.pairing import SETTLE_S, is_told, rounds_until, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
 from mfubench.results.outcomes import Outcome
 from mfubench.sides.control import Control
+from mfubench.sides.forks import ScriptForks
 from mfubench.sides.pair import ScriptPair, SideOfPair, Software
 from mfubench.sides.spec import SideSpec
 
@@ -91,12 +92,15 @@ class ScriptBench:
     tokens_per_step: int | None = None
     say: Callable[[str], None] = lambda _: None
     settle_s: float = SETTLE_S
+    forks: ScriptForks | None = None
+    """None: every side is a process of its own."""
 
     def pair(self, wanted: Sequence[int], number: int, left_s: float) -> ScriptPair:
         """One pair of the sides with these numbers, the reference among them.
 
-        In the first one each side starts alone, so that what it takes to start is its own. Who
-        comes first alternates. Raises TooShortError when `left_s` end before all have started.
+        In the first one each side starts alone, so that what it takes to start is its own; from the
+        second one on sides may be forks. Who comes first alternates. Raises TooShortError when
+        `left_s` end before all have started.
         """
         since_s = time.monotonic()
         order = list(wanted) if number % 2 == 0 else list(reversed(wanted))
@@ -115,6 +119,8 @@ class ScriptBench:
                         ) from None
                     errors[str(which)] = error.words
                     continue
+                if self.forks is not None:
+                    self.forks.learn(self.sides[which], start)
                 taken[which] = Taken(side, start, number == 0, list(start["losses"]))
                 taken[which].steps = int(start["steps"])
             if len(taken) > 1:
@@ -174,10 +180,12 @@ class ScriptBench:
 
     def _start(self, which: int) -> Side:
         spec = self.sides[which]
+        command, environment = [spec.python, str(PROGRAM)], self._environment(spec, which)
+        forks = self.forks
         return Side(
-            [spec.python, str(PROGRAM)],
+            command,
             name=str(which),
-            environment=self._environment(spec, which),
+            environment=environment,
             cwd=spec.cwd,
             first={
                 "script": spec.words[0],
@@ -187,6 +195,7 @@ class ScriptBench:
                 "adjust": dict(spec.adjust),
                 "not_from": None if spec.not_from is None else str(spec.not_from.resolve()),
             },
+            start=None if forks is None else forks.start_of(spec, command, environment),
         )
 
     def _environment(self, spec: SideSpec, which: int) -> dict[str, str]:

@@ -94,6 +94,7 @@ def script_bench(
     from mfubench.pairs import revisions
     from mfubench.sides import trees
     from mfubench.sides.control import Control
+    from mfubench.sides.forks import ScriptForks
 
     here = Path.cwd()
     root = revisions.repository(here)
@@ -153,6 +154,7 @@ def script_bench(
                 candidate=variant(own, "candidate"),
                 folder=Path(folder),
                 control=control,
+                forks=stack.enter_context(ScriptForks()),
                 say=say,
                 explain=explain,
             ),

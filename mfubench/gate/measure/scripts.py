@@ -13,6 +13,7 @@ from typing import Any
 from mfubench.gate.measure.pairs import BASE, CANDIDATE
 from mfubench.sides.bench import Beside, ScriptBench
 from mfubench.sides.control import Control
+from mfubench.sides.forks import ScriptForks
 from mfubench.sides.pair import ScriptPair, SideOfPair
 from mfubench.sides.spec import SideSpec
 
@@ -71,6 +72,7 @@ class ScriptPairBench:
     candidate: ScriptVariant
     folder: Path
     control: Beside = field(default_factory=Control)
+    forks: ScriptForks | None = None
     plants: Sequence[float] = ()
     say: Callable[[str], None] = lambda _: None
     explain: Callable[[str, str], str] = lambda side, words: words
@@ -94,6 +96,7 @@ class ScriptPairBench:
                 ],
                 folder=folder,
                 control=self.control,
+                forks=self.forks,
             )
             pair = bench.pair((0, 1), number, NO_LIMIT_S)
             self.shared_writes.update(pair.shared_writes)

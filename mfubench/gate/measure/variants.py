@@ -71,7 +71,7 @@ class Variant:
                 "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"),
             },
             cwd=self.folder,
-            start=forks.start_of(command, config, shared),
+            start=forks.start_of(command, shared) if config.may_fork else None,
         )
 
     def build(

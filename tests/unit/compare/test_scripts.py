@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,11 @@ from mfubench.compare import comparison
 from mfubench.compare.comparison import Comparing
 from mfubench.compare.document import Comparison
 from mfubench.compare.losses import of_reference, of_side
-from mfubench.pairs import machine_lock
 from mfubench.pairs.journal import PairJournal
-from mfubench.pairs.pairing import TurnPlan
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results.collect import collect
 from mfubench.results.schema import problems
-from mfubench.sides import bench as bench_module
 from mfubench.sides.bench import ScriptBench
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
@@ -31,6 +27,7 @@ from tests.one_sentence import assert_refused
 from tests.unit.compare.test_pairs import Still, no_process_is_left
 
 SCRIPT = Path(__file__).parent / "scripts" / "trains.py"
+pytestmark = pytest.mark.usefixtures("few_turns")
 WAYS = ("plain", "accumulates", "workers", "critic", "scaler", "closure", "evaluates", "prints")
 """In which a script trains, and is held at the right place."""
 
@@ -48,19 +45,8 @@ def bench(folder: Path, *arguments: str) -> ScriptBench:
     return ScriptBench(sides=sides, folder=folder, control=Still(), settle_s=0.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_turns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Eight steps of each side are enough to see that it is held. Nothing is timed, so no
-    measurement of somebody else is waited for."""
-    lock = tmp_path_factory.mktemp("lock") / "timing.lock"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine_lock, "lock_path", lambda: lock)
-        patch.setattr(bench_module, "turn_plan", lambda step_s: TurnPlan(4, 4, 2))
-        yield
-
-
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> ScriptPair:
+def pair(tmp_path_factory: pytest.TempPathFactory, few_turns: None) -> ScriptPair:
     """One pair of every way."""
     made = bench(tmp_path_factory.mktemp("ways"), *WAYS, "asks", "fails", "saves", "saves")
     return made.pair(range(len(made.sides)), 1, 600.0)

@@ -21,10 +21,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux fork
 PROGRAM = """
 import os, sys
 from mfubench.pairs.child import Parent
-from mfubench.pairs.loop_program import FORK_SERVER, serve_forks
+from mfubench.pairs.forked import FORK_SERVER, serve_forks
 
 def answer(request):
     if "die" in request:
+        print("x" * request["die"])
         print("ValueError: no such preset", file=sys.stderr, flush=True)
         os._exit(7)
     return {
@@ -37,11 +38,9 @@ def answer(request):
     }
 
 LOADED_IN = os.getpid()
-parent = Parent()
 if FORK_SERVER in sys.argv:
-    serve_forks(parent)
-    parent = Parent()
-parent.serve(answer)
+    serve_forks(Parent())
+Parent().serve(answer)
 """
 COMMAND = [sys.executable, "-c", PROGRAM]
 STEADIED = LoopConfig(preset="nanogpt-cpu").steadied
@@ -55,7 +54,7 @@ def servers() -> Iterator[ForkServers]:
 
 
 def side(servers: ForkServers, **settings: object) -> Side:
-    start = servers.start_of(COMMAND, STEADIED, STEADIED.environment)
+    start = servers.start_of(COMMAND, STEADIED.environment)
     return Side(COMMAND, name="candidate", start=start, **settings)  # type: ignore[arg-type]
 
 
@@ -80,7 +79,7 @@ def test_each_fork_has_its_own_environment_folder_path_and_group(
 def test_a_fork_that_ends_is_told_with_its_status_and_last_words(servers: ForkServers) -> None:
     with side(servers) as one, side(servers) as other:
         with pytest.raises(SideError, match=r"ended \(status 7\): ValueError: no such preset"):
-            one.ask({"die": True})
+            one.ask({"die": 10**7})
         os.kill(other._process.pid, signal.SIGKILL)
         with pytest.raises(SideError, match=r"ended \(status -9\): it said nothing"):
             other.ask({"tell": True})
@@ -113,6 +112,8 @@ def test_forks_outlive_a_server_that_is_killed_and_the_next_side_is_a_process_of
 
 def test_only_steadied_loops_on_the_cpu_are_forked(servers: ForkServers) -> None:
     plain = LoopConfig(preset="nanogpt-cpu")
-    for config in (plain, STEADIED.changed({"cpus": (0,)}), STEADIED.changed({"device": "cuda"})):
-        assert servers.start_of(COMMAND, config, config.environment) is None
-    assert servers.start_of(COMMAND, STEADIED, STEADIED.environment) is not None
+    assert servers.start_of(COMMAND, plain.environment) is None
+    assert servers.start_of(COMMAND, STEADIED.environment) is not None
+    assert STEADIED.may_fork
+    assert not STEADIED.changed({"cpus": (0,)}).may_fork
+    assert not STEADIED.changed({"device": "cuda"}).may_fork
