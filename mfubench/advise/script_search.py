@@ -16,14 +16,20 @@ from mfubench.advise.advice import Advice, Try, Verification
 from mfubench.advise.learning import Learning
 from mfubench.advise.script_bench import Bench
 from mfubench.advise.script_losses import SEEDS, compared, steps_within
-from mfubench.advise.script_turns import effect_in, groups, means, rounds_in
+from mfubench.advise.script_turns import (
+    ALLOCATOR,
+    COMPILED,
+    effect_in,
+    groups,
+    rounds_in,
+    verification_of,
+)
 from mfubench.analysis.effect import (
     HELPS,
     UNCLEAR,
     WORTH_RATIO,
     Effect,
     effect_of,
-    effect_over_processes,
 )
 from mfubench.knobs.knob import Knob, Machine
 from mfubench.knobs.script import Turned, code_lines, command_line
@@ -32,12 +38,10 @@ from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
 VERIFIED_PAIRS, LEAST_VERIFIED = 6, 3
-LOSSES_PAIRS = 2
-"""The comparison of losses takes about as long as so many pairs, where the budget is small."""
+LOSSES_SIDES = 8
+"""The comparison of losses takes about as long as so many sides, where the budget is small."""
 MOST_LOOKS = 3
 """At a knob alone that looks faster and stays unclear. This is a sieve: what passes is verified."""
-PLAIN, ALLOCATOR, COMPILED, LONG_SHOT = range(4)
-"""Kinds of knobs, in the order in which they are tried."""
 
 
 @dataclass
@@ -59,7 +63,8 @@ class ScriptSearch:
     _places: dict[str, str] = field(default_factory=dict)
     _learning: Learning | None = None
     _step_s: float = 0.0
-    _pair_s: float = 0.0
+    _sides_s: list[float] = field(default_factory=list)
+    """Seconds of each pair for each of its sides, where nothing compiled for the first time."""
     _is_cut: bool = False
 
     def run(self) -> Advice:
@@ -91,10 +96,14 @@ class ScriptSearch:
         """What is left when each knob that helps has been tried on top of the others, losses have
         been compared where one changes numbers, and the result has been verified."""
         helpful = [knob for knob in self.knobs if knob.name in self._gains]
-        pairs = max(0, len(helpful) - 1) + LEAST_VERIFIED
+        sides = 2 * max(0, len(helpful) - 1) + 3 * LEAST_VERIFIED
         if any(knob.changes_numerics for knob in helpful):
-            pairs += LOSSES_PAIRS
-        return self._left_s() - pairs * self._pair_s
+            sides += LOSSES_SIDES
+        return self._left_s() - self._expected_s(sides)
+
+    def _expected_s(self, sides: int) -> float:
+        """What a pair of so many sides takes."""
+        return sides * statistics.median(self._sides_s or [0.0])
 
     # --- knobs alone ------------------------------------------------------------------------------
 
@@ -107,29 +116,18 @@ class ScriptSearch:
                 able.append(knob)
             else:
                 self._note(knob, reason=reason)
-        for kind in (PLAIN, ALLOCATOR, COMPILED, LONG_SHOT):
-            alike = [knob for knob in able if self._kind(knob) == kind]
-            for group in groups(alike, self._compiles):
-                self._group(group, kind)
+        for kind, group in groups(able, self.machine):
+            self._group(group, kind)
         self._look_again(able)
-
-    def _kind(self, knob: Knob) -> int:
-        if knob.long_shot:
-            return LONG_SHOT
-        if self._compiles(knob):
-            return COMPILED
-        return ALLOCATOR if Turned().and_(knob, self.machine).chooses_allocator else PLAIN
 
     def _look_again(self, able: Sequence[Knob]) -> None:
         """At what looks faster and is unclear, the best first, while there is time."""
         for _ in range(MOST_LOOKS - 1):
             unclear = [knob for knob in able if self._looks_faster(knob)]
             unclear.sort(key=lambda knob: -self._alone_effect(knob).ratio)
-            for kind in (PLAIN, ALLOCATOR, COMPILED, LONG_SHOT):
-                alike = [knob for knob in unclear if self._kind(knob) == kind]
-                for group in groups(alike, self._compiles):
-                    if self._spare_s >= self._pair_s:
-                        self._group(group, kind)
+            for kind, group in groups(unclear, self.machine):
+                if self._spare_s >= self._expected_s(1 + len(group)):
+                    self._group(group, kind)
 
     def _looks_faster(self, knob: Knob) -> bool:
         if knob.name not in self._rounds:
@@ -142,25 +140,19 @@ class ScriptSearch:
         bases, sides = zip(*self._rounds[knob.name], strict=True)
         return effect_of([*chain(*bases)], [*chain(*sides)])
 
-    def _compiles(self, knob: Knob) -> bool:
-        return "compile" in Turned().and_(knob, self.machine).adjust
-
     def _has_it(self, turned: Turned) -> str | None:
         own = self.base.environment
         has = turned.environment and all(own.get(k) == v for k, v in turned.environment.items())
         return "the script is started with it already" if has and not turned.adjust else None
 
     def _group(self, group: Sequence[Knob], kind: int) -> None:
-        if self._spare_s < self._pair_s:
+        if self._spare_s < self._expected_s(1 + len(group)):
             self._not_tried(group)
             return
         sides = [self.base]
         sides += [Turned().and_(k, self.machine).of(self.base, k.name) for k in group]
-        # What chooses the allocator is compared with the script as it is, all else with one whose
-        # allocator keeps its memory: processes then differ less.
-        steadied = kind != ALLOCATOR
         try:
-            pair = self._pair(sides, steadied=steadied, is_typical=kind != COMPILED)
+            pair = self._pair(sides, steadied=kind != ALLOCATOR, is_typical=kind != COMPILED)
         except TooShortError:
             if not self._step_s:
                 raise
@@ -206,7 +198,7 @@ class ScriptSearch:
             with_it = next(k for k in self._found.knobs if self._touches(k, shared))
             self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
             return
-        if self._left_s() < (1 + LEAST_VERIFIED) * self._pair_s:  # the check comes after it
+        if self._left_s() < self._expected_s(2 + 3 * LEAST_VERIFIED):  # the check comes after it
             self._not_tried([knob], names)
             return
         more = self._found.and_(knob, self.machine)
@@ -255,7 +247,7 @@ class ScriptSearch:
         self._note(knob, reason=why)
 
     def _compared_losses(self) -> str | None:
-        spare_s = (LEAST_VERIFIED + 2) * self._pair_s
+        spare_s = self._expected_s(3 * (LEAST_VERIFIED + 1))
         steps = steps_within(self._left_s() - spare_s, self._step_s)
         if steps is not None:
             self.say(f"comparing the losses of {steps} steps from {len(SEEDS)} seeds")
@@ -275,7 +267,7 @@ class ScriptSearch:
         sides = [self.base, self.base, self._found.of(self.base, "found")]
         pairs: list[ScriptPair] = []
         while len(pairs) < VERIFIED_PAIRS:
-            if len(pairs) >= LEAST_VERIFIED and self._left_s() < self._pair_s:
+            if len(pairs) >= LEAST_VERIFIED and self._left_s() < self._expected_s(3):
                 break
             self.say(f"everything together, in fresh processes: {len(pairs) + 1}")
             try:
@@ -286,14 +278,7 @@ class ScriptSearch:
                 pairs.append(pair)
             elif pair.errors:
                 return None
-        if len(pairs) < 2:
-            return None
-        turns = [{name: pair.sides[name].steps_s for name in "012"} for pair in pairs]
-        found = [(means(one["0"], one["1"]), one["2"]) for one in turns]
-        return Verification(
-            effect=effect_over_processes(found),
-            control=effect_over_processes([(one["0"], one["1"]) for one in turns]),
-        )
+        return verification_of(pairs) if len(pairs) > 1 else None
 
     # --- what came of it --------------------------------------------------------------------------
 
@@ -308,7 +293,7 @@ class ScriptSearch:
         """`is_typical` unless something compiles in it for the first time."""
         pair = self.bench.pair(sides, steadied=steadied, left_s=self._left_s(share))
         if is_typical:
-            self._pair_s = max(self._pair_s, pair.seconds)
+            self._sides_s.append(pair.seconds / len(sides))
         return pair
 
     def _note(

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from mfubench.analysis.effect import Effect, effect_of
-from mfubench.knobs.knob import Knob
+from mfubench.advise.advice import Verification
+from mfubench.analysis.effect import Effect, effect_of, effect_over_processes
+from mfubench.knobs.knob import Knob, Machine
+from mfubench.knobs.script import Turned
 from mfubench.sides.pair import ScriptPair
 
 TOGETHER = 3
 """Knobs that take turns with one process of the script as it is."""
+PLAIN, ALLOCATOR, COMPILED, LONG_SHOT = range(4)
+"""Kinds of knobs, in the order in which they are tried."""
 
 
-def groups(knobs: Sequence[Knob], compiles: Callable[[Knob], bool]) -> list[tuple[Knob, ...]]:
-    """So many at a time; one that compiles alone, as the others would wait for it."""
-    plain = [knob for knob in knobs if not compiles(knob)]
-    groups = [tuple(plain[i : i + TOGETHER]) for i in range(0, len(plain), TOGETHER)]
-    return groups + [(knob,) for knob in knobs if compiles(knob)]
+def kind_of(knob: Knob, machine: Machine) -> int:
+    """What chooses the allocator is compared with the script as it is, all else with one whose
+    allocator keeps its memory: processes then differ less."""
+    if knob.long_shot:
+        return LONG_SHOT
+    turned = Turned().and_(knob, machine)
+    if "compile" in turned.adjust:
+        return COMPILED
+    return ALLOCATOR if turned.chooses_allocator else PLAIN
+
+
+def groups(knobs: Sequence[Knob], machine: Machine) -> list[tuple[int, tuple[Knob, ...]]]:
+    """Those of one kind, so many at a time; one that compiles alone, as the others would wait."""
+    found = []
+    for kind in (PLAIN, ALLOCATOR, COMPILED, LONG_SHOT):
+        alike = [knob for knob in knobs if kind_of(knob, machine) == kind]
+        size = 1 if kind == COMPILED else TOGETHER
+        found += [(kind, tuple(alike[i : i + size])) for i in range(0, len(alike), size)]
+    return found
 
 
 def effect_in(pair: ScriptPair, base: str, side: str) -> Effect:
@@ -34,5 +52,15 @@ def _rounds(times: Sequence[float]) -> list[float]:
     return [(a + b) / 2 for a, b in zip(times[:even:2], times[1:even:2], strict=True)] or [*times]
 
 
-def means(one: Sequence[float], other: Sequence[float]) -> list[float]:
+def verification_of(pairs: Sequence[ScriptPair]) -> Verification:
+    """Of pairs with the script as it is in sides 0 and 1, and what was found in side 2."""
+    turns = [[pair.sides[name].steps_s for name in "012"] for pair in pairs]
+    found = [(_means(one, other), with_all) for one, other, with_all in turns]
+    return Verification(
+        effect=effect_over_processes(found),
+        control=effect_over_processes([(one, other) for one, other, _ in turns]),
+    )
+
+
+def _means(one: Sequence[float], other: Sequence[float]) -> list[float]:
     return [(a + b) / 2 for a, b in zip(one, other, strict=True)]
