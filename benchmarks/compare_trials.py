@@ -86,10 +86,10 @@ def measure(asked: argparse.Namespace) -> None:
         )
         cells = [(script, plant) for script in names for plant in asked.plants]
         script, plant = min(cells, key=lambda cell: done[cell])
-        if script not in calibrated:
+        if script not in calibrated and (plant or asked.hyperfine):
             calibrated[script] = calibration(script)
             add(asked.ledger, calibrated[script])
-        add(asked.ledger, trial(script, plant, calibrated[script], asked))
+        add(asked.ledger, trial(script, plant, calibrated.get(script, {}), asked))
 
 
 def add(ledger: Path, line: dict[str, Any]) -> None:
@@ -132,8 +132,9 @@ def calibration(script: str) -> dict[str, Any]:
 def trial(
     script: str, plant: float, calibrated: dict[str, Any], asked: argparse.Namespace
 ) -> dict[str, Any]:
-    """One comparison; the planted side is the second."""
-    products = round(plant * calibrated["step_s"] / calibrated["product_s"])
+    """One comparison; the planted side is the second. `calibrated` is needed where something is
+    planted, and for hyperfine."""
+    products = round(plant * calibrated["step_s"] / calibrated["product_s"]) if plant else 0
     commands = (script, f"{script} --planted {products}")
     since_s = time.monotonic()
     found = compare(*commands, budget=asked.budget)
