@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mfubench.arguments import UserError
 from mfubench.pairs import revisions
@@ -181,8 +182,10 @@ def _add_submodules(root: Path, tree: Path, commit: str, label: str) -> None:
                 f"the submodule {name} has not the commit {wanted[:10]} that {label} needs; type "
                 f"git -C {name} fetch"
             ) from None
+        # git packed it. Python 3.11.0 to 3.11.3, Debian's among them, know no filters.
+        known: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
         with tarfile.open(packed) as files:
-            files.extractall(tree / name, filter="tar")
+            files.extractall(tree / name, **known)
         packed.unlink()
 
 

@@ -28,7 +28,7 @@ TELLS = f"""
 import os, sys
 told = [str("torch" in sys.modules)]
 if sys.argv[1] == "chooses":
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["MFUBENCH_TRIED"] = "1"
 import numpy, torch
 told.append(str(numpy.random.random()))
 with open("told.txt", "a") as file:

@@ -28,6 +28,9 @@ STEPS_TRAINED, BATCH = 20, 4
 def main() -> None:
     strategy, accumulation, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
+    # AdamW divides each gradient by its size. Where one is almost nothing, rounding decides its
+    # sign: in float32 that moves a loss by 1e-4 now and then, on some texts.
+    torch.set_default_dtype(torch.float64)
     dist.init_process_group("gloo")
     rank, ranks = dist.get_rank(), dist.get_world_size()
     preset, device = get_preset("nanogpt-cpu"), parse_device("cpu")
