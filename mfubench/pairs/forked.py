@@ -10,7 +10,8 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from mfubench.pairs.child import Parent, Request
 
@@ -18,19 +19,39 @@ FORK_SERVER = "--fork-server"
 """Load torch, and be forked for every side."""
 
 
-def load_and_fork() -> float:
-    """Load torch, then fork when asked to. Returns in each fork, as the process that was asked for,
-    with the seconds that loading took; the server itself ends here."""
+class Loaded(NamedTuple):
+    """What a fork had before it was one."""
+
+    seconds: float = 0.0
+    """That loading torch and its compiler took."""
+    compiler_bytes: int = 0
+    """By how much the process grew by the compiler, which any optimizer of torch loads."""
+
+
+NOTHING = Loaded()
+
+
+def load_and_fork(size_bytes: Callable[[], int | None] = lambda: None) -> Loaded:
+    """Load torch, then fork when asked to. Returns in each fork, as the process that was asked for;
+    the server itself ends here. `size_bytes` says how large this process is."""
     parent, since_s = Parent(), time.monotonic()
     load_torch()
-    loaded_s = time.monotonic() - since_s
+    before = size_bytes()
+    load_compiler()
+    seconds, after = time.monotonic() - since_s, size_bytes()
     gc.freeze()  # a fork would copy every page that the collector marks
     serve_forks(parent)
-    return loaded_s
+    return Loaded(seconds, 0 if before is None or after is None else after - before)
 
 
 def load_torch() -> None:
-    """With its compiler, which any optimizer of torch loads."""
+    """Without its compiler."""
+    with without_gc():
+        import torch  # noqa: F401
+
+
+def load_compiler() -> None:
+    """Any optimizer of torch loads it."""
     with without_gc():
         import torch._dynamo  # noqa: F401
 

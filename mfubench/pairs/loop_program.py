@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mfubench.pairs.child import Answer, Parent, Request
-from mfubench.pairs.forked import FORK_SERVER, load_and_fork, load_torch, without_gc
+from mfubench.pairs.forked import FORK_SERVER, load_and_fork, load_compiler, without_gc
 
 LOAD_FIRST = "--load-torch-first"
 """Before the first request: both sides of a gate do so at once, before either builds a loop."""
@@ -104,7 +104,7 @@ def main() -> None:
         load_and_fork()
     parent = Parent()
     if LOAD_FIRST in sys.argv:
-        load_torch()
+        load_compiler()
     program = LoopProgram()
     parent.serve(program.answer, failure)
     program.close()

@@ -29,6 +29,7 @@ from typing import Any
 
 from mfubench.arguments import UserError
 from mfubench.pairs.child import Answer, Parent, Request
+from mfubench.pairs.forked import Loaded
 from mfubench.script.adjust import Adjustments
 from mfubench.script.launch import Ending, Target, refuse_missing
 from mfubench.script.launch import run as run_target
@@ -57,10 +58,11 @@ ENDED = "ended"
 class HeldScript:
     """What is seen of the script in this process, and the turns that it takes."""
 
-    def __init__(self, parent: Parent, request: Request, loaded_s: float = 0.0) -> None:
-        """A fork starts later by the `loaded_s` seconds that loading torch took before it."""
+    def __init__(self, parent: Parent, request: Request, loaded: Loaded) -> None:
+        """What was loaded before a fork counts as if the fork had loaded it."""
         self._parent = parent
-        self._since_s: float = request["since_s"] - loaded_s
+        self._since_s: float = request["since_s"] - loaded.seconds
+        self._loaded = loaded
         self._environment = dict(os.environ)
         self._may_fork = False
         self._not_from: str | None = request.get("not_from")
@@ -91,7 +93,8 @@ class HeldScript:
     def _torch_is_here(self) -> None:
         # What torch reads as it is loaded must be there before a process is forked.
         self._may_fork = dict(os.environ) == self._environment
-        self._memory_before = own_bytes("VmRSS")
+        before = own_bytes("VmRSS")
+        self._memory_before = None if before is None else before - self._loaded.compiler_bytes
         self._adjustments.torch_is_here()
         self._writes.watch_saves(self._signals)
 
@@ -287,9 +290,8 @@ def _alike(last: list[float], before: list[float]) -> bool:
     return abs(ratio - 1) <= SETTLED
 
 
-def serve(loaded_s: float) -> None:
-    """Run the script of the first request, and answer; the process ends with it. In a fork torch
-    was loaded before, in `loaded_s`."""
+def serve(loaded: Loaded) -> None:
+    """Run the script of the first request, and answer; the process ends with it."""
     parent = Parent()
     request = parent.next_request()
     if request is None:
@@ -304,7 +306,7 @@ def serve(loaded_s: float) -> None:
     except UserError as error:
         parent.fail(str(error))
     else:
-        held = HeldScript(parent, request, loaded_s)
+        held = HeldScript(parent, request, loaded)
         held.attach()
         held.script_ended(run_target(target))
     with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -30,10 +30,12 @@ def main() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules["mfubench"] = module
     spec.loader.exec_module(module)
-    from mfubench.pairs.forked import FORK_SERVER, load_and_fork
+    from mfubench.pairs.forked import FORK_SERVER, NOTHING, load_and_fork
+    from mfubench.script.memory import own_bytes
     from mfubench.script.side import serve
 
-    serve(load_and_fork() if FORK_SERVER in sys.argv else 0.0)
+    is_server = FORK_SERVER in sys.argv
+    serve(load_and_fork(lambda: own_bytes("VmRSS")) if is_server else NOTHING)
 
 
 if __name__ == "__main__":
