@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from mfubench.advise.learning import Learning
 from mfubench.analysis.effect import HELPS, WORTH_RATIO, Effect
+from mfubench.measure.loop_config import settings_of_variables
 from mfubench.results.bars import Bar, BarChange
 
 COMPLETE: Final = "complete"
@@ -144,10 +145,10 @@ def hopeless(aims_at: tuple[str, ...], share: float | None) -> str | None:
 
 
 def settings_of(change: Mapping[str, Any]) -> set[str]:
-    """The single settings that a change touches; environment variables one by one.
+    """The single settings that a change touches.
 
     >>> sorted(settings_of({"threads": 1, "environment": {"OMP_WAIT_POLICY": "passive"}}))
     ['OMP_WAIT_POLICY', 'threads']
     """
     names = set(change) - {"environment"}
-    return names | set(change.get("environment", {}))
+    return names | settings_of_variables(change.get("environment", {}))

@@ -13,7 +13,7 @@ from typing import Any
 
 from mfubench.knobs.catalogue import KNOBS
 from mfubench.knobs.knob import Knob, Machine, only_cpu, only_cuda, supports
-from mfubench.measure.loop_config import ALLOCATOR_VARIABLES, LoopConfig
+from mfubench.measure.loop_config import ALLOCATOR_VARIABLES, LoopConfig, settings_of_variables
 from mfubench.sides.spec import SideSpec
 
 ADJUSTABLE = frozenset(
@@ -111,8 +111,8 @@ class Turned:
 
     @property
     def settings(self) -> set[str]:
-        """What is touched; environment variables one by one."""
-        return set(self.adjust) | set(self.environment)
+        """What is touched."""
+        return set(self.adjust) | settings_of_variables(self.environment)
 
     @property
     def chooses_allocator(self) -> bool:

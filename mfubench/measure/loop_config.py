@@ -6,6 +6,7 @@ process as JSON, and says in a sentence what cannot be.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -29,6 +30,17 @@ HELD_MEMORY = {
 """glibc keeps the memory that it has, instead of giving large blocks back to the system and taking
 them again page by page."""
 ALLOCATOR_VARIABLES = (*HELD_MEMORY, "GLIBC_TUNABLES", "LD_PRELOAD")
+
+
+def settings_of_variables(names: Iterable[str]) -> set[str]:
+    """What environment variables set; those of the allocator are one setting: what glibc is told
+    means nothing to another allocator.
+
+    >>> sorted(settings_of_variables(["OMP_PLACES", "LD_PRELOAD", "MALLOC_TOP_PAD_"]))
+    ['OMP_PLACES', 'allocator']
+    """
+    return {"allocator" if name in ALLOCATOR_VARIABLES else name for name in names}
+
 
 IDLE_THREADS = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
 """A side that waits must be idle, so OpenMP's threads sleep within a millisecond of their last work
