@@ -15,20 +15,21 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 
 
-def search(*words: str, budget: str) -> float:
-    """The verified speed-up; 1 where nothing is recommended."""
+def search(*words: str, budget: str) -> dict[str, Any]:
+    """What `mfubench advise` answers; a line of it is printed."""
     with tempfile.TemporaryDirectory(prefix="mfubench-advise-") as folder:
         typed = [sys.executable, "-m", "mfubench", "advise", *words, "--json", "--budget", budget]
         typed += ["--results-dir", folder]
         done = subprocess.run(typed, cwd=HERE, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    found = json.loads(done.stdout)
-    verified = found["verified"] if found["knobs"] else None
+    found: dict[str, Any] = json.loads(done.stdout)
+    verified = _recommended(found)
     line = {
         "search": " ".join(words) or "the suite's own",
         "knobs": found["knobs"],
@@ -38,7 +39,18 @@ def search(*words: str, budget: str) -> float:
         "spent_s": round(found["spent_s"]),
     }
     print(json.dumps(line), flush=True)
-    return float(verified["ratio"]) if verified else 1.0
+    return found
+
+
+def _recommended(found: dict[str, Any]) -> dict[str, float] | None:
+    """The verified effect of what is recommended, if anything is."""
+    return found["verified"] if found["knobs"] else None
+
+
+def speed_up(found: dict[str, Any]) -> float:
+    """The verified one; 1 where nothing is recommended."""
+    verified = _recommended(found)
+    return verified["ratio"] if verified else 1.0
 
 
 def main() -> int:
@@ -48,8 +60,8 @@ def main() -> int:
     asked = parser.parse_args()
     suite, script = [], []
     for _ in range(asked.times):
-        suite.append(search(budget=asked.budget))
-        script.append(search("trial_scripts/seed_loop.py", budget=asked.budget))
+        suite.append(speed_up(search(budget=asked.budget)))
+        script.append(speed_up(search("trial_scripts/seed_loop.py", budget=asked.budget)))
     of_suite = statistics.median(script) / statistics.median(suite)
     print(
         f"medians: suite x{statistics.median(suite):.3f}, script x{statistics.median(script):.3f}"

@@ -1,7 +1,7 @@
 """Does `mfubench advise` find as much as an exhaustive search: every knob, and every pair of them?
 
-    python benchmarks/all_pairs_of_knobs.py --ledger pairs.jsonl --hours 1
-    python benchmarks/all_pairs_of_knobs.py --ledger pairs.jsonl --check 3 --budget 5m
+    python -m benchmarks.all_pairs_of_knobs --ledger pairs.jsonl --hours 1
+    python -m benchmarks.all_pairs_of_knobs --ledger pairs.jsonl --check 3 --budget 5m
 
 The first line tries each knob alone, then all pairs of those that can be set together, the most
 promising pair first. A knob that changes what is learnt must learn as much alone, or no pair has
@@ -15,15 +15,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import subprocess
+import math
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.advise_of_scripts import search
+from benchmarks.compare_trials import add, read
 from mfubench.advise import trial
 from mfubench.advise.advice import settings_of
 from mfubench.advise.learning_check import LearningBench
@@ -47,12 +48,12 @@ def main() -> int:
     parser.add_argument("--ledger", type=Path, required=True, help="JSON lines")
     parser.add_argument("--hours", type=float, default=1.0, help="how long pairs are tried, about")
     parser.add_argument("--check", type=int, default=0, metavar="N", help="searches to check")
-    parser.add_argument("--budget", default="5m", help="of each search")
+    parser.add_argument("--budget", type=duration_s, default=300.0, help="of each search")
     asked = parser.parse_args()
     bench = KnobBench(nanogpt_baseline("nanogpt-cpu", "cpu", threads=None))
     try:
         if asked.check:
-            check(bench, read(asked.ledger), asked)
+            check(bench, of_ledger(asked.ledger), asked)
         else:
             measure(bench, asked)
     finally:
@@ -60,10 +61,9 @@ def main() -> int:
     return 0
 
 
-def read(ledger: Path) -> Ledger:
+def of_ledger(ledger: Path) -> Ledger:
     """What was tried, by the names of the knobs."""
-    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
-    return {tuple(line["knobs"]): line for line in map(json.loads, lines)}
+    return {tuple(line["knobs"]): line for line in read(ledger)}
 
 
 # --- all of them ----------------------------------------------------------------------------------
@@ -72,19 +72,28 @@ def read(ledger: Path) -> Ledger:
 def measure(bench: KnobBench, asked: argparse.Namespace) -> None:
     """Knobs alone, then pairs, until the time is over."""
     end_s = time.monotonic() + 3600 * asked.hours
-    learning = LearningBench(bench)
+    found, learning = of_ledger(asked.ledger), LearningBench(bench)
+
+    def once(knobs: tuple[Knob, ...], learning: LearningBench | None = None) -> None:
+        names = names_of(knobs)
+        if names not in found:
+            found[names] = tried(bench, knobs, learning)
+            add(asked.ledger, found[names])
+            print(json.dumps(found[names]), flush=True)
+
     for knob in KNOBS:
         if not knob.inapplicable(bench.machine) and bench.config_of(knob) != bench.base:
-            tried(bench, (knob,), asked.ledger, learning)
-    found = read(asked.ledger)
-    pairs = sorted(pairs_of(bench, found), key=lambda pair: -of_singles(pair, found))
+            once((knob,), learning)
+    left = [pair for pair in pairs_of(bench, found) if names_of(pair) not in found]
+    pairs = sorted(left, key=lambda pair: -of_singles(pair, found))
     for number, pair in enumerate(pairs):
         if time.monotonic() > end_s:
-            left = len(pairs) - number
-            print(f"{left} pairs left; the best would be x{of_singles(pair, found):.3f}")
+            print(
+                f"{len(pairs) - number} pairs left; the best would be x{of_singles(pair, found):.3f}"
+            )
             return
-        tried(bench, pair, asked.ledger)
-    print(f"all {len(pairs)} pairs are measured")
+        once(pair)
+    print("all pairs are measured")
 
 
 def pairs_of(bench: KnobBench, found: Ledger) -> Iterator[tuple[Knob, Knob]]:
@@ -97,11 +106,13 @@ def pairs_of(bench: KnobBench, found: Ledger) -> Iterator[tuple[Knob, Knob]]:
             yield one, other
 
 
+def names_of(knobs: tuple[Knob, ...]) -> Names:
+    return tuple(knob.name for knob in knobs)
+
+
 def of_singles(pair: tuple[Knob, ...], found: Ledger) -> float:
     """What both would give if neither disturbed the other."""
-    product = 1.0
-    for knob in pair:
-        product *= found[(knob.name,)]["ratio"]
+    product: float = math.prod(found[(knob.name,)]["ratio"] for knob in pair)
     return product
 
 
@@ -110,12 +121,10 @@ def _counts(line: dict[str, Any]) -> bool:
 
 
 def tried(
-    bench: KnobBench, knobs: tuple[Knob, ...], ledger: Path, learning: LearningBench | None = None
-) -> None:
-    """One more line, unless there is one."""
-    names = tuple(knob.name for knob in knobs)
-    if names in read(ledger):
-        return
+    bench: KnobBench, knobs: tuple[Knob, ...], learning: LearningBench | None
+) -> dict[str, Any]:
+    """A line of the ledger."""
+    names = names_of(knobs)
     since_s = time.monotonic()
     config = config_of(bench, names)
     # Of hundreds of pairs the best few are measured again: an unclear one gets no more turns.
@@ -124,7 +133,7 @@ def tried(
     if learning and found.helps:
         refusal = loses(knobs, config, learning, bench)
     effect = found.effect
-    line = {
+    return {
         "knobs": names,
         "ratio": effect and round(effect.ratio, 4),
         "low": effect and round(effect.low, 4),
@@ -132,9 +141,6 @@ def tried(
         "refusal": refusal,
         "seconds": round(time.monotonic() - since_s, 1),
     }
-    with ledger.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    print(json.dumps(line), flush=True)
 
 
 def loses(
@@ -178,9 +184,9 @@ def check(bench: KnobBench, found: Ledger, asked: argparse.Namespace) -> None:
     ratio, best = max(again)
     print(f"best of {len(found)} tried: {' + '.join(best)}, x{ratio:.3f}")
     for _ in range(asked.check):
-        knobs, config = search(asked.budget)
-        effect = in_turns(bench, config_of(bench, best), config)
-        print(f"advise found {' + '.join(knobs) or 'nothing'}: {_words(effect)} of the best pair")
+        found_config = LoopConfig.from_data(search(budget=f"{asked.budget:g}")["config"])
+        effect = in_turns(bench, config_of(bench, best), found_config)
+        print(f"what advise found: {_words(effect)} of the best pair")
 
 
 def in_turns(bench: KnobBench, base: LoopConfig, candidate: LoopConfig) -> Effect:
@@ -198,19 +204,6 @@ def in_turns(bench: KnobBench, base: LoopConfig, candidate: LoopConfig) -> Effec
 
 def _words(effect: Effect) -> str:
     return f"x{effect.ratio:.3f} ({effect.low:.3f} to {effect.high:.3f})"
-
-
-def search(budget: str) -> tuple[list[str], LoopConfig]:
-    """What `mfubench advise` recommends, and its configuration."""
-    duration_s(budget)  # refuse it before anything is measured
-    with tempfile.TemporaryDirectory(prefix="mfubench-advise-") as folder:
-        words = ["advise", "--json", "--budget", budget, "--results-dir", folder]
-        typed = [sys.executable, "-m", "mfubench", *words]
-        done = subprocess.run(typed, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    answer = json.loads(done.stdout)
-    return answer["knobs"], LoopConfig.from_data(answer["config"])
 
 
 if __name__ == "__main__":

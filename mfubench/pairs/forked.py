@@ -35,7 +35,8 @@ def load_and_fork(size_bytes: Callable[[], int | None] = lambda: None) -> Loaded
     """Load torch, then fork when asked to. Returns in each fork, as the process that was asked for;
     the server itself ends here. `size_bytes` says how large this process is."""
     parent, since_s = Parent(), time.monotonic()
-    load_torch()
+    with without_gc():
+        import torch  # noqa: F401
     before = size_bytes()
     load_compiler()
     seconds, after = time.monotonic() - since_s, size_bytes()
@@ -44,14 +45,8 @@ def load_and_fork(size_bytes: Callable[[], int | None] = lambda: None) -> Loaded
     return Loaded(seconds, 0 if before is None or after is None else after - before)
 
 
-def load_torch() -> None:
-    """Without its compiler."""
-    with without_gc():
-        import torch  # noqa: F401
-
-
 def load_compiler() -> None:
-    """Any optimizer of torch loads it."""
+    """With torch itself; any optimizer of torch loads it."""
     with without_gc():
         import torch._dynamo  # noqa: F401
 
