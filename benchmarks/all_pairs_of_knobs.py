@@ -88,9 +88,8 @@ def measure(bench: KnobBench, asked: argparse.Namespace) -> None:
     pairs = sorted(left, key=lambda pair: -of_singles(pair, found))
     for number, pair in enumerate(pairs):
         if time.monotonic() > end_s:
-            print(
-                f"{len(pairs) - number} pairs left; the best would be x{of_singles(pair, found):.3f}"
-            )
+            best = of_singles(pair, found)
+            print(f"{len(pairs) - number} pairs left; the best would be x{best:.3f}")
             return
         once(pair)
     print("all pairs are measured")
