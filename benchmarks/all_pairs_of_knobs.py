@@ -28,7 +28,7 @@ from benchmarks.compare_trials import add, read
 from mfubench.advise import trial
 from mfubench.advise.advice import settings_of
 from mfubench.advise.learning_check import LearningBench
-from mfubench.analysis.effect import Effect
+from mfubench.analysis.effect import Effect, effect_over_processes
 from mfubench.arguments import duration_s
 from mfubench.knobs.bench import PROCESSES, KnobBench, nanogpt_baseline
 from mfubench.knobs.catalogue import KNOBS, KNOBS_BY_NAME
@@ -196,9 +196,9 @@ def in_turns(bench: KnobBench, base: LoopConfig, candidate: LoopConfig) -> Effec
             sides = bench.start_warm(config, PROCESSES, may_fork=False)
             return [ready(stack.enter_context(side), FINE_TURN_S) for side in sides]
 
-        return trial.verification_of(
-            ready_sides(base), ready_sides(candidate), rounds=ROUNDS
-        ).effect
+        sides = (ready_sides(base), ready_sides(candidate))
+        trial.take_shuffled([*sides[0], *sides[1]], ROUNDS)
+        return effect_over_processes(trial.turns_of_pairs(*sides))
 
 
 def _words(effect: Effect) -> str:

@@ -22,8 +22,8 @@ from mfubench.advise.script_turns import (
     effect_in,
     groups,
     rounds_in,
-    verification_of,
 )
+from mfubench.advise.script_verification import LEAST_PAIRS, SIDES, verified
 from mfubench.analysis.effect import (
     HELPS,
     UNCLEAR,
@@ -37,7 +37,6 @@ from mfubench.sides.bench import TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
-VERIFIED_PAIRS, LEAST_VERIFIED = 6, 3
 LOSSES_SIDES = 8
 """The comparison of losses takes about as long as so many sides, where the budget is small."""
 MOST_LOOKS = 3
@@ -96,7 +95,7 @@ class ScriptSearch:
         """What is left when each knob that helps has been tried on top of the others, losses have
         been compared where one changes numbers, and the result has been verified."""
         helpful = [knob for knob in self.knobs if knob.name in self._gains]
-        sides = 2 * max(0, len(helpful) - 1) + 3 * LEAST_VERIFIED
+        sides = 2 * max(0, len(helpful) - 1) + SIDES * LEAST_PAIRS
         if any(knob.changes_numerics for knob in helpful):
             sides += LOSSES_SIDES
         return self._left_s() - self._expected_s(sides)
@@ -198,7 +197,7 @@ class ScriptSearch:
             with_it = next(k for k in self._found.knobs if self._touches(k, shared))
             self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
             return
-        if self._left_s() < self._expected_s(2 + 3 * LEAST_VERIFIED):  # the check comes after it
+        if self._left_s() < self._expected_s(2 + SIDES * LEAST_PAIRS):  # the check comes after it
             self._not_tried([knob], names)
             return
         more = self._found.and_(knob, self.machine)
@@ -247,7 +246,7 @@ class ScriptSearch:
         self._note(knob, reason=why)
 
     def _compared_losses(self) -> str | None:
-        spare_s = self._expected_s(3 * (LEAST_VERIFIED + 1))
+        spare_s = self._expected_s(SIDES * (LEAST_PAIRS + 1))
         steps = steps_within(self._left_s() - spare_s, self._step_s)
         if steps is not None:
             self.say(f"comparing the losses of {steps} steps from {len(SEEDS)} seeds")
@@ -265,20 +264,12 @@ class ScriptSearch:
     def _verified(self) -> Verification | None:
         """Fresh processes of the script as it is typed, again, and with everything."""
         sides = [self.base, self.base, self._found.of(self.base, "found")]
-        pairs: list[ScriptPair] = []
-        while len(pairs) < VERIFIED_PAIRS:
-            if len(pairs) >= LEAST_VERIFIED and self._left_s() < self._expected_s(3):
-                break
-            self.say(f"everything together, in fresh processes: {len(pairs) + 1}")
-            try:
-                pair = self._pair(sides, steadied=False, share=1.5)
-            except TooShortError:
-                break
-            if {"0", "1", "2"} <= set(pair.sides):
-                pairs.append(pair)
-            elif pair.errors:
-                return None
-        return verification_of(pairs) if len(pairs) > 1 else None
+        return verified(
+            lambda: self._pair(sides, steadied=False, share=1.5),
+            left_s=self._left_s,
+            pair_s=lambda: self._expected_s(len(sides)),
+            say=self.say,
+        )
 
     # --- what came of it --------------------------------------------------------------------------
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mfubench.advise.advice import Verification
-from mfubench.analysis.effect import Effect, effect_of, effect_over_processes
+from mfubench.analysis.effect import Effect, effect_of
 from mfubench.knobs.knob import Knob, Machine
 from mfubench.knobs.script import Turned
 from mfubench.sides.pair import ScriptPair
@@ -50,17 +49,3 @@ def rounds_in(pair: ScriptPair, base: str, side: str) -> tuple[list[float], list
 def _rounds(times: Sequence[float]) -> list[float]:
     even = len(times) - len(times) % 2
     return [(a + b) / 2 for a, b in zip(times[:even:2], times[1:even:2], strict=True)] or [*times]
-
-
-def verification_of(pairs: Sequence[ScriptPair]) -> Verification:
-    """Of pairs with the script as it is in sides 0 and 1, and what was found in side 2."""
-    turns = [[pair.sides[name].steps_s for name in "012"] for pair in pairs]
-    found = [(_means(one, other), with_all) for one, other, with_all in turns]
-    return Verification(
-        effect=effect_over_processes(found),
-        control=effect_over_processes([(one, other) for one, other, _ in turns]),
-    )
-
-
-def _means(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    return [(a + b) / 2 for a, b in zip(one, other, strict=True)]

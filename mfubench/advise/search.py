@@ -8,6 +8,7 @@ A knob that changes numerics is kept only if the model learns as much from the s
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -87,24 +88,39 @@ class Search:
         if not self._prospects.are_known:
             self._say("profiling the baseline")
             self._prospects.measure()
-        for knob in self._prospects.ordered(self._knobs):
-            config = self._bench.config_of(knob)
-            reason = (
-                knob.inapplicable(self._bench.machine)
-                or ("the baseline has it already" if config == self._bench.base else None)
-                or advice.hopeless(knob.aims_at, self._prospects.of(knob))
-                or self._over_budget(self._spare_alone_s(), config)
+        # What looked faster is likelier to be than a long shot is, and costs less than compiling.
+        for _, group in itertools.groupby(self._prospects.ordered(self._knobs), self._is_late):
+            found = [(knob, self._try_alone(knob)) for knob in group]
+            unclear = [(knob, tried) for knob, tried in found if tried.looks_faster]
+            for knob, _ in sorted(unclear, key=lambda one: -one[1].ratio):
+                self._try_alone(knob, again=True)
+
+    def _is_late(self, knob: Knob) -> bool:
+        return knob.long_shot or self._bench.config_of(knob).compile != self._bench.base.compile
+
+    def _try_alone(self, knob: Knob, *, again: bool = False) -> Trial:
+        """`again`: another process of what looked faster and was unclear. This is a sieve, and
+        what passes it is verified."""
+        config = self._bench.config_of(knob)
+        reason = (
+            knob.inapplicable(self._bench.machine)
+            or ("the baseline has it already" if config == self._bench.base else None)
+            or advice.hopeless(knob.aims_at, self._prospects.of(knob))
+            or self._over_budget(self._spare_alone_s(), config)
+        )
+        tried = Trial(reason=reason)
+        if reason is None:
+            tried = self._against(
+                self._bench.turns_with(config),
+                left_s=self._spare_alone_s,
+                starts_one=self._bench.processes_to_start(config) == 1,
             )
-            tried = Trial(reason=reason)
-            if reason is None:
-                tried = self._against(
-                    self._bench.turns_with(config),
-                    left_s=self._spare_alone_s,
-                    starts_one=self._bench.processes_to_start(config) == 1,
-                )
+        if not again or tried.effect is not None:
+            self._tries = [one for one in self._tries if one.knob != knob.name]
             self._note(knob, tried)
-            if tried.helps:
-                self._singles[knob.name] = tried
+        if tried.helps:
+            self._singles[knob.name] = tried
+        return tried
 
     @cached_property
     def _base_step_s(self) -> float:
@@ -243,8 +259,9 @@ class Search:
     def _verify(self) -> Verification | None:
         """Pairs of processes, the configuration as it would be typed against the plain loop."""
         self._say("measuring the best configuration against the baseline once more")
+        batches, rounds = self._budget.plan(self._config)
         try:
-            return trial.verification(self._bench, self._config, rounds=self._budget.rounds())
+            return trial.verification(self._bench, self._config, batches=batches, rounds=rounds)
         except SideError as error:
             self._say(f"it could not be measured: {error.reason}")
             return None

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mfubench_model.memory import training_memory
 from mfubench_model.presets import get_preset
 
 from mfubench.advise.advice import Verification
-from mfubench.analysis.effect import HELPS, UNCLEAR, WORTH_RATIO, Effect, effect_over_processes
+from mfubench.analysis.effect import (
+    HELPS,
+    UNCLEAR,
+    WORTH_RATIO,
+    Effect,
+    effect_of,
+    effect_over_processes,
+)
+from mfubench.analysis.sequential import errors_of_looks
 from mfubench.knobs.bench import PROCESSES, KnobBench
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.loop_side import LoopSide, profiled_changes
@@ -19,6 +27,8 @@ from mfubench.pairs.side import SideError
 from mfubench.results.bars import BarChange
 
 Takers = Sequence[TurnTaker[LoopSide]]
+Turns = tuple[Sequence[float], Sequence[float]]
+"""Of a pair of processes, the base first."""
 
 FIRST_PAIRS = 6
 """After these a knob that cannot be worth it is left."""
@@ -44,6 +54,17 @@ class Trial:
     def helps(self) -> bool:
         """Whether it is worth a place in a combination."""
         return self.reason is None and self.effect is not None and self.effect.verdict == HELPS
+
+    @property
+    def ratio(self) -> float:
+        """Of the speeds; 1 where nothing was measured."""
+        return 1.0 if self.effect is None else self.effect.ratio
+
+    @property
+    def looks_faster(self) -> bool:
+        """Whether it is unclear, and worth another look."""
+        is_unclear = self.effect is not None and self.effect.verdict == UNCLEAR
+        return is_unclear and self.ratio >= 1 + WORTH_RATIO
 
     def with_bars(self, base: LoopSide, candidate: LoopSide) -> Trial:
         """The same with the bars of two processes of what was tried, before and after."""
@@ -124,9 +145,33 @@ def predicted_bytes(config: LoopConfig, device_type: str) -> int:
     ).total_bytes
 
 
-def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verification:
-    """Pairs of processes, a configuration as it would be typed against the plain loop. Raises
-    SideError."""
+def verification(
+    bench: KnobBench, config: LoopConfig, *, batches: int, rounds: int
+) -> Verification:
+    """A configuration as it would be typed against the plain loop, over pairs of processes: those
+    of one batch, and of further ones while the effect is unclear. Raises SideError."""
+    turns: list[Turns] = []
+    controls: list[Turns] = []
+    for number in range(batches):
+        if number:
+            bench.end_plain_baselines()  # a pair of processes counts once
+        with _fresh_sides(bench, config) as (plain, found):
+            take_shuffled([*plain, *found], rounds)
+        half = len(plain) // 2
+        turns += turns_of_pairs(plain, found)
+        controls += turns_of_pairs(plain[:half], plain[half : 2 * half])
+        looks = [len(plain) * (look + 1) for look in range(batches)]
+        effect = effect_over_processes(turns, error=errors_of_looks(looks)[number])
+        if effect.verdict != UNCLEAR:
+            break
+    is_one = len(controls) == 1  # a GPU without room for more
+    control = effect_of(*controls[0]) if is_one else effect_over_processes(controls)
+    return Verification(effect=effect, control=control)
+
+
+@contextlib.contextmanager
+def _fresh_sides(bench: KnobBench, config: LoopConfig) -> Iterator[tuple[Takers, Takers]]:
+    """As many processes of the plain loop as of a configuration; its own end with the context."""
     with contextlib.ExitStack() as stack:
 
         def fresh(config: LoopConfig, count: int) -> list[LoopSide]:
@@ -136,25 +181,21 @@ def verification(bench: KnobBench, config: LoopConfig, *, rounds: int) -> Verifi
         bases = bench.plain_baselines()
         count = processes_that_fit(bench, config)
         bases = [*bases, *fresh(bench.base, count - len(bases))][:count]
-        sides = (bases, fresh(config, count))
-        takers = [[ready(side, FINE_TURN_S) for side in one] for one in sides]
-        return verification_of(*takers, rounds=rounds)
+        candidates = fresh(config, count)
+        yield (
+            [ready(side, FINE_TURN_S) for side in bases],
+            [ready(side, FINE_TURN_S) for side in candidates],
+        )
 
 
-def verification_of(bases: Takers, candidates: Takers, *, rounds: int) -> Verification:
-    """Every side takes one turn per round, in random order; one base and one candidate are a pair
-    of processes."""
-    for order in shuffled([*bases, *candidates], rounds):
+def take_shuffled(takers: Takers, rounds: int) -> None:
+    """Every side takes one turn per round, in random order."""
+    for order in shuffled(takers, rounds):
         for taker in order:
             taker.turn()
-    half = len(bases) // 2
 
-    def effect(
-        before: Sequence[TurnTaker[LoopSide]], after: Sequence[TurnTaker[LoopSide]]
-    ) -> Effect:
-        pairs = zip(before, after, strict=True)
-        return effect_over_processes([(b.s_per_token, a.s_per_token) for b, a in pairs])
 
-    return Verification(
-        effect=effect(bases, candidates), control=effect(bases[:half], bases[half:])
-    )
+def turns_of_pairs(bases: Takers, candidates: Takers) -> list[Turns]:
+    """One base and one candidate are a pair of processes."""
+    pairs = zip(bases, candidates, strict=True)
+    return [(base.s_per_token, candidate.s_per_token) for base, candidate in pairs]

@@ -57,12 +57,15 @@ def effect_of(base_s_per_token: Sequence[float], knob_s_per_token: Sequence[floa
 
 def effect_over_processes(
     turns: Sequence[tuple[Sequence[float], Sequence[float]]],
+    *,
+    error: float = (1 - CONFIDENCE) / 2,
 ) -> Effect:
     """The effect over several pairs of processes, each with its paired seconds per token.
 
     Two processes of one configuration differ (by 2.4 % on the machine of docs/knobs.md, where
     their allocators end up in different states), so the median log-ratio of a pair of processes is
-    the unit, and the interval is Student's over pairs.
+    the unit, and the interval is Student's over pairs. Each bound is wrong with probability `error`
+    at most: one of several looks is given a part of it (`analysis/sequential.py`).
 
     >>> one = ([2.0, 2.1, 1.9], [1.0, 1.05, 0.95])
     >>> e = effect_over_processes([one, one, ([2.02] * 3, [1.0] * 3)])
@@ -77,10 +80,10 @@ def effect_over_processes(
     if len(turns) < 2:
         raise ValueError(f"an interval over processes needs 2 pairs of them, got {len(turns)}")
     logs = [np.median(np.log(np.asarray(base) / np.asarray(knob))) for base, knob in turns]
-    middle, error = float(np.mean(logs)), float(stats.sem(logs))
+    middle, sem = float(np.mean(logs)), float(stats.sem(logs))
     low, high = middle, middle
-    if error > 0:
-        low, high = stats.t.interval(CONFIDENCE, len(logs) - 1, loc=middle, scale=error)
+    if sem > 0:
+        low, high = stats.t.interval(1 - 2 * error, len(logs) - 1, loc=middle, scale=sem)
     ratio, low, high = (float(np.exp(value)) for value in (middle, low, high))
     pairs = sum(len(base) for base, _ in turns)
     return _effect(ratio, low, high, pairs=pairs, processes=len(turns))

@@ -101,8 +101,17 @@ class KnobBench:
     def plain_baselines(self, *, start: bool = True) -> list[LoopSide]:
         """Several resident processes of the loop as it is, those that run if none may be started;
         one where nothing is steadied."""
-        name, count = ("plain", PROCESSES) if self.allocator_states_differ else ("steadied", 1)
+        name, count = self._plain
         return self._alive(name, self.base, count) if start else self._resident.get(name, [])
+
+    @property
+    def _plain(self) -> tuple[str, int]:
+        return ("plain", PROCESSES) if self.allocator_states_differ else ("steadied", 1)
+
+    def end_plain_baselines(self) -> None:
+        """End the processes of the loop as it is; those that are asked for next are new."""
+        for side in self._resident.pop(self._plain[0], []):
+            side.close()
 
     def base_step_s(self) -> float:
         """Seconds of a warm step of the baseline."""

@@ -12,10 +12,13 @@ import pytest
 from mfubench.advise import search as advise
 from mfubench.advise import trial
 from mfubench.advise.advice import COMPLETE, INTERRUPTED, OUT_OF_BUDGET
+from mfubench.advise.budget import Budget
 from mfubench.advise.learning_check import LearningBench
 from mfubench.advise.search import Search
 from mfubench.advise.text import advice_text
 from mfubench.advise.train_command import train_command
+from mfubench.advise.trial import Trial
+from mfubench.analysis.effect import Effect
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
 from mfubench.measure.loop_config import LoopConfig
@@ -25,7 +28,7 @@ from mfubench.pairs.side import SideError
 from mfubench.predict.elsewhere import KnownDevice
 from mfubench.predict.machine import machine_of
 from mfubench.predict.predict import HALF_WIDTHS
-from mfubench.results.outcomes import Outcome
+from mfubench.results.outcomes import Outcome, Worth
 from tests.unit.advise.made_up_bench import STEP_S, MadeUpBench, speed_of
 from tests.unit.predict.made_up_machine import ANCHORS, MadeUp
 
@@ -169,6 +172,65 @@ def test_a_real_gain_is_found_on_a_noisy_machine() -> None:
         for seed in range(20)
     ]
     assert found.count(("fused",)) >= 15
+
+
+def test_a_small_gain_is_told_by_further_batches_of_pairs() -> None:
+    # As far as processes of a plain loop differ. With one batch of four pairs 17 of 40 such
+    # searches found it, with up to three of them 29.
+    found = [
+        search(MadeUpBench(speed_of(fused=1.06), noise=(0.024, 0.05), seed=seed), FUSED)
+        for seed in range(20)
+    ]
+    verified = [one.verified.processes for one in found if one.knobs and one.verified]
+    assert len(verified) >= 12
+    assert set(verified) > {4}, "some needed more than the first"
+    assert set(verified) <= {4, 8, 12}
+
+
+def test_a_clear_gain_needs_one_batch_and_a_small_budget_has_no_more() -> None:
+    clear = search(MadeUpBench(speed_of(fused=1.5), noise=(0.024, 0.05)), FUSED)
+    assert clear.verified is not None
+    assert clear.verified.processes == 4
+    bench = MadeUpBench(speed_of())
+    config = bench.base.changed({"optimizer": "fused"})
+    assert Budget(bench, 1e6).plan(config) == (3, 60)
+    assert Budget(bench, 30.0).plan(config) == (1, 20)
+    bench.close()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_gpu_with_room_for_two_or_three_processes_has_a_control(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "processes_that_fit", lambda bench, config: count)
+    bench = MadeUpBench(speed_of(fused=1.2), noise=(0.0, 0.01))
+    config = bench.base.changed({"optimizer": "fused"})
+    found = trial.verification(bench, config, batches=2, rounds=20)
+    bench.close()
+    assert found.effect.processes % count == 0
+    assert found.refusal is None
+    assert found.control.ratio == pytest.approx(1.0, abs=0.02)
+
+
+def test_what_looks_faster_and_is_unclear_is_tried_in_another_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def tried(ratio: float, low: float, verdict: Worth) -> Trial:
+        effect = Effect(ratio=ratio, low=low, high=1.1, pairs=14, verdict=verdict, beyond=0.1)
+        return Trial(effect=effect, before_s=STEP_S)
+
+    answers = iter(
+        [tried(1.05, 0.99, "unclear"), tried(1.0, 0.95, "unclear"), tried(1.06, 1.03, "helps")]
+    )
+    monkeypatch.setattr(trial, "try_out", lambda *_, **__: next(answers))
+    found = search(MadeUpBench(speed_of(fused=1.3)), FUSED, THREAD)
+    assert found.knobs == ("fused",)
+    assert [(one.knob, one.effect and one.effect.ratio) for one in found.tries] == [
+        ("thread", 1.0),
+        ("fused", 1.06),
+        ("fused", 1.06),
+    ]
+    assert next(answers, None) is None, "what looks like nothing is not looked at again"
 
 
 def test_the_budget_cuts_the_search_and_says_so() -> None:

@@ -197,9 +197,19 @@ def test_the_same_loss_is_said() -> None:
 
 
 def test_a_machine_that_is_too_busy_gets_no_advice() -> None:
-    found = search(MadeUp(fused_is(1.5), process_noise=0.3), FUSED)
+    bench = MadeUp(fused_is(1.5), process_noise=0.3)
+    found = search(bench, FUSED, budget_s=75.0)
     assert found.knobs == ()
     assert found.refusal is not None
+
+
+def test_an_unclear_verification_takes_more_pairs_where_the_budget_has_them() -> None:
+    found = search(MadeUp(fused_is(1.06), process_noise=0.04), FUSED)
+    assert found.verified is not None
+    assert found.verified.processes == 12
+    in_less = search(MadeUp(fused_is(1.06), process_noise=0.04), FUSED, budget_s=75.0)
+    assert in_less.verified is not None
+    assert in_less.verified.processes == 6
 
 
 def test_a_knob_that_meets_nothing_is_said_and_the_rest_goes_on() -> None:
