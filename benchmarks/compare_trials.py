@@ -1,13 +1,14 @@
 """How often `mfubench compare` errs: small scripts against themselves and against a planted cost.
 
-    python benchmarks/compare_trials.py --ledger trials.jsonl --hours 2
-    python benchmarks/compare_trials.py --ledger trials.jsonl --show
+    python benchmarks/compare_trials.py --hours 2
+    python benchmarks/compare_trials.py --show
 
 Each trial is one `mfubench compare` of a script with itself: without a change, or with matrix
 products in its forward pass that take 3 % or 5 % of a step. Trials of all scripts and plants take
-turns, the one with the fewest trials first. Each is one line of the ledger, written as it ends:
-stop it at any time and type the same again. The extra work is calibrated once per script, in turns
-with the step itself.
+turns, the one with the fewest trials first. Each is one line of the ledger
+`results/compare-trials.jsonl`, of any day and machine, written as it ends: stop it at any time and
+type the same again. The extra work is calibrated once per script and machine, in turns with the
+step itself.
 
 With `--hyperfine`, and where hyperfine is installed, the same two commands are given to it in the
 same minutes, bounded by `--steps`, as many runs as fit into the time that the comparison took.
@@ -30,7 +31,10 @@ from typing import Any
 
 from scipy import stats
 
+from mfubench.hardware.fingerprint import fingerprint
+
 SCRIPTS = Path(__file__).parent / "trial_scripts"
+LEDGER = Path(__file__).parents[1] / "results" / "compare-trials.jsonl"
 NAMES = ("gpt.py", "convnet.py", "recurrent.py")
 PLANTS = (0.0, 0.03, 0.05)
 CALIBRATION_PRODUCTS = 2000
@@ -43,7 +47,7 @@ LEAST_RUNS, ALPHA = 3, 0.05
 def main() -> int:
     """Exit status 0; 1 where a comparison could not run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--ledger", type=Path, required=True, help="JSON lines")
+    parser.add_argument("--ledger", type=Path, default=LEDGER, help="JSON lines")
     parser.add_argument("--hours", type=float, default=1.0, help="how long, about")
     parser.add_argument("--budget", default="2m", help="of each comparison")
     parser.add_argument("--scripts", default=",".join(NAMES))
@@ -78,8 +82,9 @@ def measure(asked: argparse.Namespace) -> None:
     """Trials until the time is over."""
     end_s = time.monotonic() + 3600 * asked.hours
     names = asked.scripts.split(",")
+    machine = fingerprint().id
     kept = [line for line in read(asked.ledger) if line["kind"] == "calibration"]
-    calibrated = {line["script"]: line for line in kept}
+    calibrated = {line["script"]: line for line in kept if line["machine"] == machine}
     while time.monotonic() < end_s:
         done = Counter(
             (t["script"], t["plant"]) for t in read(asked.ledger) if t["kind"] == "trial"
@@ -87,9 +92,10 @@ def measure(asked: argparse.Namespace) -> None:
         cells = [(script, plant) for script in names for plant in asked.plants]
         script, plant = min(cells, key=lambda cell: done[cell])
         if script not in calibrated and (plant or asked.hyperfine):
-            calibrated[script] = calibration(script)
+            calibrated[script] = {"machine": machine, **calibration(script)}
             add(asked.ledger, calibrated[script])
-        add(asked.ledger, trial(script, plant, calibrated.get(script, {}), asked))
+        one = trial(script, plant, calibrated.get(script, {}), asked)
+        add(asked.ledger, {"machine": machine, **one})
 
 
 def add(ledger: Path, line: dict[str, Any]) -> None:
@@ -190,8 +196,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     alarms = [t for t in trials if t["loss_verdict"] == "different"]
     spent = [t["spent_s"] for t in trials] or [math.nan]
     rows.append(
-        f"{len(trials)} comparisons, {statistics.median(spent):.0f} s each (median); losses called "
-        f"different: {len(alarms)}"
+        f"{len(trials)} comparisons on {len({t['machine'] for t in trials})} machines, "
+        f"{statistics.median(spent):.0f} s each (median); losses called different: {len(alarms)}"
     )
     return "\n".join(rows)
 

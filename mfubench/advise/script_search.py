@@ -19,6 +19,7 @@ from mfubench.advise.script_losses import SEEDS, compared, steps_within
 from mfubench.advise.script_turns import (
     ALLOCATOR,
     COMPILED,
+    LONG_SHOT,
     effect_in,
     groups,
     rounds_in,
@@ -115,21 +116,24 @@ class ScriptSearch:
                 able.append(knob)
             else:
                 self._note(knob, reason=reason)
-        for kind, group in groups(able, self.machine):
-            self._group(group, kind)
-        self._look_again(able)
+        # What looked faster is likelier to be than a long shot is, and costs less than compiling.
+        for late in (False, True):
+            for kind, group in groups(able, self.machine):
+                if (kind in (COMPILED, LONG_SHOT)) == late:
+                    self._group(group, kind)
+            self._look_again(able)
 
     def _look_again(self, able: Sequence[Knob]) -> None:
         """At what looks faster and is unclear, the best first, while there is time."""
-        for _ in range(MOST_LOOKS - 1):
-            unclear = [knob for knob in able if self._looks_faster(knob)]
+        for looks in range(1, MOST_LOOKS):
+            unclear = [knob for knob in able if self._looks_faster(knob, looks)]
             unclear.sort(key=lambda knob: -self._alone_effect(knob).ratio)
             for kind, group in groups(unclear, self.machine):
                 if self._spare_s >= self._expected_s(1 + len(group)):
                     self._group(group, kind)
 
-    def _looks_faster(self, knob: Knob) -> bool:
-        if knob.name not in self._rounds:
+    def _looks_faster(self, knob: Knob, looks: int) -> bool:
+        if len(self._rounds.get(knob.name, ())) != looks:
             return False
         effect = self._alone_effect(knob)
         return effect.verdict == UNCLEAR and effect.ratio >= 1 + WORTH_RATIO
