@@ -126,8 +126,7 @@ def tried(
     names = names_of(knobs)
     since_s = time.monotonic()
     config = config_of(bench, names)
-    # Of hundreds of pairs the best few are measured again: an unclear one gets no more turns.
-    found = trial.try_out(bench.turns_with(config), has_time=lambda: learning is not None)
+    found = trial.try_out(bench.turns_with(config))
     refusal = found.reason
     if learning and found.helps:
         refusal = loses(knobs, config, learning, bench)

@@ -28,6 +28,7 @@ class Try(Struct, frozen=True, kw_only=True):
 
     knob: str
     on_top_of: tuple[str, ...]
+    """Others that all processes had, or that half of them had."""
     effect: Effect | None
     reason: str | None
     """Why there is no effect, or why a knob that helps was not kept."""
@@ -41,7 +42,7 @@ class Try(Struct, frozen=True, kw_only=True):
     @property
     def in_words(self) -> str:
         """What came of it, in a line."""
-        upon = f" on top of {', '.join(self.on_top_of)}" if self.on_top_of else ""
+        upon = f" beside {', '.join(self.on_top_of)}" if self.on_top_of else ""
         what = f"×{self.effect.ratio:.3f} {self.effect.verdict}" if self.effect else None
         found = filter(None, (what, self.reason, "kept" if self.kept else None))
         return f"{self.knob}{upon}: {'; '.join(found)}"

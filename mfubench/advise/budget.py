@@ -5,12 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 
+from mfubench.advise import factorial
 from mfubench.knobs.bench import PROCESSES, KnobBench
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.pairs.pairing import SETTLE_S
 
 EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S, EXPECTED_START_S = 8.0, 45.0, 2.0
 """On a quiet machine with 2 cores; a process started among others takes less than one alone."""
+EXPECTED_FORKED_PAIR_S, EXPECTED_PAIR_S = 4.0, 10.0
 ROUND_S = 2 * PROCESSES * (0.05 + SETTLE_S)
 VERIFY_ROUNDS, MOST_VERIFY_ROUNDS = 20, 60
 MOST_BATCHES = 3
@@ -59,6 +61,11 @@ class Budget:
             for config in configs
         )
         return self._slowness * (starts * EXPECTED_START_S + tries_s)
+
+    def factorial_s(self, settings: int, *, forked: bool) -> float:
+        """Seconds that the pairs of a factorial design take, both of whose processes are new."""
+        pair_s = EXPECTED_FORKED_PAIR_S if forked else EXPECTED_PAIR_S
+        return self._slowness * len(factorial.design(settings)) * pair_s
 
     def _verify_s(self, config: LoopConfig) -> float:
         """Processes of the found configuration find its compiled code, the first excepted."""

@@ -9,9 +9,8 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
-from mfubench.advise import advice
+from mfubench.advise import advice, factorial
 from mfubench.advise.advice import Advice, Try, Verification
 from mfubench.advise.learning import Learning
 from mfubench.advise.script_bench import Bench
@@ -19,19 +18,14 @@ from mfubench.advise.script_losses import SEEDS, compared, steps_within
 from mfubench.advise.script_turns import (
     ALLOCATOR,
     COMPILED,
-    LONG_SHOT,
     effect_in,
     groups,
     rounds_in,
+    together,
+    turned_with,
 )
 from mfubench.advise.script_verification import LEAST_PAIRS, SIDES, verified
-from mfubench.analysis.effect import (
-    HELPS,
-    UNCLEAR,
-    WORTH_RATIO,
-    Effect,
-    effect_of,
-)
+from mfubench.analysis.effect import HELPS, UNCLEAR, Effect, log_ratio
 from mfubench.knobs.knob import Knob, Machine
 from mfubench.knobs.script import Turned, code_lines, command_line
 from mfubench.sides.bench import TooShortError
@@ -40,8 +34,6 @@ from mfubench.sides.spec import SideSpec
 
 LOSSES_SIDES = 8
 """The comparison of losses takes about as long as so many sides, where the budget is small."""
-MOST_LOOKS = 3
-"""At a knob alone that looks faster and stays unclear. This is a sieve: what passes is verified."""
 
 
 @dataclass
@@ -57,8 +49,6 @@ class ScriptSearch:
     now_s: Callable[[], float] = time.monotonic
     tries: list[Try] = field(default_factory=list)
     _gains: dict[str, Effect] = field(default_factory=dict)
-    _rounds: dict[str, list[tuple[list[float], list[float]]]] = field(default_factory=dict)
-    """Of each knob alone, by pair."""
     _found: Turned = field(default_factory=Turned)
     _places: dict[str, str] = field(default_factory=dict)
     _learning: Learning | None = None
@@ -72,7 +62,7 @@ class ScriptSearch:
         self._since_s = self.now_s()
         try:
             self._alone()
-            self._on_top()
+            self._combine()
             if not self._found.knobs:
                 return self._advice()
             refusal = self._unlearnt()
@@ -93,10 +83,12 @@ class ScriptSearch:
 
     @property
     def _spare_s(self) -> float:
-        """What is left when each knob that helps has been tried on top of the others, losses have
-        been compared where one changes numbers, and the result has been verified."""
+        """What is left when the knobs that look faster have been measured among each other, losses
+        have been compared where one changes numbers, and the result has been verified."""
         helpful = [knob for knob in self.knobs if knob.name in self._gains]
-        sides = 2 * max(0, len(helpful) - 1) + SIDES * LEAST_PAIRS
+        sides = SIDES * LEAST_PAIRS
+        if helpful:
+            sides += 2 * len(factorial.design(min(len(helpful), factorial.FEW)))
         if any(knob.changes_numerics for knob in helpful):
             sides += LOSSES_SIDES
         return self._left_s() - self._expected_s(sides)
@@ -116,32 +108,8 @@ class ScriptSearch:
                 able.append(knob)
             else:
                 self._note(knob, reason=reason)
-        # What looked faster is likelier to be than a long shot is, and costs less than compiling.
-        for late in (False, True):
-            for kind, group in groups(able, self.machine):
-                if (kind in (COMPILED, LONG_SHOT)) == late:
-                    self._group(group, kind)
-            self._look_again(able)
-
-    def _look_again(self, able: Sequence[Knob]) -> None:
-        """At what looks faster and is unclear, the best first, while there is time."""
-        for looks in range(1, MOST_LOOKS):
-            unclear = [knob for knob in able if self._looks_faster(knob, looks)]
-            unclear.sort(key=lambda knob: -self._alone_effect(knob).ratio)
-            for kind, group in groups(unclear, self.machine):
-                if self._spare_s >= self._expected_s(1 + len(group)):
-                    self._group(group, kind)
-
-    def _looks_faster(self, knob: Knob, looks: int) -> bool:
-        if len(self._rounds.get(knob.name, ())) != looks:
-            return False
-        effect = self._alone_effect(knob)
-        return effect.verdict == UNCLEAR and effect.ratio >= 1 + WORTH_RATIO
-
-    def _alone_effect(self, knob: Knob) -> Effect:
-        """Over all rounds of all pairs."""
-        bases, sides = zip(*self._rounds[knob.name], strict=True)
-        return effect_of([*chain(*bases)], [*chain(*sides)])
+        for kind, group in groups(able, self.machine):
+            self._group(group, kind)
 
     def _has_it(self, turned: Turned) -> str | None:
         own = self.base.environment
@@ -173,23 +141,75 @@ class ScriptSearch:
             self._note_single(knob, pair, str(number))
 
     def _note_single(self, knob: Knob, pair: ScriptPair, side: str) -> None:
-        self.tries = [one for one in self.tries if one.knob != knob.name]  # of an earlier look
         if side not in pair.sides:
             self._note(knob, reason=pair.errors.get(side, "it was not measured"))
             return
         self._places |= pair.sides[side].places
-        self._rounds.setdefault(knob.name, []).append(rounds_in(pair, "0", side))
-        effect = self._alone_effect(knob)
+        effect = effect_in(pair, "0", side)
         self._note(knob, effect=effect)
-        if effect.verdict == HELPS:
+        if effect.verdict in (HELPS, UNCLEAR) and effect.ratio >= factorial.WORTH_A_LOOK:
             self._gains[knob.name] = effect
 
-    # --- knobs on top of each other ---------------------------------------------------------------
+    # --- knobs among each other, and on top of what was found -------------------------------------
 
-    def _on_top(self) -> None:
-        helpful = [knob for knob in self.knobs if knob.name in self._gains]
-        for knob in sorted(helpful, key=lambda one: -self._gains[one.name].ratio):
-            self._try_on_top(knob)
+    def _combine(self) -> None:
+        by_gain = self._by_gain()
+        most = factorial.MOST if self._rounds(factorial.MOST) else factorial.FEW
+        effects = self._effects(together(by_gain, self.machine)[:most])
+        names = tuple(effects)
+        self._gains |= effects
+        for knob in self._by_gain():
+            others = tuple(name for name in names if name != knob.name)
+            if knob.name in effects and effects[knob.name].verdict == HELPS:
+                self._keep(knob, effects[knob.name], others)
+            elif knob.name in effects:
+                effect = effects[knob.name]
+                why = f"no gain among others: ×{effect.ratio:.3f}"
+                self._note(knob, others, effect, reason=why)
+        for knob in by_gain:
+            if knob.name not in effects and self._gains[knob.name].verdict == HELPS:
+                self._try_on_top(knob)
+
+    def _by_gain(self) -> list[Knob]:
+        faster = [knob for knob in self.knobs if knob.name in self._gains]
+        return sorted(faster, key=lambda one: -self._gains[one.name].ratio)
+
+    def _rounds(self, settings: int) -> int:
+        """How many rounds of the design for so many settings there is time for."""
+        left_s = self._left_s() - self._expected_s(SIDES * LEAST_PAIRS)
+        once_s = self._expected_s(2 * len(factorial.design(settings)))
+        return min(factorial.MOST_ROUNDS, int(left_s / max(once_s, 0.1)))
+
+    def _effects(self, knobs: Sequence[Knob]) -> dict[str, Effect]:
+        """What each gives among the others, by name; empty where it could not be measured."""
+        rounds = self._rounds(len(knobs)) if knobs else 0
+        if knobs and not rounds:
+            self._is_cut = True
+        if not rounds:
+            return {}
+        self.say(f"{len(knobs)} settings at once, some of them in each process")
+        try:
+            *_, found = factorial.measured(
+                len(knobs), lambda row: self._log_of(knobs, row), rounds=rounds
+            )
+        except (TooShortError, UnrunnableError) as error:
+            self.say(f"together they could not be measured: {error}")
+            return {}
+        return dict(zip((knob.name for knob in knobs), found, strict=True))
+
+    def _log_of(self, knobs: Sequence[Knob], row: Sequence[int]) -> tuple[float, int]:
+        """How much faster a process with the settings of sign 1 is than one with the others."""
+        rest, some = (
+            turned_with([k for k, its in zip(knobs, row, strict=True) if its == sign], self.machine)
+            for sign in (-1, 1)
+        )
+        sides = [rest.of(self.base, "the rest"), some.of(self.base, "some")]
+        steadied = not (rest.chooses_allocator or some.chooses_allocator)
+        pair = self._pair(sides, steadied=steadied)
+        if not {"0", "1"} <= set(pair.sides):
+            raise UnrunnableError(next(iter(pair.errors.values()), "a process gave no turns"))
+        times = rounds_in(pair, "0", "1")
+        return log_ratio(*times), len(times[0])
 
     def _try_on_top(self, knob: Knob) -> None:
         names = tuple(kept.name for kept in self._found.knobs)
@@ -243,9 +263,7 @@ class ScriptSearch:
 
     def _drop(self, knob: Knob, why: str) -> None:
         rest = [kept for kept in self._found.knobs if kept is not knob]
-        self._found = Turned()
-        for kept in rest:
-            self._found = self._found.and_(kept, self.machine)
+        self._found = turned_with(rest, self.machine)
         self._learning = None
         self._note(knob, reason=why)
 
@@ -307,8 +325,7 @@ class ScriptSearch:
     def _not_tried(self, knobs: Sequence[Knob], on_top_of: tuple[str, ...] = ()) -> None:
         self._is_cut = True
         for knob in knobs:
-            if on_top_of or knob.name not in self._rounds:
-                self._note(knob, on_top_of, reason=advice.NO_BUDGET)
+            self._note(knob, on_top_of, reason=advice.NO_BUDGET)
 
     def _advice(
         self,

@@ -1,26 +1,27 @@
-"""The search for the best verified configuration: knobs alone, then on top of each other, then
-checked against the baseline in fresh pairs.
+"""The search for the best verified configuration: knobs alone, then all that look faster among each
+other, then everything together against the baseline in fresh pairs.
 
-A gain alone is no gain in combination, so each knob is measured again on top of those kept before.
-A knob that changes numerics is kept only if the model learns as much from the same tokens.
+What one process of a knob says alone is a sieve. What counts is what the knob gives among others,
+over pairs of processes (`together.py`), or on top of what was found. A knob that changes numerics
+is kept only if the model learns as much from the same tokens.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from mfubench.advise import advice, trial
+from mfubench.advise import advice, factorial, trial
 from mfubench.advise.advice import Advice, Try, Verification
-from mfubench.advise.budget import EXPECTED_TRY_S, Budget
+from mfubench.advise.budget import Budget
 from mfubench.advise.learning import Learning
 from mfubench.advise.learning_check import LearningBench
 from mfubench.advise.prospects import Prospects
+from mfubench.advise.together import Together
 from mfubench.advise.train_command import train_command
 from mfubench.advise.trial import Trial
 from mfubench.knobs.bench import KnobBench
@@ -65,6 +66,7 @@ class Search:
         self._kept: list[Knob] = []
         self._learning: Learning | None = None
         self._is_cut = False
+        self._gains: dict[str, float] = {}
 
     def run(self) -> Advice:
         """Singles, combinations, the check. An interrupt ends it with what there is, unverified
@@ -88,19 +90,10 @@ class Search:
         if not self._prospects.are_known:
             self._say("profiling the baseline")
             self._prospects.measure()
-        # What looked faster is likelier to be than a long shot is, and costs less than compiling.
-        for _, group in itertools.groupby(self._prospects.ordered(self._knobs), self._is_late):
-            found = [(knob, self._try_alone(knob)) for knob in group]
-            unclear = [(knob, tried) for knob, tried in found if tried.looks_faster]
-            for knob, _ in sorted(unclear, key=lambda one: -one[1].ratio):
-                self._try_alone(knob, again=True)
+        for knob in self._prospects.ordered(self._knobs):
+            self._try_alone(knob)
 
-    def _is_late(self, knob: Knob) -> bool:
-        return knob.long_shot or self._bench.config_of(knob).compile != self._bench.base.compile
-
-    def _try_alone(self, knob: Knob, *, again: bool = False) -> Trial:
-        """`again`: another process of what looked faster and was unclear. This is a sieve, and
-        what passes it is verified."""
+    def _try_alone(self, knob: Knob) -> None:
         config = self._bench.config_of(knob)
         reason = (
             knob.inapplicable(self._bench.machine)
@@ -112,15 +105,11 @@ class Search:
         if reason is None:
             tried = self._against(
                 self._bench.turns_with(config),
-                left_s=self._spare_alone_s,
                 starts_one=self._bench.processes_to_start(config) == 1,
             )
-        if not again or tried.effect is not None:
-            self._tries = [one for one in self._tries if one.knob != knob.name]
-            self._note(knob, tried)
-        if tried.helps:
+        self._note(knob, tried)
+        if tried.looks_faster:
             self._singles[knob.name] = tried
-        return tried
 
     @cached_property
     def _base_step_s(self) -> float:
@@ -128,10 +117,11 @@ class Search:
         return self._bench.base_step_s()
 
     def _spare_alone_s(self) -> float:
-        """What is left when each knob that helps has been tried on top of the others, losses have
+        """What is left when the knobs that look faster have been measured together, losses have
         been compared where they may differ, and the result has been verified."""
         helpful = [knob for knob in self._knobs if knob.name in self._singles]
-        later_s = self._budget.expected_s(*map(self._bench.config_of, helpful[1:]))
+        together = Together(self._bench, self._budget, self._prospects, self._say)
+        later_s = together.expected_s(helpful[: factorial.FEW])
         if any(k.changes_numerics or self._prospects.trains_other_batches(k) for k in helpful):
             later_s += self._learning_bench.expected_s(self._base_step_s)
         return self._budget.spare_s(self._bench.base) - later_s
@@ -140,10 +130,34 @@ class Search:
 
     def _combine(self) -> None:
         try:
+            among = Together(self._bench, self._budget, self._prospects, self._say)
+            effects = among.effects(self._by_gain())
+            self._is_cut |= among.is_cut
+            self._gains |= {name: effect.ratio for name, effect in effects.items()}
             for knob in self._by_gain():
-                self._try_on_top(knob)
+                if knob.name in effects:
+                    before_s = among.before_s / math.prod(map(self._gain, self._kept))
+                    self._decide(knob, Trial(effect=effects[knob.name], before_s=before_s))
+            for knob in self._by_gain():
+                if knob.name not in effects and self._singles[knob.name].helps:
+                    self._try_on_top(knob)
         finally:
             self._hold(None)
+
+    def _decide(self, knob: Knob, tried: Trial) -> None:
+        """Keep a knob that helps among others, unless it costs loss."""
+        others = tuple(kept.name for kept in self._kept)
+        changed = self._bench.config_of(knob, self._config)
+        assert tried.effect is not None
+        reason = None if tried.helps else f"no gain among others: ×{tried.effect.ratio:.3f}"
+        if reason is None and knob.changes_numerics:
+            reason = self._loss_of(changed)
+        tried = replace(tried, reason=reason)
+        if reason is None:
+            self._config = changed
+            self._kept.append(knob)
+            tried = self._explained(tried)
+        self._note(knob, tried, others, kept=reason is None)
 
     def _try_on_top(self, knob: Knob) -> None:
         on_top_of = tuple(kept.name for kept in self._kept)
@@ -178,7 +192,6 @@ class Search:
 
         return self._against(
             pairing(),
-            left_s=lambda: self._budget.spare_s(self._config),
             starts_one=self._found is not None,
         )
 
@@ -212,10 +225,8 @@ class Search:
         )
 
     def _gain(self, knob: Knob) -> float:
-        """Of a knob that helped alone."""
-        effect = self._singles[knob.name].effect
-        assert effect is not None
-        return effect.ratio
+        """Among others where that was measured, else alone."""
+        return self._gains.get(knob.name) or self._singles[knob.name].ratio
 
     def _conflict(self, knob: Knob) -> str | None:
         machine, base = self._bench.machine, self._bench.base
@@ -272,13 +283,12 @@ class Search:
         self,
         pairing: contextlib.AbstractContextManager[Pairing],
         *,
-        left_s: Callable[[], float],
         starts_one: bool,
     ) -> Trial:
         """`starts_one`: whether it starts one process only, so that its time says what tries take
         on this machine now."""
         start_s = time.perf_counter()
-        tried = trial.try_out(pairing, has_time=lambda: left_s() > EXPECTED_TRY_S)
+        tried = trial.try_out(pairing)
         if starts_one and tried.effect is not None and not tried.is_compiled:
             self._budget.tried(time.perf_counter() - start_s)
         return tried

@@ -29,7 +29,7 @@ def tries_table(advice: Advice) -> Table:
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("what came of it", overflow="fold")
     for one in sorted(advice.tries, key=lambda one: one.effect is None):
-        name = one.knob + (f" (on top of {', '.join(one.on_top_of)})" if one.on_top_of else "")
+        name = one.knob + (f" (beside {', '.join(one.on_top_of)})" if one.on_top_of else "")
         effect = one.effect
         if effect is None:
             table.add_row(name, "", "", one.reason)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mfubench_model.memory import training_memory
 from mfubench_model.presets import get_preset
 
 from mfubench.advise.advice import Verification
+from mfubench.advise.factorial import WORTH_A_LOOK
 from mfubench.analysis.effect import (
     HELPS,
     UNCLEAR,
@@ -30,12 +31,9 @@ Takers = Sequence[TurnTaker[LoopSide]]
 Turns = tuple[Sequence[float], Sequence[float]]
 """Of a pair of processes, the base first."""
 
-FIRST_PAIRS = 6
-"""After these a knob that cannot be worth it is left."""
-PAIRS = 14
-MOST_PAIRS = 42
-"""Where the effect stays unclear: a look at 14, 28 and 42. What looks twice errs more often than
-its interval says; the verification looks once, at pairs of its own."""
+FIRST_TURNS, TURNS = 6, 12
+"""Of a knob alone; after the first ones what cannot be worth it is left. More would tell little, as
+two processes of one configuration differ for as long as they live."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +60,9 @@ class Trial:
 
     @property
     def looks_faster(self) -> bool:
-        """Whether it is unclear, and worth another look."""
-        is_unclear = self.effect is not None and self.effect.verdict == UNCLEAR
-        return is_unclear and self.ratio >= 1 + WORTH_RATIO
+        """Whether it is worth a place among others, which tell what it gives."""
+        may_be = self.effect is not None and self.effect.verdict in (UNCLEAR, HELPS)
+        return may_be and self.reason is None and self.ratio >= WORTH_A_LOOK
 
     def with_bars(self, base: LoopSide, candidate: LoopSide) -> Trial:
         """The same with the bars of two processes of what was tried, before and after."""
@@ -74,13 +72,13 @@ class Trial:
         return replace(self, bars=bars)
 
 
-def try_out(
-    pairing_of: contextlib.AbstractContextManager[Pairing], *, has_time: Callable[[], bool]
-) -> Trial:
+def try_out(pairing_of: contextlib.AbstractContextManager[Pairing]) -> Trial:
     """The effect of a configuration in turns, or why there is none."""
     try:
         with pairing_of as pairing:
-            _take(pairing, has_time)
+            pairing.take(FIRST_TURNS)
+            if pairing.effect().high > 1 + WORTH_RATIO:
+                pairing.take(TURNS - FIRST_TURNS)
             effect = pairing.effect()
     except SideError as error:
         return Trial(reason=f"{error.outcome.value}: {error.reason}")
@@ -98,21 +96,6 @@ def try_out(
         before_s=pairing.base_iteration_s,
         is_compiled=pairing.is_compiled,
     )
-
-
-def _take(pairing: Pairing, has_time: Callable[[], bool]) -> None:
-    """Turns until they tell: few of what cannot be worth it, more of what stays unclear."""
-    pairing.take(FIRST_PAIRS)
-    if pairing.effect().high <= 1 + WORTH_RATIO:
-        return
-    pairing.take(PAIRS - FIRST_PAIRS)
-    while (
-        (effect := pairing.effect()).verdict == UNCLEAR
-        and effect.high > 1 + WORTH_RATIO
-        and len(pairing.s_per_token) < MOST_PAIRS
-        and has_time()
-    ):
-        pairing.take(PAIRS)
 
 
 FEWEST_PROCESSES = 2

@@ -58,7 +58,7 @@ def errors_of_looks(pairs: Sequence[int], alpha: float = 0.025) -> list[float]:
     of an interval of 95 % at all looks together.
 
     >>> [round(error, 4) for error in errors_of_looks([4, 8])]
-    [0.0155, 0.0137]
+    [0.0155, 0.0139]
     >>> [round(error, 4) for error in errors_of_looks([4])]
     [0.025]
     """

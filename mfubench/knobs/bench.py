@@ -20,7 +20,7 @@ from mfubench.knobs.knob import Knob, Machine
 from mfubench.measure.loop_config import LoopConfig
 from mfubench.measure.train_step import SEED
 from mfubench.pairs.fork_server import ForkServers
-from mfubench.pairs.loop_side import COMMAND, WARM_STEPS, LoopSide
+from mfubench.pairs.loop_side import COMMAND, FEW_WARM_STEPS, WARM_STEPS, LoopSide
 from mfubench.pairs.pairing import (
     TURN_S,
     Pairing,
@@ -192,6 +192,18 @@ class KnobBench:
             for side in candidates:
                 side.wait()
             yield self.turns_of(bases, candidates, turn_s=turn_s, warm_steps=warm_steps)
+
+    @contextlib.contextmanager
+    def pair(self, base: LoopConfig, config: LoopConfig) -> Iterator[Pairing]:
+        """Turns of a new process of each. They build at once. Raises SideError."""
+        with contextlib.ExitStack() as started:
+            sides = [started.enter_context(self.launch(one)) for one in (base, config)]
+            for side in sides:
+                side.has_answered(START_TIMEOUT_S)
+            for side in sides:
+                side.wait()
+            sides[0].warm(FEW_WARM_STEPS)
+            yield self.turns_of(sides[:1], sides[1:], warm_steps=FEW_WARM_STEPS)
 
     def turns_of(
         self,

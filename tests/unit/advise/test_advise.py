@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +11,12 @@ import pytest
 
 from mfubench.advise import search as advise
 from mfubench.advise import trial
-from mfubench.advise.advice import COMPLETE, INTERRUPTED, OUT_OF_BUDGET
+from mfubench.advise.advice import COMPLETE, INTERRUPTED, OUT_OF_BUDGET, Verification
 from mfubench.advise.budget import Budget
 from mfubench.advise.learning_check import LearningBench
 from mfubench.advise.search import Search
 from mfubench.advise.text import advice_text
 from mfubench.advise.train_command import train_command
-from mfubench.advise.trial import Trial
-from mfubench.analysis.effect import Effect
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
 from mfubench.measure.loop_config import LoopConfig
@@ -28,7 +26,7 @@ from mfubench.pairs.side import SideError
 from mfubench.predict.elsewhere import KnownDevice
 from mfubench.predict.machine import machine_of
 from mfubench.predict.predict import HALF_WIDTHS
-from mfubench.results.outcomes import Outcome, Worth
+from mfubench.results.outcomes import Outcome
 from tests.unit.advise.made_up_bench import STEP_S, MadeUpBench, speed_of
 from tests.unit.predict.made_up_machine import ANCHORS, MadeUp
 
@@ -116,13 +114,42 @@ def test_two_knobs_of_one_setting_are_not_multiplied() -> None:
     assert refused.reason == "changes the same setting as foreach"
 
 
-def test_a_gain_alone_that_is_none_on_top_is_not_kept() -> None:
+def test_two_knobs_that_win_the_same_time_share_it() -> None:
     def speed(config: LoopConfig) -> float:
         return 1.1 if "fused" in config.optimizer or config.loader == "thread" else 1.0
 
     found = search(MadeUpBench(speed), FUSED, THREAD)
+    among = [one.effect for one in found.tries if one.kept]
+    assert [effect and round(effect.ratio, 3) for effect in among] == [1.049, 1.049]
+    assert found.verified is not None
+    assert found.verified.ratio == pytest.approx(1.1)
+
+
+def test_a_gain_alone_that_is_none_on_top_of_what_was_found_is_not_kept() -> None:
+    def speed(config: LoopConfig) -> float:
+        return 1.1 if "fused" in config.optimizer or config.compile != "no" else 1.0
+
+    found = search(MadeUpBench(speed), FUSED, knob("compiled", compile="default"))
     assert len(found.knobs) == 1
     assert any("no gain on top" in (t.reason or "") for t in found.tries)
+
+
+def test_what_many_knobs_give_is_told_by_few_pairs_of_processes() -> None:
+    # As far as steadied processes differ on a busy machine. With one knob tried on top of another
+    # 4 of 30 such searches (of four knobs that help, and twenty) came within 3 % of the best.
+    gains = {"a": 1.06, "b": 1.04, "c": 1.03, "d": 1.0, "e": 1.0, "f": 1.0, "g": 1.0}
+
+    def speed(config: LoopConfig) -> float:
+        return math.prod(gains.get(name, 1.0) for name in config.environment)
+
+    knobs = [knob(name, environment={name: "1"}) for name in gains]
+    useless, near = 0, 0
+    for seed in range(10):
+        found = search(MadeUpBench(speed, noise=(0.012, 0.04), seed=seed), *knobs)
+        useless += sum(gains[name] == 1.0 for name in found.knobs)
+        near += math.prod(gains[name] for name in found.knobs) > 0.97 * 1.06 * 1.04 * 1.03
+    assert near >= 6
+    assert useless <= 2
 
 
 def test_what_learns_less_is_not_advised() -> None:
@@ -141,13 +168,20 @@ def test_what_learns_the_same_is() -> None:
     assert found.learning.is_equal
 
 
-def test_a_gain_that_is_gone_when_measured_again_is_not_advised() -> None:
-    plain = itertools.count()
+def test_a_gain_that_is_gone_when_measured_again_is_not_advised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verified: list[bool] = []
+    verification = trial.verification
+
+    def verify(*given: Any, **more: Any) -> Verification:
+        verified.append(True)
+        return verification(*given, **more)
 
     def speed(config: LoopConfig) -> float:
-        # Fast for the try alone, slow ever after.
-        return 1.0 if config.optimizer != "fused" or next(plain) > 40 else 1.3
+        return 1.3 if config.optimizer == "fused" and not verified else 1.0
 
+    monkeypatch.setattr(trial, "verification", verify)
     found = search(MadeUpBench(speed), FUSED)
     assert found.knobs == ()
     assert found.refusal is not None
@@ -210,27 +244,6 @@ def test_a_gpu_with_room_for_two_or_three_processes_has_a_control(
     assert found.effect.processes % count == 0
     assert found.refusal is None
     assert found.control.ratio == pytest.approx(1.0, abs=0.02)
-
-
-def test_what_looks_faster_and_is_unclear_is_tried_in_another_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def tried(ratio: float, low: float, verdict: Worth) -> Trial:
-        effect = Effect(ratio=ratio, low=low, high=1.1, pairs=14, verdict=verdict, beyond=0.1)
-        return Trial(effect=effect, before_s=STEP_S)
-
-    answers = iter(
-        [tried(1.05, 0.99, "unclear"), tried(1.0, 0.95, "unclear"), tried(1.06, 1.03, "helps")]
-    )
-    monkeypatch.setattr(trial, "try_out", lambda *_, **__: next(answers))
-    found = search(MadeUpBench(speed_of(fused=1.3)), FUSED, THREAD)
-    assert found.knobs == ("fused",)
-    assert [(one.knob, one.effect and one.effect.ratio) for one in found.tries] == [
-        ("thread", 1.0),
-        ("fused", 1.06),
-        ("fused", 1.06),
-    ]
-    assert next(answers, None) is None, "what looks like nothing is not looked at again"
 
 
 def test_the_budget_cuts_the_search_and_says_so() -> None:
