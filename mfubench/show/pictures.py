@@ -11,6 +11,7 @@ from mfubench.show.page import style
 
 PIXELS_PER_PX = 2.0
 MARGIN_PX = 16.0
+LINUX_FONTS = '"Liberation Sans", "DejaVu Sans", "Noto Sans"'
 _VARIABLE = re.compile(r"--([\w-]+):\s*([^;]+);")
 _RULE = re.compile(r"^svg ([^{]+)\{([^}]*)\}", re.MULTILINE)
 
@@ -26,7 +27,9 @@ def standalone_svg(svg: str) -> str:
         if ":hover" not in selector
     ]
     css = re.sub(r"var\(--([\w-]+)\)", lambda m: colours[m.group(1)], "\n".join(found))
+    # A renderer knows families by name alone, and a bare Linux has one of these at best.
     css = css.replace("system-ui, -apple-system, ", "")
+    css = css.replace("Arial, sans-serif", f"Arial, {LINUX_FONTS}, sans-serif")
     width, height = (float(x) for x in re.findall(r'viewBox="0 0 (\d+) (\d+)"', svg)[0])
     m = MARGIN_PX
     size = f'width="{width + 2 * m:g}" height="{height + 2 * m:g}"'
