@@ -32,6 +32,8 @@ from mfubench.sides.bench import TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
+NOT_FORKED = 2.0
+"""How much longer a pair takes whose processes are no forks, before one was timed."""
 LOSSES_SIDES = 8
 """The comparison of losses takes about as long as so many sides, where the budget is small."""
 
@@ -53,8 +55,9 @@ class ScriptSearch:
     _places: dict[str, str] = field(default_factory=dict)
     _learning: Learning | None = None
     _step_s: float = 0.0
-    _sides_s: list[float] = field(default_factory=list)
-    """Seconds of each pair for each of its sides, where nothing compiled for the first time."""
+    _sides_s: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})
+    """Seconds of each pair for each of its sides, of steadied ones and of others, where nothing
+    compiled for the first time."""
     _is_cut: bool = False
 
     def run(self) -> Advice:
@@ -86,16 +89,28 @@ class ScriptSearch:
         """What is left when the knobs that look faster have been measured among each other, losses
         have been compared where one changes numbers, and the result has been verified."""
         helpful = [knob for knob in self.knobs if knob.name in self._gains]
-        sides = SIDES * LEAST_PAIRS
-        if helpful:
-            sides += 2 * len(factorial.design(min(len(helpful), factorial.FEW)))
+        later_s = self._design_s(together(helpful, self.machine)[: factorial.FEW])
         if any(knob.changes_numerics for knob in helpful):
-            sides += LOSSES_SIDES
-        return self._left_s() - self._expected_s(sides)
+            later_s += self._expected_s(LOSSES_SIDES)
+        return self._left_s() - self._verified_s - later_s
 
-    def _expected_s(self, sides: int) -> float:
-        """What a pair of so many sides takes."""
-        return sides * statistics.median(self._sides_s or [0.0])
+    def _design_s(self, knobs: Sequence[Knob]) -> float:
+        """What a round of the design for these settings takes."""
+        if not knobs:
+            return 0.0
+        steadied = not turned_with(knobs, self.machine).chooses_allocator
+        return self._expected_s(2 * len(factorial.design(len(knobs))), steadied=steadied)
+
+    @property
+    def _verified_s(self) -> float:
+        """What the last check takes, at the least."""
+        return self._expected_s(SIDES * LEAST_PAIRS, steadied=False)
+
+    def _expected_s(self, sides: int, *, steadied: bool = True) -> float:
+        """What pairs of so many sides take. Only steadied ones are forked."""
+        if not steadied and not self._sides_s[False]:
+            return NOT_FORKED * self._expected_s(sides)
+        return sides * statistics.median(self._sides_s[steadied] or [0.0])
 
     # --- knobs alone ------------------------------------------------------------------------------
 
@@ -154,8 +169,8 @@ class ScriptSearch:
 
     def _combine(self) -> None:
         by_gain = self._by_gain()
-        most = factorial.MOST if self._rounds(factorial.MOST) else factorial.FEW
-        effects = self._effects(together(by_gain, self.machine)[:most])
+        able = together(by_gain, self.machine)[: factorial.MOST]
+        effects = self._effects(able if self._rounds(able) else able[: factorial.FEW])
         names = tuple(effects)
         self._gains |= effects
         for knob in self._by_gain():
@@ -174,28 +189,31 @@ class ScriptSearch:
         faster = [knob for knob in self.knobs if knob.name in self._gains]
         return sorted(faster, key=lambda one: -self._gains[one.name].ratio)
 
-    def _rounds(self, settings: int) -> int:
-        """How many rounds of the design for so many settings there is time for."""
-        left_s = self._left_s() - self._expected_s(SIDES * LEAST_PAIRS)
-        once_s = self._expected_s(2 * len(factorial.design(settings)))
-        return min(factorial.MOST_ROUNDS, int(left_s / max(once_s, 0.1)))
+    def _rounds(self, knobs: Sequence[Knob]) -> int:
+        """How many rounds of the design for these settings there is time for."""
+        left_s = self._left_s() - self._verified_s
+        fitting = int(left_s / max(self._design_s(knobs), 0.1))
+        return min(factorial.MOST_ROUNDS, max(0, fitting)) if knobs else 0
 
     def _effects(self, knobs: Sequence[Knob]) -> dict[str, Effect]:
         """What each gives among the others, by name; empty where it could not be measured."""
-        rounds = self._rounds(len(knobs)) if knobs else 0
+        rounds = self._rounds(knobs)
         if knobs and not rounds:
             self._is_cut = True
         if not rounds:
             return {}
         self.say(f"{len(knobs)} settings at once, some of them in each process")
+        effects: list[Effect] = []
         try:
-            *_, found = factorial.measured(
+            for found in factorial.measured(
                 len(knobs), lambda row: self._log_of(knobs, row), rounds=rounds
-            )
+            ):
+                effects = found
+                if not self._rounds(knobs):
+                    break
         except (TooShortError, UnrunnableError) as error:
             self.say(f"together they could not be measured: {error}")
-            return {}
-        return dict(zip((knob.name for knob in knobs), found, strict=True))
+        return dict(zip((knob.name for knob in knobs), effects, strict=False))
 
     def _log_of(self, knobs: Sequence[Knob], row: Sequence[int]) -> tuple[float, int]:
         """How much faster a process with the settings of sign 1 is than one with the others."""
@@ -221,7 +239,7 @@ class ScriptSearch:
             with_it = next(k for k in self._found.knobs if self._touches(k, shared))
             self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
             return
-        if self._left_s() < self._expected_s(2 + SIDES * LEAST_PAIRS):  # the check comes after it
+        if self._left_s() < self._expected_s(2) + self._verified_s:  # the check comes after it
             self._not_tried([knob], names)
             return
         more = self._found.and_(knob, self.machine)
@@ -268,7 +286,7 @@ class ScriptSearch:
         self._note(knob, reason=why)
 
     def _compared_losses(self) -> str | None:
-        spare_s = self._expected_s(SIDES * (LEAST_PAIRS + 1))
+        spare_s = self._verified_s + self._expected_s(SIDES, steadied=False)
         steps = steps_within(self._left_s() - spare_s, self._step_s)
         if steps is not None:
             self.say(f"comparing the losses of {steps} steps from {len(SEEDS)} seeds")
@@ -289,7 +307,7 @@ class ScriptSearch:
         return verified(
             lambda: self._pair(sides, steadied=False, share=1.5),
             left_s=self._left_s,
-            pair_s=lambda: self._expected_s(len(sides)),
+            pair_s=lambda: self._expected_s(len(sides), steadied=False),
             say=self.say,
         )
 
@@ -306,7 +324,7 @@ class ScriptSearch:
         """`is_typical` unless something compiles in it for the first time."""
         pair = self.bench.pair(sides, steadied=steadied, left_s=self._left_s(share))
         if is_typical:
-            self._sides_s.append(pair.seconds / len(sides))
+            self._sides_s[steadied].append(pair.seconds / len(sides))
         return pair
 
     def _note(

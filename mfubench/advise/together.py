@@ -40,7 +40,7 @@ class Together:
         if not knobs:
             return {}
         rounds = int(self._spare_s / self.expected_s(knobs))
-        if not rounds:
+        if rounds < 1:
             self.is_cut = True
             return {}
         self._say(f"{len(knobs)} settings at once, some of them in each process")
