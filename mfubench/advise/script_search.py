@@ -15,19 +15,17 @@ from mfubench.advise.advice import Advice, Try, Verification
 from mfubench.advise.learning import Learning
 from mfubench.advise.script_bench import Bench
 from mfubench.advise.script_losses import SEEDS, compared, steps_within
+from mfubench.advise.script_together import ScriptTogether
 from mfubench.advise.script_turns import (
     ALLOCATOR,
     COMPILED,
     effect_in,
     groups,
-    rounds_in,
-    together,
-    turned_with,
 )
 from mfubench.advise.script_verification import LEAST_PAIRS, SIDES, verified
-from mfubench.analysis.effect import HELPS, UNCLEAR, Effect, log_ratio
+from mfubench.analysis.effect import HELPS, UNCLEAR, Effect
 from mfubench.knobs.knob import Knob, Machine
-from mfubench.knobs.script import Turned, code_lines, command_line
+from mfubench.knobs.script import Turned, code_lines, command_line, turned_with
 from mfubench.sides.bench import TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
@@ -60,6 +58,16 @@ class ScriptSearch:
     compiled for the first time."""
     _is_cut: bool = False
 
+    def __post_init__(self) -> None:
+        self._together = ScriptTogether(
+            self.base,
+            self.machine,
+            take_pair=self._pair,
+            expected_s=self._expected_s,
+            spare_s=lambda: self._left_s() - self._verified_s,
+            say=self.say,
+        )
+
     def run(self) -> Advice:
         """Raises UnrunnableError when the script itself cannot be run as a side."""
         self._since_s = self.now_s()
@@ -89,17 +97,10 @@ class ScriptSearch:
         """What is left when the knobs that look faster have been measured among each other, losses
         have been compared where one changes numbers, and the result has been verified."""
         helpful = [knob for knob in self.knobs if knob.name in self._gains]
-        later_s = self._design_s(together(helpful, self.machine)[: factorial.FEW])
+        later_s = self._together.design_s(helpful)
         if any(knob.changes_numerics for knob in helpful):
             later_s += self._expected_s(LOSSES_SIDES)
         return self._left_s() - self._verified_s - later_s
-
-    def _design_s(self, knobs: Sequence[Knob]) -> float:
-        """What a round of the design for these settings takes."""
-        if not knobs:
-            return 0.0
-        steadied = not turned_with(knobs, self.machine).chooses_allocator
-        return self._expected_s(2 * len(factorial.design(len(knobs))), steadied=steadied)
 
     @property
     def _verified_s(self) -> float:
@@ -169,8 +170,9 @@ class ScriptSearch:
 
     def _combine(self) -> None:
         by_gain = self._by_gain()
-        able = together(by_gain, self.machine)[: factorial.MOST]
-        effects = self._effects(able if self._rounds(able) else able[: factorial.FEW])
+        effects = self._together.effects(by_gain)
+        if effects is None:
+            self._is_cut, effects = True, {}
         names = tuple(effects)
         self._gains |= effects
         for knob in self._by_gain():
@@ -188,46 +190,6 @@ class ScriptSearch:
     def _by_gain(self) -> list[Knob]:
         faster = [knob for knob in self.knobs if knob.name in self._gains]
         return sorted(faster, key=lambda one: -self._gains[one.name].ratio)
-
-    def _rounds(self, knobs: Sequence[Knob]) -> int:
-        """How many rounds of the design for these settings there is time for."""
-        left_s = self._left_s() - self._verified_s
-        fitting = int(left_s / max(self._design_s(knobs), 0.1))
-        return min(factorial.MOST_ROUNDS, max(0, fitting)) if knobs else 0
-
-    def _effects(self, knobs: Sequence[Knob]) -> dict[str, Effect]:
-        """What each gives among the others, by name; empty where it could not be measured."""
-        rounds = self._rounds(knobs)
-        if knobs and not rounds:
-            self._is_cut = True
-        if not rounds:
-            return {}
-        self.say(f"{len(knobs)} settings at once, some of them in each process")
-        effects: list[Effect] = []
-        try:
-            for found in factorial.measured(
-                len(knobs), lambda row: self._log_of(knobs, row), rounds=rounds
-            ):
-                effects = found
-                if not self._rounds(knobs):
-                    break
-        except (TooShortError, UnrunnableError) as error:
-            self.say(f"together they could not be measured: {error}")
-        return dict(zip((knob.name for knob in knobs), effects, strict=False))
-
-    def _log_of(self, knobs: Sequence[Knob], row: Sequence[int]) -> tuple[float, int]:
-        """How much faster a process with the settings of sign 1 is than one with the others."""
-        rest, some = (
-            turned_with([k for k, its in zip(knobs, row, strict=True) if its == sign], self.machine)
-            for sign in (-1, 1)
-        )
-        sides = [rest.of(self.base, "the rest"), some.of(self.base, "some")]
-        steadied = not (rest.chooses_allocator or some.chooses_allocator)
-        pair = self._pair(sides, steadied=steadied)
-        if not {"0", "1"} <= set(pair.sides):
-            raise UnrunnableError(next(iter(pair.errors.values()), "a process gave no turns"))
-        times = rounds_in(pair, "0", "1")
-        return log_ratio(*times), len(times[0])
 
     def _try_on_top(self, knob: Knob) -> None:
         names = tuple(kept.name for kept in self._found.knobs)

@@ -36,27 +36,6 @@ def groups(knobs: Sequence[Knob], machine: Machine) -> list[tuple[int, tuple[Kno
     return found
 
 
-def turned_with(knobs: Sequence[Knob], machine: Machine) -> Turned:
-    """All of them."""
-    turned = Turned()
-    for knob in knobs:
-        turned = turned.and_(knob, machine)
-    return turned
-
-
-def together(by_gain: Sequence[Knob], machine: Machine) -> list[Knob]:
-    """Those that can be set at once, of two of one setting the first. What compiles is left out: it
-    would stretch every pair."""
-    found: list[Knob] = []
-    settings: set[str] = set()
-    for knob in by_gain:
-        own = Turned().and_(knob, machine).settings
-        if kind_of(knob, machine) != COMPILED and not settings & own:
-            settings |= own
-            found.append(knob)
-    return found
-
-
 def effect_in(pair: ScriptPair, base: str, side: str) -> Effect:
     """Over the rounds of a pair."""
     return effect_of(*rounds_in(pair, base, side))

@@ -120,6 +120,14 @@ class Turned:
         return any(name in ALLOCATOR_VARIABLES for name in self.environment)
 
 
+def turned_with(knobs: Sequence[Knob], machine: Machine) -> Turned:
+    """All of them turned."""
+    turned = Turned()
+    for knob in knobs:
+        turned = turned.and_(knob, machine)
+    return turned
+
+
 def command_line(words: Sequence[str], turned: Turned, *, is_module: bool = False) -> str:
     """What is typed to run the script with what a command line can say.
 
