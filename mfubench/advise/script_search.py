@@ -97,7 +97,7 @@ class ScriptSearch:
         """What is left when the knobs that look faster have been measured among each other, losses
         have been compared where one changes numbers, and the result has been verified."""
         helpful = [knob for knob in self.knobs if knob.name in self._gains]
-        later_s = self._together.design_s(helpful)
+        later_s = self._together.least_s(helpful)
         if any(knob.changes_numerics for knob in helpful):
             later_s += self._expected_s(LOSSES_SIDES)
         return self._left_s() - self._verified_s - later_s

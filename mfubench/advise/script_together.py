@@ -15,6 +15,8 @@ from mfubench.sides.bench import TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
+SIZES = (factorial.MOST, factorial.FEW)
+
 
 class TakePair(Protocol):
     """Fresh processes of the sides, in turns."""
@@ -46,21 +48,23 @@ class ScriptTogether:
     """What is left when the result has been verified."""
     say: Callable[[str], None]
 
-    def design_s(self, knobs: Sequence[Knob]) -> float:
-        """What one round of the design for the best of these settings takes."""
-        able = together(knobs, self.machine)[: factorial.FEW]
-        return self._once_s(able)
+    def least_s(self, knobs: Sequence[Knob]) -> float:
+        """What one round of the design for so many settings takes at the least."""
+        few = min(len(knobs), factorial.FEW)
+        return self.expected_s(2 * len(factorial.design(few)), steadied=True) if few else 0.0
 
     def effects(self, by_gain: Sequence[Knob]) -> dict[str, Effect] | None:
         """What each gives, by name; empty where it could not be measured, None where there is no
         time for it."""
-        able = together(by_gain, self.machine)[: factorial.MOST]
-        knobs = able if self._rounds(able) else able[: factorial.FEW]
-        if not knobs:
+        able = together(by_gain, self.machine)
+        if not able:
             return {}
-        rounds = self._rounds(knobs)
-        if not rounds:
+        forked = [k for k in able if not turned_with([k], self.machine).chooses_allocator]
+        options = [some[:most] for some in (able, forked) for most in SIZES]
+        knobs = next((some for some in options if some and self._rounds(some)), None)
+        if knobs is None:
             return None
+        rounds = self._rounds(knobs)
         self.say(f"{len(knobs)} settings at once, some of them in each process")
         effects: list[Effect] = []
         try:

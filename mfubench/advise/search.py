@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from mfubench.advise import advice, factorial, trial
+from mfubench.advise import advice, trial
 from mfubench.advise.advice import Advice, Try, Verification
 from mfubench.advise.budget import Budget
 from mfubench.advise.learning import Learning
@@ -121,7 +121,7 @@ class Search:
         been compared where they may differ, and the result has been verified."""
         helpful = [knob for knob in self._knobs if knob.name in self._singles]
         together = Together(self._bench, self._budget, self._prospects, self._say)
-        later_s = together.expected_s(helpful[: factorial.FEW])
+        later_s = together.least_s(helpful)
         if any(k.changes_numerics or self._prospects.trains_other_batches(k) for k in helpful):
             later_s += self._learning_bench.expected_s(self._base_step_s)
         return self._budget.spare_s(self._bench.base) - later_s

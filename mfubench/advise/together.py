@@ -60,6 +60,11 @@ class Together:
             self._say(f"together they could not be measured: {error.reason}")
         return dict(zip((knob.name for knob in knobs), effects, strict=False))
 
+    def least_s(self, knobs: Sequence[Knob]) -> float:
+        """Seconds that the pairs for so many knobs take at the least."""
+        few = min(len(knobs), factorial.FEW)
+        return self._budget.factorial_s(few, forked=True) if few else 0.0
+
     def expected_s(self, knobs: Sequence[Knob]) -> float:
         """Seconds that the pairs for these knobs take."""
         if not knobs:
@@ -75,8 +80,9 @@ class Together:
         return not any(self._bench.config_of(knob).chooses_allocator for knob in knobs)
 
     def _chosen(self, by_gain: Sequence[Knob]) -> list[Knob]:
-        """Those of the largest gains that can be set at once. What compiles, and other batches,
-        would stretch every pair."""
+        """Those of the largest gains that can be set at once, as many as there is time for. What
+        compiles, and other batches, would stretch every pair; what chooses the allocator cannot be
+        forked, and is left out where that takes too long."""
         found: list[Knob] = []
         settings: set[str] = set()
         for knob in by_gain:
@@ -87,8 +93,12 @@ class Together:
             if not settings & own:
                 settings |= own
                 found.append(knob)
-        most = found[: factorial.MOST]
-        return most if self.expected_s(most) <= self._spare_s else found[: factorial.FEW]
+        forked = [k for k in found if not self._bench.config_of(k).chooses_allocator]
+        for able in (found, forked):
+            for most in (factorial.MOST, factorial.FEW):
+                if able and self.expected_s(able[:most]) <= self._spare_s:
+                    return able[:most]
+        return found[: factorial.FEW]
 
     def _log_of(self, knobs: Sequence[Knob], row: Sequence[int]) -> tuple[float, int]:
         """How much faster a process with the knobs of sign 1 is than one with the others."""
