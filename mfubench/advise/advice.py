@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from mfubench.advise.learning import Learning
-from mfubench.analysis.effect import HELPS, WORTH_RATIO, Effect
+from mfubench.analysis.effect import HELPS, UNCLEAR, WORTH_RATIO, Effect
 from mfubench.measure.loop_config import settings_of_variables
 from mfubench.results.bars import Bar, BarChange
 
@@ -143,6 +143,12 @@ def hopeless(aims_at: tuple[str, ...], share: float | None) -> str | None:
         return None
     names, have = " and ".join(aims_at), "have" if len(aims_at) > 1 else "has"
     return f"not tried: {names} {have} {share * 100:.1f} % of an iteration to win"
+
+
+def not_among_others(effect: Effect) -> str:
+    """Why a knob is not kept that was measured among others."""
+    what = "not certain" if effect.verdict == UNCLEAR else "no gain"
+    return f"{what} among others: ×{effect.ratio:.3f}"
 
 
 def settings_of(change: Mapping[str, Any]) -> set[str]:

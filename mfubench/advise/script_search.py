@@ -181,8 +181,7 @@ class ScriptSearch:
                 self._keep(knob, effects[knob.name], others)
             elif knob.name in effects:
                 effect = effects[knob.name]
-                why = f"no gain among others: ×{effect.ratio:.3f}"
-                self._note(knob, others, effect, reason=why)
+                self._note(knob, others, effect, reason=advice.not_among_others(effect))
         for knob in by_gain:
             if knob.name not in effects and self._gains[knob.name].verdict == HELPS:
                 self._try_on_top(knob)

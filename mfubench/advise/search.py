@@ -149,7 +149,7 @@ class Search:
         others = tuple(kept.name for kept in self._kept)
         changed = self._bench.config_of(knob, self._config)
         assert tried.effect is not None
-        reason = None if tried.helps else f"no gain among others: ×{tried.effect.ratio:.3f}"
+        reason = None if tried.helps else advice.not_among_others(tried.effect)
         if reason is None and knob.changes_numerics:
             reason = self._loss_of(changed)
         tried = replace(tried, reason=reason)
