@@ -30,6 +30,8 @@ from mfubench.sides.bench import TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
+RESERVED = 0.65
+"""Of the budget, at most, is held back for what comes after the settings alone."""
 NOT_FORKED = 2.0
 """How much longer a pair takes whose processes are no forks, before one was timed."""
 LOSSES_SIDES = 8
@@ -56,6 +58,7 @@ class ScriptSearch:
     _sides_s: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})
     """Seconds of each pair for each of its sides, of steadied ones and of others, where nothing
     compiled for the first time."""
+    _first_side_s: float = 0.0
     _is_cut: bool = False
 
     def __post_init__(self) -> None:
@@ -100,7 +103,7 @@ class ScriptSearch:
         later_s = self._together.least_s(helpful)
         if any(knob.changes_numerics for knob in helpful):
             later_s += self._expected_s(LOSSES_SIDES)
-        return self._left_s() - self._verified_s - later_s
+        return self._left_s() - min(self._verified_s + later_s, RESERVED * self.budget_s)
 
     @property
     def _verified_s(self) -> float:
@@ -109,9 +112,9 @@ class ScriptSearch:
 
     def _expected_s(self, sides: int, *, steadied: bool = True) -> float:
         """What pairs of so many sides take. Only steadied ones are forked."""
-        if not steadied and not self._sides_s[False]:
+        if not steadied and self._sides_s[True] and not self._sides_s[False]:
             return NOT_FORKED * self._expected_s(sides)
-        return sides * statistics.median(self._sides_s[steadied] or [0.0])
+        return sides * statistics.median(self._sides_s[steadied] or [self._first_side_s])
 
     # --- knobs alone ------------------------------------------------------------------------------
 
@@ -284,7 +287,9 @@ class ScriptSearch:
     ) -> ScriptPair:
         """`is_typical` unless something compiles in it for the first time."""
         pair = self.bench.pair(sides, steadied=steadied, left_s=self._left_s(share))
-        if is_typical:
+        if not self._step_s:  # its processes are their own, and it is all that is known
+            self._first_side_s = pair.seconds / len(sides)
+        elif is_typical:
             self._sides_s[steadied].append(pair.seconds / len(sides))
         return pair
 
