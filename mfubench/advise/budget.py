@@ -63,8 +63,12 @@ class Budget:
         return self._slowness * (starts * EXPECTED_START_S + tries_s)
 
     def factorial_s(self, settings: int, *, forked: bool) -> float:
-        """Seconds that the pairs of a factorial design take, both of whose processes are new."""
-        pair_s = EXPECTED_FORKED_PAIR_S if forked else EXPECTED_PAIR_S
+        """Seconds that the pairs of a factorial design take, both of whose processes are new. Where
+        the baseline compiles, each of them does."""
+        base = self._bench.base
+        pair_s = EXPECTED_FORKED_PAIR_S if forked and base.may_fork else EXPECTED_PAIR_S
+        if base.compile != "no":
+            pair_s = EXPECTED_COMPILED_TRY_S
         return self._slowness * len(factorial.design(settings)) * pair_s
 
     def _verify_s(self, config: LoopConfig) -> float:

@@ -232,6 +232,16 @@ def test_a_clear_gain_needs_one_batch_and_a_small_budget_has_no_more() -> None:
     bench.close()
 
 
+def test_a_design_takes_longer_where_processes_are_no_forks_and_where_each_compiles() -> None:
+    def seconds(base: LoopConfig, *, forked: bool) -> float:
+        bench: Any = SimpleNamespace(base=base)
+        return Budget(bench, 300.0).factorial_s(5, forked=forked)
+
+    cpu, cuda = LoopConfig(), LoopConfig(device="cuda", compile="default")
+    times = [seconds(cpu, forked=True), seconds(cpu, forked=False), seconds(cuda, forked=True)]
+    assert times == sorted(set(times))
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_gpu_with_room_for_two_or_three_processes_has_a_control(
     count: int, monkeypatch: pytest.MonkeyPatch
