@@ -145,8 +145,10 @@ def hopeless(aims_at: tuple[str, ...], share: float | None) -> str | None:
     return f"not tried: {names} {have} {share * 100:.1f} % of an iteration to win"
 
 
-def not_among_others(effect: Effect) -> str:
-    """Why a knob is not kept that was measured among others."""
+def not_among_others(effect: Effect) -> str | None:
+    """Why a knob is not kept that was measured among others; None where it helps."""
+    if effect.verdict == HELPS:
+        return None
     what = "not certain" if effect.verdict == UNCLEAR else "no gain"
     return f"{what} among others: ×{effect.ratio:.3f}"
 

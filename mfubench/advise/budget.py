@@ -69,7 +69,7 @@ class Budget:
         pair_s = EXPECTED_FORKED_PAIR_S if forked and base.may_fork else EXPECTED_PAIR_S
         if base.compile != "no":
             pair_s = EXPECTED_COMPILED_TRY_S
-        return self._slowness * len(factorial.design(settings)) * pair_s
+        return self._slowness * factorial.pairs_of(settings) * pair_s
 
     def _verify_s(self, config: LoopConfig) -> float:
         """Processes of the found configuration find its compiled code, the first excepted."""

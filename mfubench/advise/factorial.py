@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from mfubench.analysis.effect import UNCLEAR, WORTH_RATIO, Effect, effect_of_logs
 from mfubench.analysis.sequential import errors_of_looks
 
+T = TypeVar("T")
 FEW, MOST = 5, 11
 """Settings that the small and the large design hold, with degrees of freedom to spare."""
 FEW_PAIRS, MANY_PAIRS = 8, 16
@@ -24,6 +26,19 @@ MOST_ROUNDS = 3
 """Of a design, while it is unclear what a setting gives."""
 WORTH_A_LOOK = 1 + WORTH_RATIO / 2
 """What looks less than this much faster alone is left out, and is not measured for longer."""
+
+
+def pairs_of(settings: int) -> int:
+    """How many pairs of processes a round of the design for so many settings takes."""
+    return FEW_PAIRS if settings <= FEW else MANY_PAIRS
+
+
+def most_that_fit(
+    able: Sequence[T], forked: Sequence[T], fits: Callable[[Sequence[T]], bool]
+) -> Sequence[T]:
+    """As many as there is time for, those that can be forked where all take too long; else none."""
+    sizes = [some[:most] for some in (able, forked) for most in (MOST, FEW)]
+    return next((some for some in sizes if some and fits(some)), [])
 
 
 def design(settings: int) -> list[list[int]]:
@@ -37,8 +52,7 @@ def design(settings: int) -> list[list[int]]:
     """
     from scipy import linalg
 
-    rows = FEW_PAIRS if settings <= FEW else MANY_PAIRS
-    matrix = linalg.hadamard(rows)[:, 1 : settings + 1]
+    matrix = linalg.hadamard(pairs_of(settings))[:, 1 : settings + 1]
     return [[int(sign) for sign in row] for row in matrix]
 
 

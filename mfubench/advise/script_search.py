@@ -176,15 +176,14 @@ class ScriptSearch:
         effects = self._together.effects(by_gain)
         if effects is None:
             self._is_cut, effects = True, {}
-        names = tuple(effects)
         self._gains |= effects
         for knob in self._by_gain():
-            others = tuple(name for name in names if name != knob.name)
-            if knob.name in effects and effects[knob.name].verdict == HELPS:
-                self._keep(knob, effects[knob.name], others)
-            elif knob.name in effects:
-                effect = effects[knob.name]
-                self._note(knob, others, effect, reason=advice.not_among_others(effect))
+            if effect := effects.get(knob.name):
+                others = tuple(name for name in effects if name != knob.name)
+                if why := advice.not_among_others(effect):
+                    self._note(knob, others, effect, reason=why)
+                else:
+                    self._keep(knob, effect, others)
         for knob in by_gain:
             if knob.name not in effects and self._gains[knob.name].verdict == HELPS:
                 self._try_on_top(knob)

@@ -15,8 +15,6 @@ from mfubench.sides.bench import TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
-SIZES = (factorial.MOST, factorial.FEW)
-
 
 class TakePair(Protocol):
     """Fresh processes of the sides, in turns."""
@@ -51,7 +49,7 @@ class ScriptTogether:
     def least_s(self, knobs: Sequence[Knob]) -> float:
         """What one round of the design for so many settings takes at the least."""
         few = min(len(knobs), factorial.FEW)
-        return self.expected_s(2 * len(factorial.design(few)), steadied=True) if few else 0.0
+        return self.expected_s(2 * factorial.pairs_of(few), steadied=True) if few else 0.0
 
     def effects(self, by_gain: Sequence[Knob]) -> dict[str, Effect] | None:
         """What each gives, by name; empty where it could not be measured, None where there is no
@@ -60,16 +58,14 @@ class ScriptTogether:
         if not able:
             return {}
         forked = [k for k in able if not turned_with([k], self.machine).chooses_allocator]
-        options = [some[:most] for some in (able, forked) for most in SIZES]
-        knobs = next((some for some in options if some and self._rounds(some)), None)
-        if knobs is None:
+        knobs = factorial.most_that_fit(able, forked, lambda some: self._rounds(some) > 0)
+        if not knobs:
             return None
-        rounds = self._rounds(knobs)
         self.say(f"{len(knobs)} settings at once, some of them in each process")
         effects: list[Effect] = []
         try:
             for found in factorial.measured(
-                len(knobs), lambda row: self._log_of(knobs, row), rounds=rounds
+                len(knobs), lambda row: self._log_of(knobs, row), rounds=max(1, self._rounds(knobs))
             ):
                 effects = found
                 if not self._rounds(knobs):
@@ -86,7 +82,7 @@ class ScriptTogether:
         if not knobs:
             return 0.0
         steadied = not turned_with(knobs, self.machine).chooses_allocator
-        return self.expected_s(2 * len(factorial.design(len(knobs))), steadied=steadied)
+        return self.expected_s(2 * factorial.pairs_of(len(knobs)), steadied=steadied)
 
     def _log_of(self, knobs: Sequence[Knob], row: Sequence[int]) -> tuple[float, int]:
         """How much faster a process with the settings of sign 1 is than one with the others, and

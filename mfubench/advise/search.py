@@ -67,6 +67,8 @@ class Search:
         self._learning: Learning | None = None
         self._is_cut = False
         self._gains: dict[str, float] = {}
+        """Of each knob among the others, where that was measured."""
+        self._together = Together(bench, self._budget, self._prospects, say)
 
     def run(self) -> Advice:
         """Singles, combinations, the check. An interrupt ends it with what there is, unverified
@@ -113,15 +115,14 @@ class Search:
 
     @cached_property
     def _base_step_s(self) -> float:
-        """Timed once: it is asked for before every knob, and between the turns of one."""
+        """Timed once: it is asked for before every knob."""
         return self._bench.base_step_s()
 
     def _spare_alone_s(self) -> float:
         """What is left when the knobs that look faster have been measured together, losses have
         been compared where they may differ, and the result has been verified."""
         helpful = [knob for knob in self._knobs if knob.name in self._singles]
-        together = Together(self._bench, self._budget, self._prospects, self._say)
-        later_s = together.least_s(helpful)
+        later_s = self._together.least_s(helpful)
         if any(k.changes_numerics or self._prospects.trains_other_batches(k) for k in helpful):
             later_s += self._learning_bench.expected_s(self._base_step_s)
         return self._budget.spare_s(self._bench.base) - later_s
@@ -130,37 +131,22 @@ class Search:
 
     def _combine(self) -> None:
         try:
-            among = Together(self._bench, self._budget, self._prospects, self._say)
-            effects = among.effects(self._by_gain())
-            self._is_cut |= among.is_cut
+            effects = self._together.effects(self._by_gain())
+            self._is_cut |= self._together.is_cut
             self._gains |= {name: effect.ratio for name, effect in effects.items()}
             for knob in self._by_gain():
-                if knob.name in effects:
-                    before_s = among.before_s / math.prod(map(self._gain, self._kept))
-                    self._decide(knob, Trial(effect=effects[knob.name], before_s=before_s))
+                if effect := effects.get(knob.name):
+                    before_s = self._together.before_s / math.prod(map(self._gain, self._kept))
+                    tried = Trial(effect=effect, before_s=before_s)
+                    self._keep(knob, tried, advice.not_among_others(effect))
             for knob in self._by_gain():
                 if knob.name not in effects and self._singles[knob.name].helps:
                     self._try_on_top(knob)
         finally:
             self._hold(None)
 
-    def _decide(self, knob: Knob, tried: Trial) -> None:
-        """Keep a knob that helps among others, unless it costs loss."""
-        others = tuple(kept.name for kept in self._kept)
-        changed = self._bench.config_of(knob, self._config)
-        assert tried.effect is not None
-        reason = None if tried.helps else advice.not_among_others(tried.effect)
-        if reason is None and knob.changes_numerics:
-            reason = self._loss_of(changed)
-        tried = replace(tried, reason=reason)
-        if reason is None:
-            self._config = changed
-            self._kept.append(knob)
-            tried = self._explained(tried)
-        self._note(knob, tried, others, kept=reason is None)
-
     def _try_on_top(self, knob: Knob) -> None:
-        on_top_of = tuple(kept.name for kept in self._kept)
+        on_top_of = bool(self._kept)
         changed = self._bench.config_of(knob, self._config)
         reason = self._conflict(knob) or self._no_budget(changed)
         tried = Trial() if on_top_of else self._singles[knob.name]
@@ -170,6 +156,13 @@ class Search:
             if reason is None and not tried.helps:
                 assert tried.effect is not None
                 reason = f"no gain on top: ×{tried.effect.ratio:.3f}"
+        self._keep(knob, tried, reason)
+
+    def _keep(self, knob: Knob, tried: Trial, reason: str | None) -> None:
+        """Keep a knob beside those kept before, unless there is a reason not to, or it costs
+        loss."""
+        beside = tuple(kept.name for kept in self._kept)
+        changed = self._bench.config_of(knob, self._config)
         if reason is None and knob.changes_numerics:
             reason = self._loss_of(changed)
         tried = replace(tried, reason=reason)
@@ -177,7 +170,7 @@ class Search:
             self._config = changed
             self._kept.append(knob)
             tried = self._explained(tried)
-        self._note(knob, tried, on_top_of, kept=reason is None)
+        self._note(knob, tried, beside, kept=reason is None)
 
     def _on_top(self, changed: LoopConfig) -> Trial:
         """A configuration against the one found so far."""
@@ -190,10 +183,7 @@ class Search:
             with self._bench.start(changed.steadied) as side:
                 yield self._bench.turns_of([self._found], [side])
 
-        return self._against(
-            pairing(),
-            starts_one=self._found is not None,
-        )
+        return self._against(pairing(), starts_one=self._found is not None)
 
     def _warm(self, config: LoopConfig) -> LoopSide:
         return self._bench.start_warm(config.steadied, 1)[0]

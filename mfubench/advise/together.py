@@ -36,12 +36,11 @@ class Together:
 
     def effects(self, by_gain: Sequence[Knob]) -> dict[str, Effect]:
         """What each gives, by name; empty where that could not be measured."""
-        knobs = self._chosen(by_gain)
+        able = self._at_once(by_gain)
+        forked = [k for k in able if not self._bench.config_of(k).chooses_allocator]
+        knobs = factorial.most_that_fit(able, forked, lambda some: self._rounds(some) > 0)
+        self.is_cut = bool(able) and not knobs
         if not knobs:
-            return {}
-        rounds = int(self._spare_s / self.expected_s(knobs))
-        if rounds < 1:
-            self.is_cut = True
             return {}
         self._say(f"{len(knobs)} settings at once, some of them in each process")
         effects: list[Effect] = []
@@ -50,7 +49,7 @@ class Together:
             for found in factorial.measured(
                 len(knobs),
                 lambda row: self._log_of(knobs, row),
-                rounds=min(factorial.MOST_ROUNDS, rounds),
+                rounds=max(1, self._rounds(knobs)),
             ):
                 effects = found
                 if self._spare_s < time.perf_counter() - since_s:
@@ -65,11 +64,10 @@ class Together:
         few = min(len(knobs), factorial.FEW)
         return self._budget.factorial_s(few, forked=True) if few else 0.0
 
-    def expected_s(self, knobs: Sequence[Knob]) -> float:
-        """Seconds that the pairs for these knobs take."""
-        if not knobs:
-            return 0.0
-        return self._budget.factorial_s(len(knobs), forked=self._are_steady(knobs))
+    def _rounds(self, knobs: Sequence[Knob]) -> int:
+        """How many rounds of the design for these knobs there is time for."""
+        once_s = self._budget.factorial_s(len(knobs), forked=self._are_steady(knobs))
+        return min(factorial.MOST_ROUNDS, max(0, int(self._spare_s / once_s)))
 
     @property
     def _spare_s(self) -> float:
@@ -79,10 +77,9 @@ class Together:
         """Whether no process has an allocator of its own, so that all may be steadied."""
         return not any(self._bench.config_of(knob).chooses_allocator for knob in knobs)
 
-    def _chosen(self, by_gain: Sequence[Knob]) -> list[Knob]:
-        """Those of the largest gains that can be set at once, as many as there is time for. What
-        compiles, and other batches, would stretch every pair; what chooses the allocator cannot be
-        forked, and is left out where that takes too long."""
+    def _at_once(self, by_gain: Sequence[Knob]) -> list[Knob]:
+        """Those that can be set at once, of two of one setting the first. What compiles, and other
+        batches, would stretch every pair."""
         found: list[Knob] = []
         settings: set[str] = set()
         for knob in by_gain:
@@ -93,12 +90,7 @@ class Together:
             if not settings & own:
                 settings |= own
                 found.append(knob)
-        forked = [k for k in found if not self._bench.config_of(k).chooses_allocator]
-        for able in (found, forked):
-            for most in (factorial.MOST, factorial.FEW):
-                if able and self.expected_s(able[:most]) <= self._spare_s:
-                    return able[:most]
-        return found[: factorial.FEW]
+        return found
 
     def _log_of(self, knobs: Sequence[Knob], row: Sequence[int]) -> tuple[float, int]:
         """How much faster a process with the knobs of sign 1 is than one with the others."""
