@@ -31,7 +31,7 @@ PROGRAM = Path(mfubench.__file__).resolve().parent / "script" / "side_main.py"
 LEAST_TURNS = 4
 ALONE_STEPS, LONG_STEP_S = 2, 1.0
 """Before the turns: steps of each side alone, unless they are long."""
-ENDED = "ended"
+ENDED, LOADED = "ended", "loaded"
 LOSS_TURN = 10
 """Steps between two looks at the clock, where losses alone are wanted."""
 
@@ -108,9 +108,8 @@ class ScriptBench:
         taken: dict[int, Taken] = {}
         with contextlib.ExitStack() as stack:
             for which, side in self._started(order, stack, alone=number == 0):
-                spent_s = time.monotonic() - since_s
                 try:
-                    start = side.hear(max(0.1, min(left_s - spent_s, TIMEOUT_S)))
+                    start = self._start_of(side, since_s + left_s)
                 except SideError as error:
                     if time.monotonic() - since_s >= left_s:
                         raise TooShortError(
@@ -154,7 +153,7 @@ class ScriptBench:
         return found
 
     def _losses_of(self, side: Side, steps: int, until_s: float) -> list[float | None]:
-        start = side.hear(max(0.1, min(until_s - time.monotonic(), TIMEOUT_S)))
+        start = self._start_of(side, until_s)
         one = Taken(side, start, False, list(start["losses"]))
         one.steps = int(start["steps"])
         while one.steps < steps and not one.has_ended:
@@ -170,15 +169,28 @@ class ScriptBench:
     def _started(
         self, order: Sequence[int], stack: contextlib.ExitStack, *, alone: bool
     ) -> Iterator[tuple[int, Side]]:
-        """Each side, started and told what to run; with `alone` when the one before has settled."""
+        """Each side, started and told what to run; with `alone` when the one before has settled.
+        Else all load torch at once."""
         if alone:
             for which in order:
-                yield which, stack.enter_context(self._start(which))
+                yield which, stack.enter_context(self._start(which, alone=False))
         else:
-            sides = [(which, stack.enter_context(self._start(which))) for which in order]
-            yield from sides
+            sides = [stack.enter_context(self._start(which, alone=True)) for which in order]
+            yield from zip(order, sides, strict=True)
 
-    def _start(self, which: int) -> Side:
+    @staticmethod
+    def _start_of(side: Side, until_s: float) -> Answer:
+        """What a side has to say before its first turn. Their first steps, and what comes before
+        them, are taken one side after the other: two whose threads wait for each other on the same
+        cores take up to twenty times as long. Raises SideError."""
+
+        def left_s() -> float:
+            return max(0.1, min(until_s - time.monotonic(), TIMEOUT_S))
+
+        answer = side.hear(left_s())
+        return side.ask({"go": True}, left_s()) if LOADED in answer else answer
+
+    def _start(self, which: int, *, alone: bool) -> Side:
         spec = self.sides[which]
         command, environment = [spec.python, str(PROGRAM)], self._environment(spec, which)
         forks = self.forks
@@ -193,6 +205,7 @@ class ScriptBench:
                 "arguments": spec.words[1:],
                 "since_s": time.monotonic(),
                 "adjust": dict(spec.adjust),
+                "alone": alone,
                 "not_from": None if spec.not_from is None else str(spec.not_from.resolve()),
             },
             start=None if forks is None else forks.start_of(spec, command, environment),

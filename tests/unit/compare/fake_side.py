@@ -28,6 +28,12 @@ def losses(first, last):
     return [4.0 - lr * 0.01 * step + noise for step in range(first, last)]
 
 
+def note(what):
+    if log is not None:
+        with log.open("a") as file:
+            file.write(f"{options['who']} {what}\n")
+
+
 if name == "fails.py":
     reply({"error": "the script failed: ValueError: no such file", "outcome": "error"})
 if name == "hangs.py":
@@ -35,6 +41,11 @@ if name == "hangs.py":
 if name == "dies.py":
     print("out of disk", file=sys.stderr, flush=True)
     os._exit(7)
+if asked["alone"]:
+    reply({"loaded": True})
+    note(json.loads(connection.recv_bytes()))
+    time.sleep(0.05)
+    note("started")
 software = {"python": "3", "torch": "2", "threads": 1, "device": "cpu", "is_compiled": False}
 reply(
     {
@@ -52,9 +63,7 @@ while True:
     request = json.loads(connection.recv_bytes())
     if request.get("stop"):
         break
-    if log is not None:
-        with log.open("a") as file:
-            file.write(f"{options['who']} {request}\n")
+    note(request)
     writes = {"peak_bytes": 1000, "writes": [options["writes"]] if "writes" in options else []}
     if "count" in request:
         reply(writes)

@@ -66,6 +66,18 @@ def test_sides_take_turns_there_and_back(bench: MakeBench, tmp_path: Path) -> No
     assert no_process_is_left()
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_no_two_sides_train_at_the_same_time_at_their_start(
+    bench: MakeBench, tmp_path: Path, number: int
+) -> None:
+    log = tmp_path / "starts.txt"
+    sides = [f"{name.lower()}.py --who={name} --log={log}" for name in "ABC"]
+    bench(*sides).pair([0, 1, 2], number, 60.0)
+    lines = [line for line in log.read_text().splitlines() if "go" in line or "started" in line]
+    order = {0: "", 1: "CBA", 2: "ABC"}[number]  # in the first pair each is started alone
+    assert lines == [line for who in order for line in (f"{who} {{'go': True}}", f"{who} started")]
+
+
 def test_both_begin_their_turns_at_the_same_step(bench: MakeBench) -> None:
     pair = bench("a.py --start=6", "b.py --start=11").pair([0, 1], 0, 60.0)
     assert len(pair.sides["0"].losses) == len(pair.sides["1"].losses)
