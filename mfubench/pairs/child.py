@@ -27,6 +27,10 @@ from typing import Any
 ADDRESS, KEY = "MFUBENCH_SIDE_ADDRESS", "MFUBENCH_SIDE_KEY"
 """Environment variables: where the parent listens (JSON), and the key (hexadecimal)."""
 
+LOADED, ENDED = "loaded", "ended"
+"""Keys of what a script answers beside its turns: torch is loaded, and how many steps of the turn
+it had done when it was over."""
+
 Request = dict[str, Any]
 Answer = dict[str, Any]
 

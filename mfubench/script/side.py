@@ -6,7 +6,7 @@ The first request names the script, and is answered when its steps have settled:
     {"script": …, "is_module": …, "arguments": […], "since_s": t}   →  start-up, step_s, losses, …
         "not_from": a folder that none of its modules may come from
         "adjust": settings that are turned from outside, see `adjust.py`
-        "alone": as soon as torch is loaded answer {"loaded": true}, and wait for {"go": true}
+        "waits": as soon as torch is loaded answer {"loaded": true}, and wait for {"go": true}
     {"turn": n}   →  the mean seconds of n steps, and their losses
     {"count": true}   →  peak memory, compiled graphs, files that were opened for writing
 
@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mfubench.arguments import UserError
-from mfubench.pairs.child import Answer, Parent, Request
+from mfubench.pairs.child import ENDED, LOADED, Answer, Parent, Request
 from mfubench.pairs.forked import Loaded
 from mfubench.script.adjust import Adjustments
 from mfubench.script.launch import Ending, Target, refuse_missing
@@ -53,7 +53,6 @@ COMPILING = 5.0
 """A step of the start that takes so many times the usual one did more than train."""
 MOST_DISORDER = 200
 """Optimizer steps after which no order in them is none."""
-ENDED, LOADED = "ended", "loaded"
 
 
 class HeldScript:
@@ -67,7 +66,7 @@ class HeldScript:
         self._environment = dict(os.environ)
         self._may_fork = False
         self._not_from: str | None = request.get("not_from")
-        self._goes_alone = bool(request.get("alone"))
+        self._waits = bool(request.get("waits"))
         self._adjustments = Adjustments(request.get("adjust") or {})
         self._recorder = Recorder()
         self._signals = Signals(self._recorder)
@@ -99,11 +98,11 @@ class HeldScript:
         self._memory_before = None if before is None else before - self._loaded.compiler_bytes
         self._adjustments.torch_is_here()
         self._writes.watch_saves(self._signals)
-        if self._goes_alone and os.getpid() == self._recorder.process:
-            self._wait_until_alone()
+        if self._waits and os.getpid() == self._recorder.process:
+            self._wait_for_the_others()
 
-    def _wait_until_alone(self) -> None:
-        """Until the other sides are held. What waits is no part of the start-up."""
+    def _wait_for_the_others(self) -> None:
+        """Until no other side trains. The wait is no part of the start-up."""
         since_s = time.monotonic()
         self._parent.reply({LOADED: True})
         self.has_request = False

@@ -17,7 +17,7 @@ from mfubench.measure.loop_config import (
     HELD_MEMORY,
     IDLE_THREADS,
 )
-from mfubench.pairs.child import Answer
+from mfubench.pairs.child import ENDED, LOADED, Answer
 from mfubench.pairs.pairing import SETTLE_S, is_told, rounds_until, turn_plan
 from mfubench.pairs.side import TIMEOUT_S, Side, SideError
 from mfubench.results.outcomes import Outcome
@@ -31,7 +31,6 @@ PROGRAM = Path(mfubench.__file__).resolve().parent / "script" / "side_main.py"
 LEAST_TURNS = 4
 ALONE_STEPS, LONG_STEP_S = 2, 1.0
 """Before the turns: steps of each side alone, unless they are long."""
-ENDED, LOADED = "ended", "loaded"
 LOSS_TURN = 10
 """Steps between two looks at the clock, where losses alone are wanted."""
 
@@ -103,15 +102,16 @@ class ScriptBench:
         `left_s` end before all have started.
         """
         since_s = time.monotonic()
+        until_s = since_s + left_s
         order = list(wanted) if number % 2 == 0 else list(reversed(wanted))
         errors: dict[str, str] = {}
         taken: dict[int, Taken] = {}
         with contextlib.ExitStack() as stack:
             for which, side in self._started(order, stack, alone=number == 0):
                 try:
-                    start = self._start_of(side, since_s + left_s)
+                    start = self._start_of(side, until_s)
                 except SideError as error:
-                    if time.monotonic() - since_s >= left_s:
+                    if time.monotonic() >= until_s:
                         raise TooShortError(
                             f"the budget of time is too short for one pair: after {left_s:.0f} s "
                             f"{self.sides[which].label!r} had not begun its first turn"
@@ -173,9 +173,9 @@ class ScriptBench:
         Else all load torch at once."""
         if alone:
             for which in order:
-                yield which, stack.enter_context(self._start(which, alone=False))
+                yield which, stack.enter_context(self._start(which, waits=False))
         else:
-            sides = [stack.enter_context(self._start(which, alone=True)) for which in order]
+            sides = [stack.enter_context(self._start(which, waits=True)) for which in order]
             yield from zip(order, sides, strict=True)
 
     @staticmethod
@@ -190,7 +190,7 @@ class ScriptBench:
         answer = side.hear(left_s())
         return side.ask({"go": True}, left_s()) if LOADED in answer else answer
 
-    def _start(self, which: int, *, alone: bool) -> Side:
+    def _start(self, which: int, *, waits: bool) -> Side:
         spec = self.sides[which]
         command, environment = [spec.python, str(PROGRAM)], self._environment(spec, which)
         forks = self.forks
@@ -205,7 +205,7 @@ class ScriptBench:
                 "arguments": spec.words[1:],
                 "since_s": time.monotonic(),
                 "adjust": dict(spec.adjust),
-                "alone": alone,
+                "waits": waits,
                 "not_from": None if spec.not_from is None else str(spec.not_from.resolve()),
             },
             start=None if forks is None else forks.start_of(spec, command, environment),

@@ -41,7 +41,7 @@ if name == "hangs.py":
 if name == "dies.py":
     print("out of disk", file=sys.stderr, flush=True)
     os._exit(7)
-if asked["alone"]:
+if asked["waits"]:
     reply({"loaded": True})
     note(json.loads(connection.recv_bytes()))
     time.sleep(0.05)
