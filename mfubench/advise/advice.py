@@ -56,16 +56,16 @@ class Verification:
     control: Effect
     """Some processes of the baseline against others: no change, measured in the same turns."""
 
-    @property
-    def refusal(self) -> str | None:
-        """Why the configuration may not be recommended; None where it may."""
+    def refusal_of(self, names: Sequence[str]) -> str | None:
+        """Why these may not be recommended together; None where they may."""
         if abs(self.control.ratio - 1) > CONTROL_RATIO:
             return (
                 "the machine is too busy to tell: processes of the same baseline differed by "
                 f"{abs(self.control.ratio - 1) * 100:.1f} %"
             )
         if self.effect.verdict != HELPS:
-            return f"measured again it is ×{self.effect.ratio:.3f}: {self.effect.verdict}"
+            found = f"×{self.effect.ratio:.3f}, {self.effect.verdict}"
+            return f"{', '.join(names)}, measured again: {found}"
         return None
 
 

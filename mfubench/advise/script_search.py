@@ -14,26 +14,20 @@ from mfubench.advise import advice, factorial
 from mfubench.advise.advice import Advice, Try, Verification
 from mfubench.advise.learning import Learning
 from mfubench.advise.script_bench import Bench
+from mfubench.advise.script_budget import ScriptBudget
 from mfubench.advise.script_losses import SEEDS, compared, steps_within
 from mfubench.advise.script_together import ScriptTogether
-from mfubench.advise.script_turns import (
-    ALLOCATOR,
-    COMPILED,
-    effect_in,
-    groups,
-)
-from mfubench.advise.script_verification import LEAST_PAIRS, SIDES, verified
-from mfubench.analysis.effect import HELPS, UNCLEAR, Effect
+from mfubench.advise.script_turns import ALLOCATOR, COMPILED, effect_in, groups
+from mfubench.advise.script_verification import SIDES, verified
+from mfubench.analysis.effect import HELPS, UNCLEAR, WORTH_RATIO, Effect
 from mfubench.knobs.knob import Knob, Machine
 from mfubench.knobs.script import Turned, code_lines, command_line, turned_with
 from mfubench.sides.bench import TooShortError
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
 
-RESERVED = 0.65
-"""Of the budget, at most, is held back for what comes after the settings alone."""
-NOT_FORKED = 2.0
-"""How much longer a pair takes whose processes are no forks, before one was timed."""
+Group = tuple[int, Sequence[Knob]]
+"""Knobs that take turns with one process of the script as it is, and their kind."""
 LOSSES_SIDES = 8
 """The comparison of losses takes about as long as so many sides, where the budget is small."""
 
@@ -51,32 +45,25 @@ class ScriptSearch:
     now_s: Callable[[], float] = time.monotonic
     tries: list[Try] = field(default_factory=list)
     _gains: dict[str, Effect] = field(default_factory=dict)
+    """Of those that look faster and have not been turned down, alone or among others."""
+    _unclear: dict[str, Effect] = field(default_factory=dict)
+    """Of those turned down only because it is not certain that they are worth it."""
     _found: Turned = field(default_factory=Turned)
     _places: dict[str, str] = field(default_factory=dict)
     _learning: Learning | None = None
     _step_s: float = 0.0
-    _sides_s: dict[bool, list[float]] = field(default_factory=lambda: {True: [], False: []})
-    """Seconds of each pair for each of its sides, of steadied ones and of others, where nothing
-    compiled for the first time."""
-    _first_side_s: float = 0.0
     _is_cut: bool = False
 
     def __post_init__(self) -> None:
+        self._budget = ScriptBudget(self.budget_s, self.now_s)
         self._together = ScriptTogether(
-            self.base,
-            self.machine,
-            take_pair=self._pair,
-            expected_s=self._expected_s,
-            spare_s=lambda: self._left_s() - self._verified_s,
-            say=self.say,
+            self.base, self.machine, take_pair=self._pair, budget=self._budget, say=self.say
         )
 
     def run(self) -> Advice:
         """Raises UnrunnableError when the script itself cannot be run as a side."""
-        self._since_s = self.now_s()
         try:
-            self._alone()
-            self._combine()
+            self._look()
             if not self._found.knobs:
                 return self._advice()
             refusal = self._unlearnt()
@@ -86,14 +73,23 @@ class ScriptSearch:
         if verified is None:
             words = refusal or "no budget was left to measure the combination again"
             return self._advice(refusal=words)
-        return self._advice(verified, refusal=verified.refusal)
+        names = [knob.name for knob in self._found.knobs]
+        return self._advice(verified, refusal=verified.refusal_of(names))
 
-    @property
-    def _spent_s(self) -> float:
-        return self.now_s() - self._since_s
-
-    def _left_s(self, share: float = 1.0) -> float:
-        return share * self.budget_s - self._spent_s
+    def _look(self) -> None:
+        """Knobs alone and then among each other; where none of them is kept, what the budget had
+        been holding back is for those that were not tried, and for the best of the unclear."""
+        waiting: Sequence[Group] = groups(self._able(), self.machine)
+        while waiting and not self._found.knobs:
+            rest = self._alone(waiting)
+            self._combine()
+            if len(rest) == len(waiting):
+                break
+            waiting = rest
+        for _, group in waiting:
+            self._not_tried(group)
+        if not self._found.knobs and self._unclear:
+            self._take_unclear()
 
     @property
     def _spare_s(self) -> float:
@@ -102,23 +98,13 @@ class ScriptSearch:
         helpful = [knob for knob in self.knobs if knob.name in self._gains]
         later_s = self._together.least_s(helpful)
         if any(knob.changes_numerics for knob in helpful):
-            later_s += self._expected_s(LOSSES_SIDES)
-        return self._left_s() - min(self._verified_s + later_s, RESERVED * self.budget_s)
-
-    @property
-    def _verified_s(self) -> float:
-        """What the last check takes, at the least."""
-        return self._expected_s(SIDES * LEAST_PAIRS, steadied=False)
-
-    def _expected_s(self, sides: int, *, steadied: bool = True) -> float:
-        """What pairs of so many sides take. Only steadied ones are forked."""
-        if not steadied and self._sides_s[True] and not self._sides_s[False]:
-            return NOT_FORKED * self._expected_s(sides)
-        return sides * statistics.median(self._sides_s[steadied] or [self._first_side_s])
+            later_s += self._budget.expected_s(LOSSES_SIDES)
+        return self._budget.spare_s(later_s)
 
     # --- knobs alone ------------------------------------------------------------------------------
 
-    def _alone(self) -> None:
+    def _able(self) -> list[Knob]:
+        """Those that can be turned here; of the others it is noted why not."""
         able = []
         for knob in self.knobs:
             turned = Turned().and_(knob, self.machine)
@@ -127,18 +113,21 @@ class ScriptSearch:
                 able.append(knob)
             else:
                 self._note(knob, reason=reason)
-        for kind, group in groups(able, self.machine):
-            self._group(group, kind)
+        return able
+
+    def _alone(self, waiting: Sequence[Group]) -> list[Group]:
+        """Those groups that there was no time for."""
+        return [(kind, group) for kind, group in waiting if not self._group(group, kind)]
 
     def _has_it(self, turned: Turned) -> str | None:
         own = self.base.environment
         has = turned.environment and all(own.get(k) == v for k, v in turned.environment.items())
         return "the script is started with it already" if has and not turned.adjust else None
 
-    def _group(self, group: Sequence[Knob], kind: int) -> None:
-        if self._spare_s < self._expected_s(1 + len(group)):
-            self._not_tried(group)
-            return
+    def _group(self, group: Sequence[Knob], kind: int) -> bool:
+        """Whether there was time for it."""
+        if self._spare_s < self._budget.expected_s(1 + len(group)):
+            return False
         sides = [self.base]
         sides += [Turned().and_(k, self.machine).of(self.base, k.name) for k in group]
         try:
@@ -146,8 +135,7 @@ class ScriptSearch:
         except TooShortError:
             if not self._step_s:
                 raise
-            self._not_tried(group)
-            return
+            return False
         if "0" in pair.errors or "0" not in pair.sides:
             raise UnrunnableError(pair.errors.get("0") or next(iter(pair.errors.values())))
         self._step_s = statistics.median(pair.sides["0"].steps_s)
@@ -158,6 +146,7 @@ class ScriptSearch:
             )
         for number, knob in enumerate(group, 1):
             self._note_single(knob, pair, str(number))
+        return True
 
     def _note_single(self, knob: Knob, pair: ScriptPair, side: str) -> None:
         if side not in pair.sides:
@@ -172,6 +161,7 @@ class ScriptSearch:
     # --- knobs among each other, and on top of what was found -------------------------------------
 
     def _combine(self) -> None:
+        """Keep those that help among each other, or on top of these."""
         by_gain = self._by_gain()
         effects = self._together.effects(by_gain)
         if effects is None:
@@ -187,6 +177,25 @@ class ScriptSearch:
         for knob in by_gain:
             if knob.name not in effects and self._gains[knob.name].verdict == HELPS:
                 self._try_on_top(knob)
+        for knob in by_gain:
+            if knob not in self._found.knobs:
+                self._turn_down(knob)
+
+    def _turn_down(self, knob: Knob) -> None:
+        """It was measured as well as the budget allowed, and was not kept."""
+        effect = self._gains.pop(knob.name)
+        if effect.verdict == UNCLEAR and effect.ratio >= 1 + WORTH_RATIO:
+            self._unclear[knob.name] = effect
+
+    def _take_unclear(self) -> None:
+        """Of what was not certain, the best: only the check can make it so."""
+        if self._budget.left_s() < self._budget.verified_s:
+            self._is_cut = True
+            return
+        best = max(self._unclear, key=lambda name: self._unclear[name].ratio)
+        self._gains[best] = self._unclear[best]
+        self._found = turned_with([k for k in self.knobs if k.name == best], self.machine)
+        self.say(f"nothing is certain; {best} looks best and is measured again")
 
     def _by_gain(self) -> list[Knob]:
         faster = [knob for knob in self.knobs if knob.name in self._gains]
@@ -202,7 +211,8 @@ class ScriptSearch:
             with_it = next(k for k in self._found.knobs if self._touches(k, shared))
             self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
             return
-        if self._left_s() < self._expected_s(2) + self._verified_s:  # the check comes after it
+        needed_s = self._budget.expected_s(2) + self._budget.verified_s  # the check comes after it
+        if self._budget.left_s() < needed_s:
             self._not_tried([knob], names)
             return
         more = self._found.and_(knob, self.machine)
@@ -249,12 +259,12 @@ class ScriptSearch:
         self._note(knob, reason=why)
 
     def _compared_losses(self) -> str | None:
-        spare_s = self._verified_s + self._expected_s(SIDES, steadied=False)
-        steps = steps_within(self._left_s() - spare_s, self._step_s)
+        spare_s = self._budget.verified_s + self._budget.expected_s(SIDES, steadied=False)
+        steps = steps_within(self._budget.left_s() - spare_s, self._step_s)
         if steps is not None:
             self.say(f"comparing the losses of {steps} steps from {len(SEEDS)} seeds")
             with contextlib.suppress(TooShortError):
-                found = compared(self.bench, self.base, self._found, steps, self._left_s)
+                found = compared(self.bench, self.base, self._found, steps, self._budget.left_s)
                 if isinstance(found, str):
                     return found
                 self._learning = found
@@ -269,8 +279,8 @@ class ScriptSearch:
         sides = [self.base, self.base, self._found.of(self.base, "found")]
         return verified(
             lambda: self._pair(sides, steadied=False, share=1.5),
-            left_s=self._left_s,
-            pair_s=lambda: self._expected_s(len(sides), steadied=False),
+            left_s=self._budget.left_s,
+            pair_s=lambda: self._budget.expected_s(len(sides), steadied=False),
             say=self.say,
         )
 
@@ -285,11 +295,8 @@ class ScriptSearch:
         is_typical: bool = True,
     ) -> ScriptPair:
         """`is_typical` unless something compiles in it for the first time."""
-        pair = self.bench.pair(sides, steadied=steadied, left_s=self._left_s(share))
-        if not self._step_s:  # its processes are their own, and it is all that is known
-            self._first_side_s = pair.seconds / len(sides)
-        elif is_typical:
-            self._sides_s[steadied].append(pair.seconds / len(sides))
+        pair = self.bench.pair(sides, steadied=steadied, left_s=self._budget.left_s(share))
+        self._budget.took(pair, len(sides), steadied=steadied, is_typical=is_typical)
         return pair
 
     def _note(
@@ -317,7 +324,7 @@ class ScriptSearch:
         ended: advice.Ended | None = None,
         refusal: str | None = None,
     ) -> Advice:
-        is_safe = verified is not None and verified.refusal is None
+        is_safe = verified is not None and refusal is None
         turned = self._found if is_safe else Turned()
         gains = [self._gains[knob.name].ratio for knob in self._found.knobs]
         words = self.base.words
@@ -326,7 +333,7 @@ class ScriptSearch:
             script=" ".join([*(["-m"] if self.base.is_module else []), *words]),
             device=self.machine.device.kind,
             budget_s=self.budget_s,
-            spent_s=self._spent_s,
+            spent_s=self._budget.spent_s,
             ended=ended or (advice.OUT_OF_BUDGET if self._is_cut else advice.COMPLETE),
             baseline={},
             config={"environment": dict(turned.environment), **turned.adjust},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mfubench.advise import factorial
+from mfubench.advise.script_budget import ScriptBudget
 from mfubench.advise.script_turns import COMPILED, kind_of, rounds_in
 from mfubench.analysis.effect import Effect, log_ratio
 from mfubench.knobs.knob import Knob, Machine
@@ -23,13 +24,6 @@ class TakePair(Protocol):
         """Raises TooShortError."""
 
 
-class ExpectedS(Protocol):
-    """Seconds that pairs of so many sides in all take."""
-
-    def __call__(self, sides: int, *, steadied: bool) -> float:
-        """Only steadied ones are forked."""
-
-
 class NotTogetherError(RuntimeError):
     """Settings that could not be measured in one process, in one sentence."""
 
@@ -41,15 +35,13 @@ class ScriptTogether:
     base: SideSpec
     machine: Machine
     take_pair: TakePair
-    expected_s: ExpectedS
-    spare_s: Callable[[], float]
-    """What is left when the result has been verified."""
+    budget: ScriptBudget
     say: Callable[[str], None]
 
     def least_s(self, knobs: Sequence[Knob]) -> float:
         """What one round of the design for so many settings takes at the least."""
         few = min(len(knobs), factorial.FEW)
-        return self.expected_s(2 * factorial.pairs_of(few), steadied=True) if few else 0.0
+        return self.budget.expected_s(2 * factorial.pairs_of(few), steadied=True) if few else 0.0
 
     def effects(self, by_gain: Sequence[Knob]) -> dict[str, Effect] | None:
         """What each gives, by name; empty where it could not be measured, None where there is no
@@ -75,14 +67,15 @@ class ScriptTogether:
         return dict(zip((knob.name for knob in knobs), effects, strict=False))
 
     def _rounds(self, knobs: Sequence[Knob]) -> int:
-        fitting = int(self.spare_s() / max(self._once_s(knobs), 0.1))
+        spare_s = self.budget.left_s() - self.budget.verified_s
+        fitting = int(spare_s / max(self._once_s(knobs), 0.1))
         return min(factorial.MOST_ROUNDS, max(0, fitting))
 
     def _once_s(self, knobs: Sequence[Knob]) -> float:
         if not knobs:
             return 0.0
         steadied = not turned_with(knobs, self.machine).chooses_allocator
-        return self.expected_s(2 * factorial.pairs_of(len(knobs)), steadied=steadied)
+        return self.budget.expected_s(2 * factorial.pairs_of(len(knobs)), steadied=steadied)
 
     def _log_of(self, knobs: Sequence[Knob], row: Sequence[int]) -> tuple[float, int]:
         """How much faster a process with the settings of sign 1 is than one with the others, and

@@ -83,7 +83,8 @@ class Search:
             return self._advice(ended=advice.INTERRUPTED)
         if verification is None:
             return self._advice(refusal="the found configuration could not be measured again")
-        return self._advice(verification, refusal=verification.refusal)
+        names = [knob.name for knob in self._kept]
+        return self._advice(verification, refusal=verification.refusal_of(names))
 
     # --- knobs alone ------------------------------------------------------------------------
 
@@ -306,7 +307,7 @@ class Search:
         ended: advice.Ended | None = None,
         refusal: str | None = None,
     ) -> Advice:
-        is_safe = verification is not None and verification.refusal is None
+        is_safe = verification is not None and refusal is None
         kept, base = (self._kept if is_safe else []), self._bench.base
         config = self._config if is_safe else base
         return Advice(

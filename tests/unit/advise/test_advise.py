@@ -252,7 +252,7 @@ def test_a_gpu_with_room_for_two_or_three_processes_has_a_control(
     found = trial.verification(bench, config, batches=2, rounds=20)
     bench.close()
     assert found.effect.processes % count == 0
-    assert found.refusal is None
+    assert found.refusal_of(["x"]) is None
     assert found.control.ratio == pytest.approx(1.0, abs=0.02)
 
 
