@@ -67,6 +67,7 @@ def _side(typed: str) -> SideSpec:
         is_module=command.is_module,
         python=python,
         python_as_typed=command.python,
+        environment=command.environment,
         cwd=here,
     )
 

@@ -328,9 +328,10 @@ class ScriptSearch:
         turned = self._found if is_safe else Turned()
         gains = [self._gains[knob.name].ratio for knob in self._found.knobs]
         words = self.base.words
+        variables = (f"{name}={value}" for name, value in self.base.environment.items())
         return Advice(
             preset=None,
-            script=" ".join([*(["-m"] if self.base.is_module else []), *words]),
+            script=" ".join([*variables, *(["-m"] if self.base.is_module else []), *words]),
             device=self.machine.device.kind,
             budget_s=self.budget_s,
             spent_s=self._budget.spent_s,
@@ -344,7 +345,7 @@ class ScriptSearch:
             learning=self._learning,
             refusal=refusal,
             tries=tuple(self.tries),
-            command=command_line(words, turned, is_module=self.base.is_module),
+            command=command_line(self.base, turned),
             changes=tuple(code_lines(turned, self.machine, self._places)),
         )
 

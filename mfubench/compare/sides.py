@@ -59,7 +59,10 @@ def make_sides(
                 is_module=command.is_module,
                 python=sys.executable if python is None else found_python(python),
                 python_as_typed=None if python is None else short_path(python),
-                environment=parse_environment(_of(environments, number) or ""),
+                environment={
+                    **command.environment,
+                    **parse_environment(_of(environments, number) or ""),
+                },
                 revision=revision,
             )
         )
@@ -96,6 +99,8 @@ def _told_apart(commands: Sequence[str]) -> list[str]:
     ['a.py', 'a.py --fast']
     >>> _told_apart(["train.py config.py --x=1", "train.py config.py --x=1 --lr=2"])
     ['train.py', 'train.py --lr=2']
+    >>> _told_apart(["train.py", "OMP_NUM_THREADS=1 python train.py"])
+    ['train.py', 'OMP_NUM_THREADS=1 python']
     """
     split = [text.split() for text in commands]
     shared = set(split[0]).intersection(*split[1:])
@@ -103,4 +108,7 @@ def _told_apart(commands: Sequence[str]) -> list[str]:
     if all(told):
         return told
     # A side that has nothing of its own is called by what is run, and the others by what they add.
-    return [f"{words[0]} {own}".rstrip() for words, own in zip(split, told, strict=True)]
+    return [
+        own if words[0] in own.split() else f"{words[0]} {own}".rstrip()
+        for words, own in zip(split, told, strict=True)
+    ]

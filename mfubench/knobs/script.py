@@ -128,16 +128,19 @@ def turned_with(knobs: Sequence[Knob], machine: Machine) -> Turned:
     return turned
 
 
-def command_line(words: Sequence[str], turned: Turned, *, is_module: bool = False) -> str:
-    """What is typed to run the script with what a command line can say.
+def command_line(base: SideSpec, turned: Turned) -> str:
+    """What is typed to run a script with what a command line can say.
 
-    >>> command_line(["train.py", "--x"], Turned(environment={"OMP_NUM_THREADS": "1"}))
-    'OMP_NUM_THREADS=1 python train.py --x'
+    >>> base = SideSpec(label="", words=("train.py", "--x"), environment={"A": "0"})
+    >>> command_line(base, Turned(environment={"OMP_NUM_THREADS": "1"}))
+    'A=0 OMP_NUM_THREADS=1 python train.py --x'
     """
-    parts = [f"{name}={shlex.quote(value)}" for name, value in turned.environment.items()]
+    environment = {**base.environment, **turned.environment}
+    parts = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
     if cpus := turned.adjust.get("cpus"):
         parts += ["taskset", "-c", ",".join(map(str, cpus))]
-    return " ".join([*parts, "python", *(["-m"] if is_module else []), *map(shlex.quote, words)])
+    module = ["-m"] if base.is_module else []
+    return " ".join([*parts, "python", *module, *map(shlex.quote, base.words)])
 
 
 IN_THE_COMMAND = {"cpus", "threads"}

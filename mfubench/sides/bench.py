@@ -19,7 +19,7 @@ from mfubench.measure.loop_config import (
 )
 from mfubench.pairs.child import ENDED, LOADED, Answer
 from mfubench.pairs.pairing import SETTLE_S, is_told, rounds_until, turn_plan
-from mfubench.pairs.side import TIMEOUT_S, Side, SideError
+from mfubench.pairs.side import TIMEOUT_S, Side, SideError, Start
 from mfubench.results.outcomes import Outcome
 from mfubench.sides.control import Control
 from mfubench.sides.forks import ScriptForks
@@ -97,9 +97,9 @@ class ScriptBench:
     def pair(self, wanted: Sequence[int], number: int, left_s: float) -> ScriptPair:
         """One pair of the sides with these numbers, the reference among them.
 
-        In the first one each side starts alone, so that what it takes to start is its own; from the
-        second one on sides may be forks. Who comes first alternates. Raises TooShortError when
-        `left_s` end before all have started.
+        In the first one each side starts alone and is a process of its own, so that what it takes
+        to start is its own. From the second one on all sides are forks, or none is. Who comes first
+        alternates. Raises TooShortError when `left_s` end before all have started.
         """
         since_s = time.monotonic()
         until_s = since_s + left_s
@@ -173,10 +173,26 @@ class ScriptBench:
         Else all load torch at once."""
         if alone:
             for which in order:
-                yield which, stack.enter_context(self._start(which, waits=False))
-        else:
-            sides = [stack.enter_context(self._start(which, waits=True)) for which in order]
-            yield from zip(order, sides, strict=True)
+                yield which, stack.enter_context(self._start(which, waits=False, start=None))
+            return
+        starts = [self._fork_of(which) for which in order]
+        if None in starts:  # a fork against a process of its own is no fair comparison
+            starts = [None] * len(starts)
+        sides = [
+            stack.enter_context(self._start(which, waits=True, start=start))
+            for which, start in zip(order, starts, strict=True)
+        ]
+        yield from zip(order, sides, strict=True)
+
+    def _command(self, which: int) -> list[str]:
+        return [self.sides[which].python, str(PROGRAM)]
+
+    def _fork_of(self, which: int) -> Start | None:
+        """What forks a side, where it can be a fork."""
+        if self.forks is None:
+            return None
+        spec = self.sides[which]
+        return self.forks.start_of(spec, self._command(which), self._environment(spec, which))
 
     @staticmethod
     def _start_of(side: Side, until_s: float) -> Answer:
@@ -190,14 +206,12 @@ class ScriptBench:
         answer = side.hear(left_s())
         return side.ask({"go": True}, left_s()) if LOADED in answer else answer
 
-    def _start(self, which: int, *, waits: bool) -> Side:
+    def _start(self, which: int, *, waits: bool, start: Start | None) -> Side:
         spec = self.sides[which]
-        command, environment = [spec.python, str(PROGRAM)], self._environment(spec, which)
-        forks = self.forks
         return Side(
-            command,
+            self._command(which),
             name=str(which),
-            environment=environment,
+            environment=self._environment(spec, which),
             cwd=spec.cwd,
             first={
                 "script": spec.words[0],
@@ -208,7 +222,7 @@ class ScriptBench:
                 "waits": waits,
                 "not_from": None if spec.not_from is None else str(spec.not_from.resolve()),
             },
-            start=None if forks is None else forks.start_of(spec, command, environment),
+            start=start,
         )
 
     def _environment(self, spec: SideSpec, which: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 from mfubench.arguments import UserError
 
 LAUNCHERS = ("torchrun", "accelerate", "deepspeed", "mpirun", "srun")
+VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 HOW_TYPED = 'type for instance "train.py config/small.py"'
 
 
@@ -51,23 +53,29 @@ class SideSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command as typed: `train.py …` or `-m package.train …`, a Python before it or none."""
+    """A command as typed: `train.py …` or `-m package.train …`; before it a Python or none, and
+    variables as a shell has them."""
 
     words: tuple[str, ...]
     is_module: bool
     python: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_command(typed: str, how: str = HOW_TYPED) -> Command:
     """The parts of a command; `how` says how one is typed. Raises UserError.
 
-    >>> parse_command("python -m pkg.train --lr 1")
-    Command(words=('pkg.train', '--lr', '1'), is_module=True, python='python')
+    >>> command = parse_command("OMP_NUM_THREADS=1 python -m pkg.train --lr 1")
+    >>> command.words, command.python, command.environment
+    (('pkg.train', '--lr', '1'), 'python', {'OMP_NUM_THREADS': '1'})
     """
     try:
         words = shlex.split(typed, posix=os.name == "posix")
     except ValueError as error:
         raise UserError(f"{typed!r} is no command: {error}") from None
+    environment = {}
+    while words and VARIABLE.match(words[0]):
+        name, _, environment[name] = words.pop(0).partition("=")
     python = None
     if words and Path(words[0]).name in LAUNCHERS:
         raise UserError(
@@ -79,7 +87,7 @@ def parse_command(typed: str, how: str = HOW_TYPED) -> Command:
     words = words[1:] if is_module else words
     if not words or words[0].startswith("-"):
         raise UserError(f"{typed!r} names no script; {how}")
-    return Command(words=tuple(words), is_module=is_module, python=python)
+    return Command(words=tuple(words), is_module=is_module, python=python, environment=environment)
 
 
 def parse_environment(typed: str) -> dict[str, str]:

@@ -225,7 +225,7 @@ def _spec(
         words=command.words,
         is_module=command.is_module,
         python=sys.executable if python is None else found_python(python),
-        environment={} if path is None else {"PYTHONPATH": path},
+        environment={**command.environment, **({} if path is None else {"PYTHONPATH": path})},
         cwd=tree.cwd,
         commit=tree.state,
         not_from=root,

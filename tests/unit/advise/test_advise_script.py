@@ -289,7 +289,7 @@ def test_the_catalogues_knobs_are_the_scripts_where_its_process_can_make_them() 
 
 def test_threads_are_in_the_command_and_not_in_the_code() -> None:
     turned = Turned().and_(KNOBS["one thread"], MACHINE)
-    assert command_line(["a.py"], turned) == "OMP_NUM_THREADS=1 python a.py"
+    assert command_line(BASE, turned) == "OMP_NUM_THREADS=1 python train.py --x"
     assert code_lines(turned, MACHINE, {}) == []
 
 

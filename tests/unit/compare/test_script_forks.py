@@ -50,10 +50,12 @@ def forks() -> Iterator[ScriptForks]:
     assert no_process_is_left()
 
 
-def pairs(specs: list[SideSpec], folder: Path, forks: ScriptForks) -> list[ScriptPair]:
+def pairs(
+    specs: list[SideSpec], folder: Path, forks: ScriptForks, numbers: tuple[int, ...] = (1, 2)
+) -> list[ScriptPair]:
     """One pair of processes of their own, and one when it is known which may be forked."""
     made = ScriptBench(sides=specs, folder=folder, control=Still(), settle_s=0.0, forks=forks)
-    return [made.pair(range(len(specs)), number, 600.0) for number in (1, 2)]
+    return [made.pair(range(len(specs)), number, 600.0) for number in numbers]
 
 
 def spec(script: Path, arguments: str, folder: Path) -> SideSpec:
@@ -91,6 +93,34 @@ def test_a_script_that_sets_its_environment_before_torch_is_not_forked(
     assert later is not None
     assert HELD_BYTES <= own <= HELD_BYTES + 120 * MIB
     assert later == pytest.approx(own, abs=10 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "environment", "forked"),
+    [
+        ((0,), {}, ["False", "False"]),
+        ((0, 1), {}, ["False", "False", "True", "True"]),
+        ((1, 2), {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, ["False"] * 4),
+    ],
+    ids=["the first pair", "the second pair", "one that cannot be forked"],
+)
+def test_all_sides_of_a_pair_are_forked_or_none(
+    numbers: tuple[int, ...],
+    environment: dict[str, str],
+    forked: list[str],
+    tmp_path: Path,
+    forks: ScriptForks,
+) -> None:
+    script = tmp_path / "tells.py"
+    script.write_text(TELLS)
+    words = (str(script), "plain")
+    sides = [
+        SideSpec(label="as it is", words=words, cwd=tmp_path),
+        SideSpec(label="another", words=words, cwd=tmp_path, environment=environment),
+    ]
+    assert not any(pair.errors for pair in pairs(sides, tmp_path, forks, numbers))
+    told = [line.split() for line in (tmp_path / "told.txt").read_text().splitlines()]
+    assert [loaded for loaded, _ in told] == forked
 
 
 def test_only_what_is_steadied_and_known_is_forked(tmp_path: Path, forks: ScriptForks) -> None:

@@ -15,6 +15,7 @@ from mfubench.compare import comparison
 from mfubench.compare.comparison import Comparing
 from mfubench.compare.document import Comparison
 from mfubench.compare.losses import of_reference, of_side
+from mfubench.compare.sides import make_sides
 from mfubench.pairs.journal import PairJournal
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
@@ -159,9 +160,17 @@ def test_a_revision_beside_another_saved_and_shown(
     assert section.blocks
 
 
+def test_variables_may_come_before_a_command_as_in_a_shell() -> None:
+    plain, with_some = make_sides(["a.py --x", "A=1 B='c d' python a.py --x"], environments=["A=2"])
+    assert (plain.words, with_some.words) == (("a.py", "--x"),) * 2
+    assert plain.environment == {"A": "2"}
+    assert with_some.environment == {"A": "2", "B": "c d"}, "what is given once holds for all"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["A=1", "trains.py"], "'A=1' names no script"),
         (["trains.py plain"], "there is one side only"),
         (["nothere.py", "trains.py"], "there is no script 'nothere.py'"),
         (["--rev", "v9", "--rev", "HEAD", "trains.py"], "there is no revision 'v9'"),
