@@ -55,11 +55,13 @@ class KnobBench:
     def launch(self, config: LoopConfig, *, seed: int = SEED, may_fork: bool = True) -> LoopSide:
         """A side that builds its loop while the parent goes on; `LoopSide.wait` before its use.
 
-        What is compared with processes of the plain loop, which are no forks, is none either.
+        What is compared with processes of the plain loop, which are no forks, is none either. A
+        change of the environment has a fork of its own environment: a process is slow for good more
+        often than a fork is (docs/findings.md).
         """
-        start, usual = None, self.base.steadied.environment
-        if may_fork and config.may_fork and config.environment == usual:  # others come once
-            start = self._forks.start_of(COMMAND, usual)
+        start = None
+        if may_fork and config.may_fork:
+            start = self._forks.start_of(COMMAND, config.environment)
         cache = Path(self._cache.name)
         return LoopSide(config, cache=cache, corpus=self._corpus, seed=seed, start=start)
 
@@ -195,9 +197,12 @@ class KnobBench:
 
     @contextlib.contextmanager
     def pair(self, base: LoopConfig, config: LoopConfig) -> Iterator[Pairing]:
-        """Turns of a new process of each. They build at once. Raises SideError."""
+        """Turns of a new process of each, both of them forks or none. They build at once. Raises
+        SideError."""
+        both = (base, config)
+        may_fork = all(one.may_fork and one.is_steadied for one in both)
         with contextlib.ExitStack() as started:
-            sides = [started.enter_context(self.launch(one)) for one in (base, config)]
+            sides = [started.enter_context(self.launch(one, may_fork=may_fork)) for one in both]
             for side in sides:
                 side.has_answered(START_TIMEOUT_S)
             for side in sides:

@@ -135,6 +135,11 @@ class LoopConfig:
         return self.device == "cpu" and not self.cpus
 
     @property
+    def is_steadied(self) -> bool:
+        """Whether its allocator keeps its memory."""
+        return HELD_MEMORY.items() <= self.environment.items()
+
+    @property
     def steadied(self) -> LoopConfig:
         """The same with an allocator that keeps its memory, unless the allocator is chosen.
 

@@ -39,6 +39,8 @@ from mfubench.pairs.side import (
 
 LOOK_S = 0.01
 """Between two looks whether a fork has ended."""
+MOST_SERVERS = 8
+"""That are kept for later: each holds some hundred MiB."""
 GONE = -1
 """The status of a process whose own is not known."""
 
@@ -141,9 +143,11 @@ class ForkServers:
     def _server(
         self, key: tuple[str, ...], command: list[str], environment: Mapping[str, str]
     ) -> ForkServer:
-        if key not in self._servers:
-            self._servers[key] = ForkServer([*command, FORK_SERVER], environment)
-        return self._servers[key]
+        server = self._servers.pop(key, None) or ForkServer([*command, FORK_SERVER], environment)
+        self._servers[key] = server  # now the last one
+        if len(self._servers) > MOST_SERVERS:
+            self._servers.pop(next(iter(self._servers))).close()
+        return server
 
     def close(self) -> None:
         """End them all."""

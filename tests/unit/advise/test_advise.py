@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from mfubench.advise.text import advice_text
 from mfubench.advise.train_command import train_command
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
-from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.loop_config import HELD_MEMORY, LoopConfig
 from mfubench.pairs import pairing
 from mfubench.pairs.loop_side import LoopSide
 from mfubench.pairs.side import SideError
@@ -291,6 +292,31 @@ def test_an_interrupt_keeps_the_tries_and_recommends_nothing(
     assert found.ended == INTERRUPTED
     assert found.knobs == ()
     assert found.tries
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "forked"),
+    [
+        (HELD_MEMORY, HELD_MEMORY, [True, True]),
+        (HELD_MEMORY, {**HELD_MEMORY, "OMP_PROC_BIND": "true"}, [True, True]),
+        ({}, HELD_MEMORY, [False, False]),
+        ({"LD_PRELOAD": "libjemalloc.so.2"}, {}, [False, False]),
+    ],
+)
+def test_both_processes_of_a_pair_may_be_forks_or_neither(
+    base: dict[str, str], candidate: dict[str, str], forked: list[bool]
+) -> None:
+    asked: list[bool] = []
+
+    class Noted(MadeUpBench):
+        def launch(self, config: LoopConfig, *, seed: int = 0, may_fork: bool = True) -> LoopSide:
+            asked.append(may_fork)
+            return super().launch(config, seed=seed)
+
+    bench = Noted(speed_of())
+    both = [bench.base.changed({"environment": one}) for one in (base, candidate)]
+    with contextlib.closing(bench), bench.pair(*both):
+        assert asked == forked
 
 
 def test_a_knob_whose_side_fails_is_a_try_with_its_reason() -> None:

@@ -117,3 +117,18 @@ def test_only_steadied_loops_on_the_cpu_are_forked(servers: ForkServers) -> None
     assert STEADIED.may_fork
     assert not STEADIED.changed({"cpus": (0,)}).may_fork
     assert not STEADIED.changed({"device": "cuda"}).may_fork
+
+
+def test_the_server_used_longest_ago_is_ended_and_its_forks_go_on(
+    servers: ForkServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fork_server, "MOST_SERVERS", 1)
+    with side(servers) as one:
+        loaded_in = one.ask({"tell": True})["loaded_in"]
+        start = servers.start_of(COMMAND, {**STEADIED.environment, "MFUBENCH_TRIED": "other"})
+        with Side(COMMAND, name="another", start=start) as other:
+            assert other.ask({"tell": True})["variable"] == "other"
+            assert not psutil.pid_exists(loaded_in)
+            told = one.ask({"tell": True})
+            assert told["loaded_in"] == loaded_in != told["pid"]
+    assert one.has_ended
