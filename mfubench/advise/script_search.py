@@ -192,10 +192,10 @@ class ScriptSearch:
         if self._budget.left_s() < self._budget.verified_s:
             self._is_cut = True
             return
-        best = max(self._unclear, key=lambda name: self._unclear[name].ratio)
-        self._gains[best] = self._unclear[best]
-        self._found = turned_with([k for k in self.knobs if k.name == best], self.machine)
-        self.say(f"nothing is certain; {best} looks best and is measured again")
+        able = [knob for knob in self.knobs if knob.name in self._unclear]
+        best = max(able, key=lambda knob: self._unclear[knob.name].ratio)
+        effect = self._gains[best.name] = self._unclear[best.name]
+        self._keep(best, effect, ())
 
     def _by_gain(self) -> list[Knob]:
         faster = [knob for knob in self.knobs if knob.name in self._gains]

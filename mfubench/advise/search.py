@@ -24,6 +24,7 @@ from mfubench.advise.prospects import Prospects
 from mfubench.advise.together import Together
 from mfubench.advise.train_command import train_command
 from mfubench.advise.trial import Trial
+from mfubench.analysis.effect import WORTH_RATIO
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.catalogue import KNOBS
 from mfubench.knobs.knob import Knob
@@ -66,7 +67,7 @@ class Search:
         self._kept: list[Knob] = []
         self._learning: Learning | None = None
         self._is_cut = False
-        self._gains: dict[str, float] = {}
+        self._among: dict[str, Trial] = {}
         """Of each knob among the others, where that was measured."""
         self._together = Together(bench, self._budget, self._prospects, say)
 
@@ -134,17 +135,28 @@ class Search:
         try:
             effects = self._together.effects(self._by_gain())
             self._is_cut |= self._together.is_cut
-            self._gains |= {name: effect.ratio for name, effect in effects.items()}
+            before_s = self._together.before_s
+            self._among = {n: Trial(effect=e, before_s=before_s) for n, e in effects.items()}
             for knob in self._by_gain():
                 if effect := effects.get(knob.name):
-                    before_s = self._together.before_s / math.prod(map(self._gain, self._kept))
-                    tried = Trial(effect=effect, before_s=before_s)
+                    so_far_s = before_s / math.prod(map(self._gain, self._kept))
+                    tried = replace(self._among[knob.name], before_s=so_far_s)
                     self._keep(knob, tried, advice.not_among_others(effect))
             for knob in self._by_gain():
                 if knob.name not in effects and self._singles[knob.name].helps:
                     self._try_on_top(knob)
+            if not self._kept:
+                self._take_unclear()
         finally:
             self._hold(None)
+
+    def _take_unclear(self) -> None:
+        """Where nothing is certain, the best of what may be worth it: only the check can tell."""
+        for knob in self._by_gain():
+            tried = self._told(knob)
+            may_be = tried.is_unclear and tried.ratio >= 1 + WORTH_RATIO and not tried.is_compiled
+            if may_be and not self._kept:
+                self._keep(knob, tried, None)
 
     def _try_on_top(self, knob: Knob) -> None:
         on_top_of = bool(self._kept)
@@ -217,7 +229,10 @@ class Search:
 
     def _gain(self, knob: Knob) -> float:
         """Among others where that was measured, else alone."""
-        return self._gains.get(knob.name) or self._singles[knob.name].ratio
+        return self._told(knob).ratio
+
+    def _told(self, knob: Knob) -> Trial:
+        return self._among.get(knob.name) or self._singles[knob.name]
 
     def _conflict(self, knob: Knob) -> str | None:
         machine, base = self._bench.machine, self._bench.base

@@ -54,6 +54,12 @@ class Trial:
         return self.reason is None and self.effect is not None and self.effect.verdict == HELPS
 
     @property
+    def is_unclear(self) -> bool:
+        """Whether more would tell."""
+        effect = self.effect
+        return self.reason is None and effect is not None and effect.verdict == UNCLEAR
+
+    @property
     def ratio(self) -> float:
         """Of the speeds; 1 where nothing was measured."""
         return 1.0 if self.effect is None else self.effect.ratio

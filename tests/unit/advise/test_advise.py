@@ -18,6 +18,7 @@ from mfubench.advise.learning_check import LearningBench
 from mfubench.advise.search import Search
 from mfubench.advise.text import advice_text
 from mfubench.advise.train_command import train_command
+from mfubench.analysis.effect import UNCLEAR, Effect, effect_of_logs
 from mfubench.knobs.bench import KnobBench
 from mfubench.knobs.knob import Knob
 from mfubench.measure.loop_config import HELD_MEMORY, LoopConfig
@@ -292,6 +293,27 @@ def test_an_interrupt_keeps_the_tries_and_recommends_nothing(
     assert found.ended == INTERRUPTED
     assert found.knobs == ()
     assert found.tries
+
+
+@pytest.mark.parametrize(("ratio", "knobs"), [(1.05, ("fused",)), (1.015, ())])
+def test_where_nothing_is_certain_the_best_of_the_unclear_is_verified(
+    monkeypatch: pytest.MonkeyPatch, ratio: float, knobs: tuple[str, ...]
+) -> None:
+    unclear = effect_of_logs(
+        [math.log(ratio)] * 2, turns=20, spread=0.05, freedom=4, share=0.5, error=0.025
+    )
+    assert unclear.verdict == UNCLEAR
+
+    def effects(self: advise.Together, by_gain: object) -> dict[str, Effect]:
+        self.before_s = STEP_S
+        return {"fused": unclear}
+
+    monkeypatch.setattr(advise.Together, "effects", effects)
+    found = search(MadeUpBench(speed_of(fused=1.1)), FUSED)
+    assert found.knobs == knobs
+    assert (found.verified is not None) == bool(knobs)
+    assert [(one.reason, one.kept) for one in found.tries if "not certain" in str(one.reason)]
+    assert any(one.kept for one in found.tries) == bool(knobs)
 
 
 @pytest.mark.parametrize(
