@@ -161,7 +161,8 @@ def test_a_revision_beside_another_saved_and_shown(
 
 
 def test_variables_may_come_before_a_command_as_in_a_shell() -> None:
-    plain, with_some = make_sides(["a.py --x", "A=1 B='c d' python a.py --x"], environments=["A=2"])
+    typed = ["a.py --x", f"A=1 B='c d' {sys.executable} a.py --x"]
+    plain, with_some = make_sides(typed, environments=["A=2"])
     assert (plain.words, with_some.words) == (("a.py", "--x"),) * 2
     assert plain.environment == {"A": "2"}
     assert with_some.environment == {"A": "2", "B": "c d"}, "what is given once holds for all"
