@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from functools import cached_property
 
 from mfubench.advise import factorial
 from mfubench.knobs.bench import PROCESSES, KnobBench
@@ -13,7 +14,8 @@ from mfubench.pairs.pairing import SETTLE_S
 EXPECTED_TRY_S, EXPECTED_COMPILED_TRY_S, EXPECTED_START_S = 5.0, 45.0, 2.0
 """On a quiet machine with 2 cores; a process started among others takes less than one alone."""
 EXPECTED_FORKED_PAIR_S, EXPECTED_PAIR_S = 4.0, 10.0
-ROUND_S = 2 * PROCESSES * (0.05 + SETTLE_S)
+STEPS_PER_TURN = 4 / 3
+"""Of a verification's turn: a step and an evaluation batch, which takes about a third of one."""
 VERIFY_ROUNDS, MOST_VERIFY_ROUNDS = 20, 60
 MOST_BATCHES = 3
 """Of pairs of processes in a verification."""
@@ -48,6 +50,11 @@ class Budget:
         """Note what an eager try took that started one process."""
         self._tries_s.append(seconds)
 
+    @cached_property
+    def _round_s(self) -> float:
+        """Of a verification: a turn of each process, by a step of the baseline."""
+        return 2 * PROCESSES * (STEPS_PER_TURN * self._bench.base_step_s() + SETTLE_S)
+
     @property
     def _slowness(self) -> float:
         """How much longer tries took than on a quiet machine, 1 at least."""
@@ -75,14 +82,14 @@ class Budget:
         """Processes of the found configuration find its compiled code, the first excepted."""
         bases = PROCESSES - len(self._bench.plain_baselines(start=False))
         starts_s = (PROCESSES - 1 + bases) * EXPECTED_START_S
-        turns_s = VERIFY_ROUNDS * ROUND_S
-        return self.expected_s(config) + self._slowness * (starts_s + turns_s)
+        turns_s = VERIFY_ROUNDS * self._round_s
+        return self.expected_s(config) + self._slowness * starts_s + turns_s
 
     @property
     def _another_batch_s(self) -> float:
         """All of its processes are new."""
         starts_s = 2 * PROCESSES * EXPECTED_START_S
-        return self._slowness * (starts_s + VERIFY_ROUNDS * ROUND_S)
+        return self._slowness * starts_s + VERIFY_ROUNDS * self._round_s
 
     def plan(self, config: LoopConfig) -> tuple[int, int]:
         """How many batches of pairs a verification may take, and how many rounds of turns each:
@@ -90,5 +97,5 @@ class Budget:
         spare_s = self.left_s() - self._verify_s(config)
         batches = min(MOST_BATCHES, 1 + max(0, int(spare_s / self._another_batch_s)))
         spare_s -= (batches - 1) * self._another_batch_s
-        more = max(0, int(spare_s / (batches * self._slowness * ROUND_S)))
+        more = max(0, int(spare_s / (batches * self._round_s)))
         return batches, min(MOST_VERIFY_ROUNDS, VERIFY_ROUNDS + more)

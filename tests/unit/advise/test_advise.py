@@ -230,8 +230,21 @@ def test_a_clear_gain_needs_one_batch_and_a_small_budget_has_no_more() -> None:
     bench = MadeUpBench(speed_of())
     config = bench.base.changed({"optimizer": "fused"})
     assert Budget(bench, 1e6).plan(config) == (3, 60)
-    assert Budget(bench, 30.0).plan(config) == (1, 20)
+    assert Budget(bench, 28.0).plan(config) == (1, 20)
     bench.close()
+
+
+def test_what_a_verification_takes_is_told_by_the_step_of_the_baseline() -> None:
+    plans = []
+    for step_s in (0.04, 0.2):
+        bench: Any = SimpleNamespace(
+            base=LoopConfig(),
+            base_step_s=lambda step_s=step_s: step_s,
+            plain_baselines=lambda **_: [],
+            processes_to_start=lambda config: 1,
+        )
+        plans.append(Budget(bench, 120.0).plan(LoopConfig()))
+    assert plans == [(3, 45), (1, 45)], "batches of pairs, and rounds of each"
 
 
 def test_a_design_takes_longer_where_processes_are_no_forks_and_where_each_compiles() -> None:
