@@ -51,9 +51,14 @@ class Budget:
         self._tries_s.append(seconds)
 
     @cached_property
+    def base_step_s(self) -> float:
+        """A step of the baseline. Timed once: it is asked for before every knob."""
+        return self._bench.base_step_s()
+
+    @property
     def _round_s(self) -> float:
         """Of a verification: a turn of each process, by a step of the baseline."""
-        return 2 * PROCESSES * (STEPS_PER_TURN * self._bench.base_step_s() + SETTLE_S)
+        return 2 * PROCESSES * (STEPS_PER_TURN * self.base_step_s + SETTLE_S)
 
     @property
     def _slowness(self) -> float:

@@ -45,6 +45,11 @@ class ScriptBudget:
         return self.left_s() - min(self.verified_s + later_s, RESERVED * self.budget_s)
 
     @property
+    def before_check_s(self) -> float:
+        """What is left when the result has been verified."""
+        return self.left_s() - self.verified_s
+
+    @property
     def verified_s(self) -> float:
         """What the last check takes, at the least."""
         return self.expected_s(SIDES * LEAST_PAIRS, steadied=False)

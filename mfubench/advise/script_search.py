@@ -189,7 +189,7 @@ class ScriptSearch:
 
     def _take_unclear(self) -> None:
         """Of what was not certain, the best: only the check can make it so."""
-        if self._budget.left_s() < self._budget.verified_s:
+        if self._budget.before_check_s < 0:
             self._is_cut = True
             return
         able = [knob for knob in self.knobs if knob.name in self._unclear]
@@ -211,8 +211,7 @@ class ScriptSearch:
             with_it = next(k for k in self._found.knobs if self._touches(k, shared))
             self._note(knob, names, reason=f"changes the same setting as {with_it.name}")
             return
-        needed_s = self._budget.expected_s(2) + self._budget.verified_s  # the check comes after it
-        if self._budget.left_s() < needed_s:
+        if self._budget.before_check_s < self._budget.expected_s(2):
             self._not_tried([knob], names)
             return
         more = self._found.and_(knob, self.machine)
@@ -259,8 +258,8 @@ class ScriptSearch:
         self._note(knob, reason=why)
 
     def _compared_losses(self) -> str | None:
-        spare_s = self._budget.verified_s + self._budget.expected_s(SIDES, steadied=False)
-        steps = steps_within(self._budget.left_s() - spare_s, self._step_s)
+        one_more_s = self._budget.expected_s(SIDES, steadied=False)
+        steps = steps_within(self._budget.before_check_s - one_more_s, self._step_s)
         if steps is not None:
             self.say(f"comparing the losses of {steps} steps from {len(SEEDS)} seeds")
             with contextlib.suppress(TooShortError):
@@ -327,11 +326,10 @@ class ScriptSearch:
         is_safe = verified is not None and refusal is None
         turned = self._found if is_safe else Turned()
         gains = [self._gains[knob.name].ratio for knob in self._found.knobs]
-        words = self.base.words
         variables = (f"{name}={value}" for name, value in self.base.environment.items())
         return Advice(
             preset=None,
-            script=" ".join([*variables, *(["-m"] if self.base.is_module else []), *words]),
+            script=" ".join([*variables, *self.base.command]),
             device=self.machine.device.kind,
             budget_s=self.budget_s,
             spent_s=self._budget.spent_s,

@@ -67,8 +67,7 @@ class ScriptTogether:
         return dict(zip((knob.name for knob in knobs), effects, strict=False))
 
     def _rounds(self, knobs: Sequence[Knob]) -> int:
-        spare_s = self.budget.left_s() - self.budget.verified_s
-        fitting = int(spare_s / max(self._once_s(knobs), 0.1))
+        fitting = int(self.budget.before_check_s / max(self._once_s(knobs), 0.1))
         return min(factorial.MOST_ROUNDS, max(0, fitting))
 
     def _once_s(self, knobs: Sequence[Knob]) -> float:

@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 
 from mfubench.advise import advice, trial
 from mfubench.advise.advice import Advice, Try, Verification
@@ -115,18 +114,13 @@ class Search:
         if tried.looks_faster:
             self._singles[knob.name] = tried
 
-    @cached_property
-    def _base_step_s(self) -> float:
-        """Timed once: it is asked for before every knob."""
-        return self._bench.base_step_s()
-
     def _spare_alone_s(self) -> float:
         """What is left when the knobs that look faster have been measured together, losses have
         been compared where they may differ, and the result has been verified."""
         helpful = [knob for knob in self._knobs if knob.name in self._singles]
         later_s = self._together.least_s(helpful)
         if any(k.changes_numerics or self._prospects.trains_other_batches(k) for k in helpful):
-            later_s += self._learning_bench.expected_s(self._base_step_s)
+            later_s += self._learning_bench.expected_s(self._budget.base_step_s)
         return self._budget.spare_s(self._bench.base) - later_s
 
     # --- knobs on top of each other -----------------------------------------------------------

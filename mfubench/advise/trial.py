@@ -26,6 +26,7 @@ from mfubench.pairs.loop_side import LoopSide, profiled_changes
 from mfubench.pairs.pairing import FINE_TURN_S, Pairing, TurnTaker, ready, shuffled
 from mfubench.pairs.side import SideError
 from mfubench.results.bars import BarChange
+from mfubench.results.outcomes import Worth
 
 Takers = Sequence[TurnTaker[LoopSide]]
 Turns = tuple[Sequence[float], Sequence[float]]
@@ -51,13 +52,15 @@ class Trial:
     @property
     def helps(self) -> bool:
         """Whether it is worth a place in a combination."""
-        return self.reason is None and self.effect is not None and self.effect.verdict == HELPS
+        return self._counts_as(HELPS)
 
     @property
     def is_unclear(self) -> bool:
         """Whether more would tell."""
-        effect = self.effect
-        return self.reason is None and effect is not None and effect.verdict == UNCLEAR
+        return self._counts_as(UNCLEAR)
+
+    def _counts_as(self, verdict: Worth) -> bool:
+        return self.reason is None and self.effect is not None and self.effect.verdict == verdict
 
     @property
     def ratio(self) -> float:
@@ -67,8 +70,7 @@ class Trial:
     @property
     def looks_faster(self) -> bool:
         """Whether it is worth a place among others, which tell what it gives."""
-        may_be = self.effect is not None and self.effect.verdict in (UNCLEAR, HELPS)
-        return may_be and self.reason is None and self.ratio >= WORTH_A_LOOK
+        return (self.helps or self.is_unclear) and self.ratio >= WORTH_A_LOOK
 
     def with_bars(self, base: LoopSide, candidate: LoopSide) -> Trial:
         """The same with the bars of two processes of what was tried, before and after."""

@@ -79,7 +79,7 @@ def _side(
     common = min((len(run) for run in runs if run), default=0)
     return ComparedScript(
         label=spec.label,
-        command=(["-m"] if spec.is_module else []) + list(spec.words),
+        command=spec.command,
         python=spec.python_as_typed,
         environment=dict(spec.environment),
         revision=spec.revision,

@@ -17,7 +17,7 @@ from mfubench.hardware.affinity import performance_cpus, usable_cpus
 from mfubench.hardware.cpu import usable_cores
 from mfubench.hardware.devices import parse_device
 from mfubench.knobs.knob import Knob, Machine
-from mfubench.measure.loop_config import LoopConfig
+from mfubench.measure.loop_config import LoopConfig, keeps_memory
 from mfubench.measure.train_step import SEED
 from mfubench.pairs.fork_server import ForkServers
 from mfubench.pairs.loop_side import COMMAND, FEW_WARM_STEPS, WARM_STEPS, LoopSide
@@ -200,7 +200,7 @@ class KnobBench:
         """Turns of a new process of each, both of them forks or none. They build at once. Raises
         SideError."""
         both = (base, config)
-        may_fork = all(one.may_fork and one.is_steadied for one in both)
+        may_fork = all(one.may_fork and keeps_memory(one.environment) for one in both)
         with contextlib.ExitStack() as started:
             sides = [started.enter_context(self.launch(one, may_fork=may_fork)) for one in both]
             for side in sides:

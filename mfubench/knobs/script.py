@@ -139,8 +139,7 @@ def command_line(base: SideSpec, turned: Turned) -> str:
     parts = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
     if cpus := turned.adjust.get("cpus"):
         parts += ["taskset", "-c", ",".join(map(str, cpus))]
-    module = ["-m"] if base.is_module else []
-    return " ".join([*parts, "python", *module, *map(shlex.quote, base.words)])
+    return " ".join([*parts, "python", *map(shlex.quote, base.command)])
 
 
 IN_THE_COMMAND = {"cpus", "threads"}

@@ -6,7 +6,7 @@ process as JSON, and says in a sentence what cannot be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -40,6 +40,15 @@ def settings_of_variables(names: Iterable[str]) -> set[str]:
     ['OMP_PLACES', 'allocator']
     """
     return {"allocator" if name in ALLOCATOR_VARIABLES else name for name in names}
+
+
+def keeps_memory(environment: Mapping[str, str]) -> bool:
+    """Whether glibc's allocator is told to keep its memory.
+
+    >>> keeps_memory({**HELD_MEMORY, "A": "1"}), keeps_memory({})
+    (True, False)
+    """
+    return HELD_MEMORY.items() <= environment.items()
 
 
 IDLE_THREADS = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
@@ -133,11 +142,6 @@ class LoopConfig:
         """Whether a fork of a process that has loaded torch may run it: on the CPU, and bound to no
         processors before torch is loaded."""
         return self.device == "cpu" and not self.cpus
-
-    @property
-    def is_steadied(self) -> bool:
-        """Whether its allocator keeps its memory."""
-        return HELD_MEMORY.items() <= self.environment.items()
 
     @property
     def steadied(self) -> LoopConfig:

@@ -25,7 +25,7 @@ from typing import IO, Self
 
 import psutil
 
-from mfubench.measure.loop_config import HELD_MEMORY
+from mfubench.measure.loop_config import keeps_memory
 from mfubench.pairs.forked import FORK_SERVER
 from mfubench.pairs.side import (
     Process,
@@ -127,7 +127,7 @@ class ForkServers:
         """What starts a side with `command` and, among others, `environment`: a fork of the server
         for them, which starts with the first one. None where sides are processes of their own from
         the start: not on Linux, or without a steadied allocator."""
-        if sys.platform != "linux" or not HELD_MEMORY.items() <= environment.items():
+        if sys.platform != "linux" or not keeps_memory(environment):
             return None
         key = (*command, *sorted(f"{name}={value}" for name, value in environment.items()))
 

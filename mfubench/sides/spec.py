@@ -39,6 +39,11 @@ class SideSpec:
     not_from: Path | None = None
     """No module may be loaded from here: the user's tree, where the side has a checkout."""
 
+    @property
+    def command(self) -> list[str]:
+        """What follows the Python: -m or not, the script or the module, and its arguments."""
+        return [*(["-m"] if self.is_module else []), *self.words]
+
     def digest(self) -> str:
         """What identifies the side's code and settings, for pairs that are kept."""
         about = (self.words, self.python, sorted(self.environment.items()), str(self.commit))
