@@ -68,6 +68,7 @@ def _side(typed: str) -> SideSpec:
         python=python,
         python_as_typed=command.python,
         environment=command.environment,
+        adjust=command.adjust,
         cwd=here,
     )
 

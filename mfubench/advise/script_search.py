@@ -326,10 +326,9 @@ class ScriptSearch:
         is_safe = verified is not None and refusal is None
         turned = self._found if is_safe else Turned()
         gains = [self._gains[knob.name].ratio for knob in self._found.knobs]
-        variables = (f"{name}={value}" for name, value in self.base.environment.items())
         return Advice(
             preset=None,
-            script=" ".join([*variables, *self.base.command]),
+            script=command_line(self.base, Turned()).removeprefix("python "),
             device=self.machine.device.kind,
             budget_s=self.budget_s,
             spent_s=self._budget.spent_s,

@@ -64,6 +64,7 @@ def make_sides(
                     **parse_environment(_of(environments, number) or ""),
                 },
                 revision=revision,
+                adjust=command.adjust,
             )
         )
     return sides

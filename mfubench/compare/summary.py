@@ -13,6 +13,10 @@ from mfubench.compare.rule import Judged, control_moved, log_ratio, why_unclear
 from mfubench.sides.pair import ScriptPair, SideOfPair
 from mfubench.sides.spec import SideSpec
 
+LONGER_START = 0.25
+"""A start-up is one process's: a share by which two differ at least before one is called longer. It
+is also what the gate lets pass."""
+
 
 def compared_sides(
     specs: Sequence[SideSpec],
@@ -119,13 +123,14 @@ def _tokens(processes: Sequence[SideOfPair]) -> int | None:
 
 
 def _break_even(side: ComparedScript, reference: ComparedScript) -> float | None:
-    """Steps after which a shorter step has won back a longer start-up."""
+    """Steps after which a shorter step has won back a start-up that is certainly longer."""
     known = (side.start_up_s, reference.start_up_s, side.step_s, reference.step_s)
     start_s, base_start_s, step_s, base_s = known
     if start_s is None or base_start_s is None or step_s is None or base_s is None:
         return None
     more_s = start_s - base_start_s
-    return break_even_iters(more_s, base_s, step_s) if more_s > 0 else None
+    is_longer = more_s > LONGER_START * base_start_s
+    return break_even_iters(more_s, base_s, step_s) if is_longer else None
 
 
 def notes(sides: Sequence[ComparedScript], pairs: Sequence[ScriptPair]) -> list[str]:

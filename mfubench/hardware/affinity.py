@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,22 @@ def cpus_of_all_threads() -> frozenset[int]:
             with contextlib.suppress(OSError):  # it may have ended meanwhile
                 allowed |= os.sched_getaffinity(int(task.name))
     return frozenset(allowed)
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """The processors of a list as taskset and the kernel write it. Raises ValueError.
+
+    >>> parse_cpu_list("0-6:2,9"), parse_cpu_list("3")
+    ((0, 2, 4, 6, 9), (3,))
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5})(?::([1-9]\d{0,4}))?)?", part, re.ASCII)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise ValueError(text)
+        first, last, stride = (int(group or 0) for group in match.groups())
+        found |= set(range(first, max(first, last) + 1, stride or 1))
+    return tuple(sorted(found))
 
 
 def performance_cpus(cpus: Sequence[int], sysfs: Path = Path("/sys")) -> tuple[int, ...]:

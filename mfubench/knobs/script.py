@@ -137,7 +137,7 @@ def command_line(base: SideSpec, turned: Turned) -> str:
     """
     environment = {**base.environment, **turned.environment}
     parts = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
-    if cpus := turned.adjust.get("cpus"):
+    if cpus := {**base.adjust, **turned.adjust}.get("cpus"):
         parts += ["taskset", "-c", ",".join(map(str, cpus))]
     return " ".join([*parts, "python", *map(shlex.quote, base.command)])
 

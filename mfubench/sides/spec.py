@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mfubench.arguments import UserError
+from mfubench.hardware.affinity import parse_cpu_list, usable_cpus
 
 LAUNCHERS = ("torchrun", "accelerate", "deepspeed", "mpirun", "srun")
 VARIABLE = re.compile(r"[A-Za-z_]\w*=")
@@ -46,7 +47,13 @@ class SideSpec:
 
     def digest(self) -> str:
         """What identifies the side's code and settings, for pairs that are kept."""
-        about = (self.words, self.python, sorted(self.environment.items()), str(self.commit))
+        about = (
+            self.words,
+            self.python,
+            sorted(self.environment.items()),
+            str(self.commit),
+            sorted(self.adjust.items()),
+        )
         sha = hashlib.sha256(repr(about).encode())
         if self.commit is None and not self.is_module:
             script = self.cwd / self.words[0]
@@ -59,12 +66,26 @@ class SideSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A command as typed: `train.py …` or `-m package.train …`; before it a Python or none, and
-    variables as a shell has them."""
+    before that variables as a shell has them, and `taskset -c` with a list of processors."""
 
     words: tuple[str, ...]
     is_module: bool
     python: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    cpus: tuple[int, ...] = ()
+    """Empty: all that this process may use."""
+
+    @property
+    def adjust(self) -> dict[str, Any]:
+        """What its process is given. The number of threads is that which OpenMP would take: a fork
+        of a process that saw all processors has counted them already."""
+        if not self.cpus:
+            return {}
+        is_counted = "OMP_NUM_THREADS" in {**os.environ, **self.environment}
+        return {
+            "cpus": list(self.cpus),
+            **({} if is_counted else {"threads": len(self.cpus)}),
+        }
 
 
 def parse_command(typed: str, how: str = HOW_TYPED) -> Command:
@@ -78,9 +99,8 @@ def parse_command(typed: str, how: str = HOW_TYPED) -> Command:
         words = shlex.split(typed, posix=os.name == "posix")
     except ValueError as error:
         raise UserError(f"{typed!r} is no command: {error}") from None
-    environment = {}
-    while words and VARIABLE.match(words[0]):
-        name, _, environment[name] = words.pop(0).partition("=")
+    environment = _leading_variables(words)
+    cpus = _leading_binding(words, typed)
     python = None
     if words and Path(words[0]).name in LAUNCHERS:
         raise UserError(
@@ -92,7 +112,48 @@ def parse_command(typed: str, how: str = HOW_TYPED) -> Command:
     words = words[1:] if is_module else words
     if not words or words[0].startswith("-"):
         raise UserError(f"{typed!r} names no script; {how}")
-    return Command(words=tuple(words), is_module=is_module, python=python, environment=environment)
+    return Command(
+        words=tuple(words),
+        is_module=is_module,
+        python=python,
+        environment=environment,
+        cpus=cpus,
+    )
+
+
+def _leading_variables(words: list[str]) -> dict[str, str]:
+    """Taken off the words."""
+    found = {}
+    while words and VARIABLE.match(words[0]):
+        name, _, found[name] = words.pop(0).partition("=")
+    return found
+
+
+def _leading_binding(words: list[str], typed: str) -> tuple[int, ...]:
+    """The processors that `taskset -c` binds to, taken off the words. Raises UserError."""
+    if not words or Path(words[0]).name != "taskset":
+        return ()
+    if not hasattr(os, "sched_setaffinity"):
+        raise UserError(f"{typed!r}: taskset needs Linux; leave it out")
+    if len(words) < 3 or words[1] not in ("-c", "--cpu-list"):
+        raise UserError(
+            f"{typed!r}: of taskset only a list of processors is understood; type for instance "
+            '"taskset -c 0-3 python train.py"'
+        )
+    here = usable_cpus()
+    try:
+        cpus = parse_cpu_list(words[2])
+    except ValueError:
+        raise UserError(
+            f"{words[2]!r} is no list of processors; type for instance taskset -c 0-3,8"
+        ) from None
+    if unknown := sorted(set(cpus) - set(here)):
+        raise UserError(
+            f"taskset -c {words[2]}: processor {unknown[0]} cannot be used here; allowed: "
+            f"{','.join(map(str, here))}"
+        )
+    del words[:3]
+    return cpus
 
 
 def parse_environment(typed: str) -> dict[str, str]:
@@ -102,15 +163,13 @@ def parse_environment(typed: str) -> dict[str, str]:
     {'OMP_NUM_THREADS': '1', 'A': 'b c'}
     """
     try:
-        pairs = [word.partition("=") for word in shlex.split(typed)]
+        words = shlex.split(typed)
     except ValueError as error:
         raise UserError(f"--env {typed!r}: {error}") from None
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise UserError(
-                f"--env {typed!r} sets no variable; type for instance OMP_NUM_THREADS=1"
-            )
-    return {name: value for name, _, value in pairs}
+    found = _leading_variables(words)
+    if words:
+        raise UserError(f"--env {typed!r} sets no variable; type for instance OMP_NUM_THREADS=1")
+    return found
 
 
 def found_python(typed: str) -> str:

@@ -97,7 +97,7 @@ def test_a_model_from_elsewhere_is_refused(
 ) -> None:
     base, _ = variants(tmp_path, changed_tree)
     elsewhere = replace(base, tree=tmp_path)
-    with base.start(CASE, forks) as side:
+    with base.start(CASE, forks, cache=tmp_path) as side:
         elsewhere.build(side, CASE, corpus=None, cache=tmp_path, seed=1)
         with pytest.raises(SideError, match="the model was loaded from"):
             elsewhere.built(side)

@@ -226,6 +226,7 @@ def _spec(
         is_module=command.is_module,
         python=sys.executable if python is None else found_python(python),
         environment={**command.environment, **({} if path is None else {"PYTHONPATH": path})},
+        adjust=command.adjust,
         cwd=tree.cwd,
         commit=tree.state,
         not_from=root,

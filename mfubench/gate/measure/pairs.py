@@ -19,7 +19,7 @@ from mfubench.pairs.child import Answer
 from mfubench.pairs.fork_server import ForkServers
 from mfubench.pairs.loop_side import profiled_in_turns
 from mfubench.pairs.pairing import TurnPlan, TurnTaker, is_told, rounds_until, turn_plan
-from mfubench.pairs.side import TIMEOUT_S, Side, SideError
+from mfubench.pairs.side import Side, SideError
 
 WARM_STEPS, LOSS_STEPS = 3, 12
 """Steps before the turns; the first pair takes more, and compares the losses after them."""
@@ -67,8 +67,7 @@ class PairBench:
             for case in cases:
                 for name in order:  # both load torch at once
                     if name not in sides or sides[name].has_ended:
-                        side = self._variants[name].start(case, self.forks, name=name)
-                        sides[name] = stack.enter_context(side)
+                        sides[name] = stack.enter_context(self._start(name, case))
                 self.say(f"pair {number + 1}: {case.id}")
                 found[case.id] = self._case(case, {name: sides[name] for name in order}, number)
         return {"number": number, "at_s": time.time(), "cases": found}
@@ -99,8 +98,8 @@ class PairBench:
     ) -> tuple[dict[str, Answer], dict[str, str]]:
         """What each side says of its start, and the words of those that fail.
 
-        Both build at once, and compile at once what no cache has: that start-up is not compared.
-        What is timed comes one after the other.
+        Both build at once. What no cache has is compiled first, one after the other, so that the
+        second finds what it shares with the first: that start-up is not compared.
         """
         errors: dict[str, str] = {}
 
@@ -117,8 +116,7 @@ class PairBench:
         each(lambda _, side: self._build(side, case))
         each(lambda name, side: self._variants[name].built(side))
         if number == 0 and case.is_compiled:
-            each(lambda _, side: side.tell({"run": 1}))
-            each(lambda _, side: side.hear(len(sides) * TIMEOUT_S))
+            each(lambda _, side: side.ask({"run": 1}))
             steps -= 1
         started = each(
             lambda name, side: side.ask(
@@ -130,6 +128,9 @@ class PairBench:
             )
         )
         return started, errors
+
+    def _start(self, name: str, case: GateCase) -> Side:
+        return self._variants[name].start(case, self.forks, cache=self.cache, name=name)
 
     def _build(self, side: Side, case: GateCase) -> None:
         variant = self._variants[side.name]
@@ -180,10 +181,7 @@ class PairBench:
         """The bars of a case's step on each side, from profiles that take turns. Raises SideError,
         and ValueError where a profile holds no time."""
         with contextlib.ExitStack() as stack:
-            sides = [
-                stack.enter_context(variant.start(case, self.forks, name=name))
-                for name, variant in self._variants.items()
-            ]
+            sides = [stack.enter_context(self._start(name, case)) for name in self._variants]
             for side in sides:
                 self._build(side, case)
             for side in sides:

@@ -51,8 +51,12 @@ class Variant:
     planted_memory_ratio: float = 0.0
     """Memory that a self-test plants, as a share of the step's peak."""
 
-    def start(self, case: GateCase, forks: ForkServers, *, name: str = "") -> Side:
-        """A process that can build cases; `case` gives the environment, the same for all cases."""
+    def start(self, case: GateCase, forks: ForkServers, *, cache: Path, name: str = "") -> Side:
+        """A process that can build cases; `case` gives the environment, the same for all cases.
+
+        Both sides keep compiled code in one `cache`. It is found by the graph that it is made from,
+        so that a side finds the other's only where it would have made the same.
+        """
         config = case.config.changed(dict(self.settings))
         unbound = BINDING if config.cpus is not None else ()
         command = [self.python, *PROGRAM, LOAD_FIRST]
@@ -68,7 +72,7 @@ class Variant:
             environment={
                 **shared,
                 "PYTHONPATH": os.pathsep.join((str(self.folder), *paths)),
-                "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"),
+                "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
             },
             cwd=self.folder,
             start=forks.start_of(command, shared) if config.may_fork else None,

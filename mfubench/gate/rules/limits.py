@@ -14,10 +14,10 @@ from mfubench.files import read_input
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What may change without anybody being told."""
+    """How large a change may be before the gate fails."""
 
     floor: float = 0.01
-    """A slow-down that is not certainly larger than this fails nobody."""
+    """A slow-down that may be smaller than this passes."""
     tolerance: float = 0.05
     """A slow-down that is certainly smaller than this passes."""
     start_up: float = 0.25

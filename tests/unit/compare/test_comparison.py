@@ -108,6 +108,17 @@ def test_the_contract_of_the_document() -> None:
     assert found.sides[0].tokens_per_s == pytest.approx(100 / 0.04)
 
 
+@pytest.mark.parametrize(("start_up_s", "steps"), [(2.2, None), (3.0, pytest.approx(125, rel=0.1))])
+def test_a_start_is_won_back_only_where_it_is_certainly_longer(
+    start_up_s: float, steps: object
+) -> None:
+    def slow_start(pair: ScriptPair) -> None:
+        pair.sides["1"] = msgspec.structs.replace(pair.sides["1"], start_up_s=start_up_s)
+
+    found = comparing(MadeUpBench([-0.2], spoil=slow_start)).run()
+    assert found.sides[1].break_even_steps == steps
+
+
 def test_the_interval_and_the_verdict_never_contradict() -> None:
     for seed in range(150):
         rng = random.Random(seed)

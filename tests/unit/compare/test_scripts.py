@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from mfubench.compare.comparison import Comparing
 from mfubench.compare.document import Comparison
 from mfubench.compare.losses import of_reference, of_side
 from mfubench.compare.sides import make_sides
+from mfubench.hardware.affinity import usable_cpus
+from mfubench.knobs.script import Turned, command_line
 from mfubench.pairs.journal import PairJournal
 from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
@@ -168,6 +171,22 @@ def test_variables_may_come_before_a_command_as_in_a_shell() -> None:
     assert with_some.environment == {"A": "2", "B": "c d"}, "what is given once holds for all"
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux has taskset")
+def test_a_command_may_be_bound_to_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    first = usable_cpus()[0]
+    bound = f"taskset -c {first} python a.py"
+    sides = make_sides(["a.py", bound, f"OMP_NUM_THREADS=2 {bound}"], pythons=[sys.executable])
+    assert [side.words for side in sides] == [("a.py",)] * 3
+    assert [side.adjust for side in sides] == [
+        {},
+        {"cpus": [first], "threads": 1},  # as many threads as OpenMP would take
+        {"cpus": [first]},
+    ]
+    assert len({side.digest() for side in sides}) == 3, "their kept pairs are not mixed up"
+    assert command_line(sides[1], Turned()) == bound, "it is printed as it was typed"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -181,6 +200,9 @@ def test_variables_may_come_before_a_command_as_in_a_shell() -> None:
         (["torchrun trains.py", "trains.py"], "torchrun starts several processes"),
         (["trains.py", "trains.py", "--link", "data"], "--link is for the worktrees of --rev"),
         (["trains.py 'x", "trains.py"], "is no command"),
+        (["taskset 3 trains.py", "trains.py"], "only a list of processors is understood"),
+        (["taskset -c x trains.py", "trains.py"], "'x' is no list of processors"),
+        (["taskset -c 99999 trains.py", "trains.py"], "processor 99999 cannot be used here"),
         (["trains.py", "trains.py", "--tokens-per-step", "0"], "give 1 or more"),
     ],
 )

@@ -55,7 +55,9 @@ def test_threads_are_bound_to_cores_unless_cpus_are_chosen(
 
     monkeypatch.setattr(Side, "__init__", kept)
     (case,) = gate_cases("nanogpt-cpu", "cpu")[:1]
-    variant("candidate", HARNESS, tmp_path / "a", settings=settings).start(case, ForkServers())
+    side = variant("candidate", HARNESS, tmp_path / "a", settings=settings)
+    side.start(case, ForkServers(), cache=tmp_path)
     (environment,) = environments
     assert all((name in environment) == is_bound for name in BINDING)
     assert int(environment["GOMP_SPINCOUNT"]) < 100_000
+    assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "inductor"), "of both sides"
