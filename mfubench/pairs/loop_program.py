@@ -3,7 +3,8 @@
     {"config": {…}, "corpus": path or null, "cache": folder, "seed": 1337}   →  what the loop is
         (once more: the old loop is replaced by a new one)
     {"run": n}, {"turn": n, …}, {"losses": n}, {"evaluate": n}, {"start": n, …},
-    {"save": true}, {"bars": true}, {"count": true}     →  as the methods of `TimedLoop` say
+    {"compile": processors}, {"save": true}, {"bars": true}, {"count": true}
+        →  as the methods of `TimedLoop` say
 
 Whatever goes wrong is answered as {"error": sentence, "outcome": word}.
 """
@@ -22,8 +23,9 @@ from mfubench.pairs.forked import FORK_SERVER, load_and_fork, load_compiler, wit
 
 LOAD_FIRST = "--load-torch-first"
 """Before the first request: both sides of a gate do so at once, before either builds a loop."""
-COUNTED = ("run", "turn", "losses", "evaluate", "start")
-"""Requests whose value is a number of steps or batches; further keys are keyword arguments."""
+WITH_A_VALUE = ("run", "turn", "losses", "evaluate", "start", "compile")
+"""Requests whose value is the first argument, a number of steps mostly; further keys are keyword
+arguments."""
 PLAIN = ("save", "bars", "count")
 
 
@@ -40,12 +42,12 @@ class LoopProgram:
             return self._build(request)
         if self._loop is None:
             raise RuntimeError("no loop is built yet")
-        name = next((name for name in (*COUNTED, *PLAIN) if name in request), None)
+        name = next((name for name in (*WITH_A_VALUE, *PLAIN) if name in request), None)
         if name is None:
             raise ValueError(f"unknown request {sorted(request)}")
-        count = [request[name]] if name in COUNTED else []
+        value = [request[name]] if name in WITH_A_VALUE else []
         wanted = {key: value for key, value in request.items() if key != name}
-        answer: Answer = getattr(self._loop, name)(*count, **wanted)
+        answer: Answer = getattr(self._loop, name)(*value, **wanted)
         return answer
 
     def _build(self, request: Request) -> Answer:

@@ -7,9 +7,10 @@ graphs, and costs that its self-test plants as work and memory; nothing sleeps.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mfubench.timing import now_s, time_s
 
 WARM_S = 0.15
 CONTROL_SIZE, CONTROL_REPEATS = 512, 3
+COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
 PLANTED_SIZE = 32
 """Small enough for one thread: the planted work leaves the step's other threads as they were."""
 
@@ -51,6 +53,22 @@ class TimedLoop:
     def run(self, steps: int) -> dict[str, Any]:
         """Seconds of each of `steps` steps."""
         return {"times_s": [time_s(self.loop) for _ in range(steps)]}
+
+    def compile(self, cpus: Sequence[int]) -> dict[str, Any]:
+        """The first step of a compiled loop, with all of these processors for the compiler: where
+        OpenMP threads are bound, this thread is tied to one, and whatever it starts too."""
+        import torch._inductor.config as inductor
+
+        tied = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+        if tied is not None:
+            os.sched_setaffinity(0, cpus)
+        if COMPILE_THREADS not in os.environ:  # as many as this thread could use, it had counted
+            inductor.compile_threads = len(cpus)
+        try:
+            return self.run(1)
+        finally:
+            if tied is not None:
+                os.sched_setaffinity(0, tied)
 
     def losses(self, steps: int) -> dict[str, Any]:
         """The loss of each of `steps` steps."""

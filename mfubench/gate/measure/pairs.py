@@ -15,6 +15,7 @@ from mfubench.gate.measure.cases import GateCase
 from mfubench.gate.measure.variants import Variant
 from mfubench.gate.rules.limits import Limits
 from mfubench.gate.rules.policy import GRAPHS, LOSS, MEMORY, CasePairs, Metric, log_ratio
+from mfubench.hardware.affinity import usable_cpus
 from mfubench.pairs.child import Answer
 from mfubench.pairs.fork_server import ForkServers
 from mfubench.pairs.loop_side import profiled_in_turns
@@ -116,7 +117,7 @@ class PairBench:
         each(lambda _, side: self._build(side, case))
         each(lambda name, side: self._variants[name].built(side))
         if number == 0 and case.is_compiled:
-            each(lambda _, side: side.ask({"run": 1}))
+            each(lambda _, side: side.ask({"compile": usable_cpus()}))
             steps -= 1
         started = each(
             lambda name, side: side.ask(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +19,7 @@ from mfubench_model.presets import get_preset
 from torch.nn import functional as F
 
 from mfubench.analysis.effect import HELPS, HURTS, NO_DIFFERENCE, UNCLEAR, effect_of
-from mfubench.hardware.affinity import performance_cpus
+from mfubench.hardware.affinity import performance_cpus, usable_cpus
 from mfubench.hardware.devices import CpuDevice
 from mfubench.knobs import bench
 from mfubench.knobs import knob as knob_module
@@ -29,6 +32,7 @@ from mfubench.measure.train_step import make_autocast
 from mfubench.pairs.loop_program import LoopProgram, failure
 from mfubench.pairs.loop_side import LoopSide
 from mfubench.pairs.side import SideError
+from mfubench.pairs.timed_loop import TimedLoop
 from tests.unit.hardware.fake_cuda import FakeCuda, cuda
 
 BASE = LoopConfig(threads=1)
@@ -146,6 +150,31 @@ def test_the_program_of_a_loop_answers_every_request_and_survives_a_bad_one(
     assert evaluated["loss"] > 0  # type: ignore[operator]
     assert set(turn) == {"step_s", "extra_s", "evaluation_s"}
     assert "unknown request" in str(unknown["error"])
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(usable_cpus()) < 2, reason="needs two processors"
+)
+def test_a_compiler_has_all_processors_where_the_thread_is_tied_to_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch._inductor.config as inductor
+
+    monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS", raising=False)
+    everything = usable_cpus()
+    seen: list[object] = []
+
+    def compiles() -> None:
+        os.sched_setaffinity(0, everything[:1])  # of this thread alone
+        loop: Any = lambda: seen.extend((usable_cpus(), inductor.compile_threads))  # noqa: E731
+        TimedLoop(loop).compile(everything)
+        seen.append(usable_cpus())
+
+    monkeypatch.setattr(inductor, "compile_threads", 1)
+    thread = threading.Thread(target=compiles)
+    thread.start()
+    thread.join()
+    assert seen == [everything, len(everything), everything[:1]]
 
 
 def test_garbage_is_collected_again_once_the_first_loop_is_built() -> None:
