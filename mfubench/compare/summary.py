@@ -14,8 +14,8 @@ from mfubench.sides.pair import ScriptPair, SideOfPair
 from mfubench.sides.spec import SideSpec
 
 LONGER_START = 0.25
-"""A start-up is one process's: a share by which two differ at least before one is called longer. It
-is also what the gate lets pass."""
+"""Each side has one start-up, and two of one script differ too: only from this share on is one
+called longer. It is also what the gate lets pass."""
 
 
 def compared_sides(

@@ -81,11 +81,10 @@ class Command:
         of a process that saw all processors has counted them already."""
         if not self.cpus:
             return {}
-        is_counted = "OMP_NUM_THREADS" in {**os.environ, **self.environment}
-        return {
-            "cpus": list(self.cpus),
-            **({} if is_counted else {"threads": len(self.cpus)}),
-        }
+        found: dict[str, Any] = {"cpus": list(self.cpus)}
+        if not any("OMP_NUM_THREADS" in names for names in (os.environ, self.environment)):
+            found["threads"] = len(self.cpus)
+        return found
 
 
 def parse_command(typed: str, how: str = HOW_TYPED) -> Command:

@@ -183,6 +183,8 @@ def test_a_command_may_be_bound_to_processors(monkeypatch: pytest.MonkeyPatch) -
         {"cpus": [first], "threads": 1},  # as many threads as OpenMP would take
         {"cpus": [first]},
     ]
+    (_, given) = make_sides(["a.py", bound], environments=["OMP_NUM_THREADS=2"])
+    assert given.adjust == {"cpus": [first]}, "the number of threads is that of --env"
     assert len({side.digest() for side in sides}) == 3, "their kept pairs are not mixed up"
     assert command_line(sides[1], Turned()) == bound, "it is printed as it was typed"
 
