@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from mfubench.measure.gpt_workload import GPTWorkload
 
 # In a parallel run pytest-benchmark would time nothing in the runs that the tests start themselves.
 os.environ.pop("PYTEST_XDIST_WORKER", None)
+# A shell has what it starts in the background ignore Ctrl-C, and all that is started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = Preset(
     name="tiny",

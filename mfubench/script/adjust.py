@@ -92,7 +92,7 @@ class Adjustments:
         import torch
 
         wanted = self._wanted
-        if threads := wanted.get("threads"):
+        if threads := self._threads():
             torch.set_num_threads(threads)
         if wanted.get("flush_denormals"):
             torch.set_flush_denormal(True)
@@ -113,6 +113,16 @@ class Adjustments:
             self._change_loaders()
         if {"compile", "weights"} & set(wanted) or wanted.get("dtype") in ("bfloat16", "float16"):
             self._watch_modules(torch)
+
+    def _threads(self) -> int | None:
+        """None where torch's own number is right.
+
+        OpenMP counts the processors that it may use, once: a fork of a process that saw all of them
+        would have a thread for each.
+        """
+        bound = self._wanted.get("cpus")
+        counted = None if bound is None or "OMP_NUM_THREADS" in os.environ else len(bound)
+        return self._wanted.get("threads") or counted
 
     def _shift_seeds(self, torch: Any) -> None:
         original, by = torch.manual_seed, int(self._wanted["seed"])

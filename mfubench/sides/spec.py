@@ -77,14 +77,8 @@ class Command:
 
     @property
     def adjust(self) -> dict[str, Any]:
-        """What its process is given. The number of threads is that which OpenMP would take: a fork
-        of a process that saw all processors has counted them already."""
-        if not self.cpus:
-            return {}
-        found: dict[str, Any] = {"cpus": list(self.cpus)}
-        if not any("OMP_NUM_THREADS" in names for names in (os.environ, self.environment)):
-            found["threads"] = len(self.cpus)
-        return found
+        """What is set in its process."""
+        return {"cpus": list(self.cpus)} if self.cpus else {}
 
 
 def parse_command(typed: str, how: str = HOW_TYPED) -> Command:

@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from mfubench.cli import main
 from mfubench.compare import comparison
@@ -24,6 +26,7 @@ from mfubench.report.bodies import BODIES
 from mfubench.report.build import build_report
 from mfubench.results.collect import collect
 from mfubench.results.schema import problems
+from mfubench.script.adjust import Adjustments
 from mfubench.sides.bench import ScriptBench
 from mfubench.sides.pair import ScriptPair
 from mfubench.sides.spec import SideSpec
@@ -178,15 +181,30 @@ def test_a_command_may_be_bound_to_processors(monkeypatch: pytest.MonkeyPatch) -
     bound = f"taskset -c {first} python a.py"
     sides = make_sides(["a.py", bound, f"OMP_NUM_THREADS=2 {bound}"], pythons=[sys.executable])
     assert [side.words for side in sides] == [("a.py",)] * 3
-    assert [side.adjust for side in sides] == [
-        {},
-        {"cpus": [first], "threads": 1},  # as many threads as OpenMP would take
-        {"cpus": [first]},
-    ]
-    (_, given) = make_sides(["a.py", bound], environments=["OMP_NUM_THREADS=2"])
-    assert given.adjust == {"cpus": [first]}, "the number of threads is that of --env"
+    assert [side.adjust for side in sides] == [{}, {"cpus": [first]}, {"cpus": [first]}]
     assert len({side.digest() for side in sides}) == 3, "their kept pairs are not mixed up"
     assert command_line(sides[1], Turned()) == bound, "it is printed as it was typed"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "variable", "told"),
+    [
+        ({}, None, []),
+        ({"cpus": [0, 2, 4]}, None, [3]),
+        ({"cpus": [0, 2, 4]}, "2", []),  # torch has read it
+        ({"cpus": [0, 2, 4], "threads": 1}, "2", [1]),
+    ],
+)
+def test_what_is_bound_has_a_thread_for_each_processor(
+    monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], variable: str | None, told: list[int]
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    seen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    Adjustments(wanted).torch_is_here()
+    assert seen == told
 
 
 @pytest.mark.parametrize(
