@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from mfubench.arguments import UserError
 from mfubench.sides.spec import (
-    Command,
     SideSpec,
     found_python,
     parse_command,
@@ -51,9 +49,7 @@ def make_sides(
     labels = _labels({n: v for n, v in lists.items() if len(v) == count and len(set(v)) > 1}, count)
     sides = []
     for number in range(count):
-        command: Command = _of(parsed, number)
-        more = parse_environment(_of(environments, number) or "")
-        command = replace(command, environment={**command.environment, **more})
+        command = _of(parsed, number)
         python = _of(pythons, number) or command.python
         revision = _of(revisions, number)
         sides.append(
@@ -63,7 +59,10 @@ def make_sides(
                 is_module=command.is_module,
                 python=sys.executable if python is None else found_python(python),
                 python_as_typed=None if python is None else short_path(python),
-                environment=command.environment,
+                environment={
+                    **command.environment,
+                    **parse_environment(_of(environments, number) or ""),
+                },
                 revision=revision,
                 adjust=command.adjust,
             )

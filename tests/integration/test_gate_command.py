@@ -90,25 +90,16 @@ def test_the_exit_status_and_every_format_agree(
     assert f"gate: {'regressed' if status else 'pass'}" in capsys.readouterr().out.splitlines()[0]
 
 
-def ctrl_c() -> None:
-    # No signal: a process that was started in the background may ignore SIGINT.
-    raise KeyboardInterrupt
-
-
-def terminated() -> None:
-    signal.raise_signal(signal.SIGTERM)
-
-
-@pytest.mark.parametrize("interrupt", [ctrl_c, terminated])
+@pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_is_status_3_and_resume_goes_on(
     checkout: Path,
     pairs: Callable[[Slower], list[int]],
     capsys: pytest.CaptureFixture[str],
-    interrupt: Callable[[], None],
+    number_of_signal: signal.Signals,
 ) -> None:
     def interrupted(number: int) -> float:
         if number == 4:
-            interrupt()
+            signal.raise_signal(number_of_signal)
         return 0.0
 
     pairs(interrupted)

@@ -182,6 +182,9 @@ def test_a_command_may_be_bound_to_processors(monkeypatch: pytest.MonkeyPatch) -
     sides = make_sides(["a.py", bound, f"OMP_NUM_THREADS=2 {bound}"], pythons=[sys.executable])
     assert [side.words for side in sides] == [("a.py",)] * 3
     assert [side.adjust for side in sides] == [{}, {"cpus": [first]}, {"cpus": [first]}]
+    (_, given) = make_sides(["a.py", bound], environments=["OMP_NUM_THREADS=2"])
+    assert given.adjust == {"cpus": [first]}, "the number of threads is that of --env"
+    assert given.environment == {"OMP_NUM_THREADS": "2"}
     assert len({side.digest() for side in sides}) == 3, "their kept pairs are not mixed up"
     assert command_line(sides[1], Turned()) == bound, "it is printed as it was typed"
 
